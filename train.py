@@ -14,8 +14,7 @@ from said_lightning.errors import UserError
 CONF = Path(__file__).parent.resolve() / "conf"
 # Hydra answers these itself and runs nothing.
 QUESTIONS = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version"}
-
-
+# What the jobs of this process found wrong with their data.
 mistakes: list[str] = []
 
 

@@ -1,5 +1,7 @@
 """The Lightning hooks around a Subspace."""
 
+from typing import Any
+
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.hooks import RemovableHandle
@@ -16,9 +18,12 @@ class SubspaceCallback(Callback):
     so evaluation and saving need to know nothing of the subspace.
     """
 
-    def __init__(self, method: MethodConfig, projection: str, d: int, seed: int) -> None:
+    def __init__(
+        self, method: MethodConfig, projection: str, d: int, seed: int, **options: Any
+    ) -> None:
         self.method = method
         self.projection = projection
+        self.options = options
         self.d = d
         self.seed = seed
         self.subspace: Subspace | None = None
@@ -38,6 +43,7 @@ class SubspaceCallback(Callback):
             self.method.groups,
             self.method.head,
             self.method.origin,
+            **self.options,
         )
         pl_module.subspace = self.subspace
 

@@ -69,7 +69,11 @@ def override_mistakes(override: Override, conf: Path) -> Iterator[str]:
                 yield f"{key}={value}: no such {key}{suggestion(value, options)}"
         return
     # With the parts that are optional, which some yaml may fill.
-    schema = OmegaConf.structured(Config(task=TaskConfig(hub=HubSource(), files=FileSource())))
+    task = TaskConfig(hub=HubSource(), files=FileSource())
+    projection: Any = {}
+    for file in (conf / "projection").glob("*.yaml"):
+        projection |= OmegaConf.to_container(OmegaConf.load(file))
+    schema = OmegaConf.structured(Config(task=task, projection=projection))
     if key not in (keys := _keys(schema)):
         yield f"{key}: no such key{suggestion(key, keys)}"
         return

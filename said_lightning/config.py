@@ -36,13 +36,6 @@ class MethodConfig:
 
 
 @dataclass
-class ProjectionConfig:
-    """Which random map takes theta to the weights."""
-
-    name: str = MISSING
-
-
-@dataclass
 class TrainerConfig:
     """Everything about the optimisation but d, seed and lr.
 
@@ -75,12 +68,15 @@ class LoggerConfig:
 
 @dataclass
 class Config:
-    """One run. d counts all trained numbers, lambda inside; lr null follows the rule."""
+    """One run. d counts all trained numbers, lambda inside; lr null follows the rule.
+
+    projection: the `name` of the random map from theta to the weights, and its own options.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
-    projection: ProjectionConfig = field(default_factory=ProjectionConfig)
+    projection: dict[str, Any] = field(default_factory=lambda: {"name": MISSING})
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     d: int = 1000
@@ -94,6 +90,7 @@ CHOICES = {
     "method.groups": ("layer", "tensor"),
     "method.head": ("inside", "outside"),
     "method.origin": ("copy", "none"),
+    "projection.gradient": ("exact", "released"),
     "logger.name": ("none", "csv", "wandb"),
     "logger.mode": ("offline", "online"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
@@ -125,8 +122,13 @@ def run_folder(cfg: DictConfig) -> str:
     """Names a run's folder below `out`: the same config, the same folder."""
     method = cfg.method.name
     if method != "full":
-        method = f"{method}-{cfg.projection.name}-d{cfg.d}"
+        method = f"{method}-{projection_label(cfg)}-d{cfg.d}"
     return f"{cfg.model.name}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
+
+
+def projection_label(cfg: DictConfig) -> str:
+    """Names a run's projection with the values of its options: fastfood, released-exact."""
+    return "-".join(str(value) for value in cfg.projection.values())
 
 
 def typed(cfg: DictConfig) -> Config:
@@ -142,7 +144,7 @@ def problems(cfg: DictConfig) -> list[str]:
     found = []
     for key, choices in CHOICES.items():
         value = OmegaConf.select(cfg, key)
-        if value not in choices:
+        if value is not None and value not in choices:
             found.append(f"{key}={value}: unknown value{suggestion(str(value), choices)}")
     trainer = cfg.trainer
     for key in POSITIVE:

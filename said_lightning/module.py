@@ -19,6 +19,11 @@ from said_lightning.subspace import Subspace
 log = logging.getLogger(__name__)
 
 
+def over_epoch(batch: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Gives the options with which Lightning logs a batch's numbers as their epoch's."""
+    return {"on_step": False, "on_epoch": True, "batch_size": len(batch["labels"])}
+
+
 class Classifier(LightningModule):
     """Trains a sequence classifier (or regressor): all of it, or through a subspace.
 
@@ -68,11 +73,7 @@ class Classifier(LightningModule):
         """Gives the loss of a batch, a scalar."""
         output = self.model(**batch)
         self.train_metrics.update(predictions(output.logits.detach().float()), batch["labels"])
-        whole: dict[str, Any] = {
-            "on_step": False,
-            "on_epoch": True,
-            "batch_size": len(batch["labels"]),
-        }
+        whole = over_epoch(batch)
         self.log("train/loss", output.loss, prog_bar=True, **whole)
         self.log_dict(self.train_metrics, **whole)
         loss: Tensor = output.loss
@@ -82,11 +83,7 @@ class Classifier(LightningModule):
         """Adds a batch to the evaluation metrics."""
         output = self.model(**batch)
         self.eval_metrics.update(predictions(output.logits.float()), batch["labels"])
-        whole: dict[str, Any] = {
-            "on_step": False,
-            "on_epoch": True,
-            "batch_size": len(batch["labels"]),
-        }
+        whole = over_epoch(batch)
         self.log("eval/loss", output.loss, **whole)
         self.log_dict(self.eval_metrics, **whole)
 
@@ -105,6 +102,8 @@ class Classifier(LightningModule):
             self.rate = self.lr or learning_rate(
                 subspace.d, subspace.D, self.settings.full_lr, self.settings.step_ratio
             )
+            if self.lr is None:  # the rule is for an isometry
+                self.rate /= subspace.projection.gain**0.5
             groups = [{"params": subspace.coordinates(), "lr": self.rate, "weight_decay": 0.0}]
             if subspace.outside:
                 groups.append({"params": list(subspace.head().values()), **full})

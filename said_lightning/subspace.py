@@ -12,6 +12,7 @@ step: theta_i = theta_{0,i} + lambda_i P(theta)_i (arXiv 2012.13255, eq. 3; eq. 
 from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,6 +41,8 @@ class Subspace(nn.Module):
     origin="copy" keeps theta_0 (D numbers) and writes exactly; origin="none" adds differences in
     place and keeps none, at the price of a rounding drift.
 
+    Further options are the projection's own.
+
     Raises UserError where d does not exceed m or exceeds D, ValueError for an unknown option.
     """
 
@@ -53,6 +56,7 @@ class Subspace(nn.Module):
         groups: str = "layer",
         head: str = "inside",
         origin: str = "copy",
+        **options: Any,
     ) -> None:
         super().__init__()
         for option, valid in zip((method, groups, head, origin), OPTIONS, strict=True):
@@ -67,9 +71,8 @@ class Subspace(nn.Module):
             raise UserError(*problems)
         self._weights = inside
         self._outside = outside
-        self.projection = build(
-            projection, {name: weight.numel() for name, weight in inside.items()}, d - self.m, seed
-        )
+        sizes = {name: weight.numel() for name, weight in inside.items()}
+        self.projection = build(projection, sizes, d - self.m, seed, **options)
         device = next(iter(inside.values())).device
         self.theta = nn.Parameter(torch.zeros(d - self.m, device=device))
         self.scale = nn.Parameter(torch.ones(self.m, device=device))
@@ -141,12 +144,13 @@ class Subspace(nn.Module):
         weight.grad = None
         if self.theta.grad is None:
             self.theta.grad = torch.zeros_like(self.theta)
+        share = v * self.projection.gradient_weight(name)
         if not self.m:
-            self.theta.grad += v
+            self.theta.grad += share
             return
         if self.scale.grad is None:
             self.scale.grad = torch.zeros_like(self.scale)
-        self.theta.grad += v * self.scale[index]
+        self.theta.grad += share * self.scale[index]
         self.scale.grad[index] += v @ self.theta
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from safetensors.torch import save_file
 
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import config_hash, problems, run_folder, typed
+from said_lightning.config import config_hash, problems, projection_label, run_folder, typed
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
@@ -77,7 +77,12 @@ def finished(folder: Path) -> Record | None:
 
 
 def model_problems(cfg: DictConfig) -> list[str]:
-    """Tells what is wrong with the model and with d for it; reads its config, not its weights."""
+    """Tells what is wrong with the model and with d for it; reads its config, not its weights.
+
+    A config that lacks values is judged by `problems` alone.
+    """
+    if OmegaConf.missing_keys(cfg):
+        return []
     config = typed(cfg)
     try:
         skeleton = outline(config.model, config.task)
@@ -108,9 +113,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     journal = Journal(folder, task.metric)
     callbacks: list[Callback] = [journal]
     if config.method.name != "full":
-        callbacks.append(
-            SubspaceCallback(config.method, config.projection.name, config.d, config.seed)
-        )
+        options = dict(config.projection)
+        name = options.pop("name")
+        callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
     trainer = make_trainer(cfg, folder, callbacks)
     trainer.fit(module, datamodule=data)
     save(module, folder)
@@ -192,7 +197,7 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
         "model": cfg.model.name,
         "task": cfg.task.name,
         "method": cfg.method.name,
-        "projection": None if full else cfg.projection.name,
+        "projection": None if full else projection_label(cfg),
         "d": None if full else cfg.d,
         "seed": cfg.seed,
         "lr": cfg.lr,

@@ -4,9 +4,10 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from said_lightning.projections.core.dot_test import dot_test
-from said_lightning.projections.core.projection import Projection
+from said_lightning.projections.core.projection import ENGINES, Projection
 
 __all__ = ["Projection", "build", "dot_test", "engines_of", "names"]
 
@@ -17,15 +18,21 @@ def names() -> list[str]:
 
 
 def engines_of(name: str) -> list[str]:
-    """Lists what can serve a projection: "torch", the reference, first."""
+    """Lists what can serve a projection here: "torch", the reference, first."""
     files = sorted((Path(__file__).parent / "engines").glob(f"{name}_*.py"))
-    return ["torch", *(file.stem.removeprefix(f"{name}_") for file in files)]
+    engines = [file.stem.removeprefix(f"{name}_") for file in files]
+    return ["torch", *(engine for engine in engines if engine in ENGINES.values())]
 
 
 def build(
-    name: str, sizes: Mapping[str, int], d: int, seed: int, engine: str | None = None
+    name: str,
+    sizes: Mapping[str, int],
+    d: int,
+    seed: int,
+    engine: str | None = None,
+    **options: Any,
 ) -> Projection:
-    """Builds the projection `name` for tensors of the given numbers of elements.
+    """Builds the projection `name`, with its own options, for tensors of so many elements.
 
     `engine` is one of `engines_of(name)`; None picks by device. Raises ValueError for an unknown
     name or engine, or for a d or a size that is not positive.
@@ -39,6 +46,6 @@ def build(
         member
         for member in vars(module).values()
         if isinstance(member, type) and member.__module__ == module.__name__
-    )(sizes, d, seed)
+    )(sizes, d, seed, **options)
     projection.engine = engine
     return projection

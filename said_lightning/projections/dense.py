@@ -28,7 +28,8 @@ class Dense(Projection):
     def backward_rows(
         self, grad: Float[Tensor, " rows"], tensor: str, start: int
     ) -> Float[Tensor, " d"]:
-        return (grad @ self._entries(tensor, start, len(grad), grad)) * self.scale
+        wide = grad.double()
+        return (wide @ self._entries(tensor, start, len(grad), wide)) * self.scale
 
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
         return random.half_words(self.keys[tensor], start * self.d, 256)

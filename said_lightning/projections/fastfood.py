@@ -61,7 +61,7 @@ class Fastfood(Projection):
     def backward_rows(
         self, grad: Float[Tensor, " rows"], tensor: str, start: int
     ) -> Float[Tensor, " d"]:
-        total = grad.new_zeros(self.d)
+        total = grad.new_zeros(self.d, dtype=torch.float64)
         for first, blocks, r in self._runs(start, start + len(grad)):
             halves, permutation = self._draw(tensor, first, blocks, r, grad.device)
             rows = grad[first - start :][: blocks * r]
@@ -69,7 +69,7 @@ class Fastfood(Projection):
             weighted = hadamard(padded) * random.normals(halves[:, :r], grad.dtype)
             mixed = grad.new_zeros(blocks, self.n).scatter_(1, permutation, weighted)
             signed = hadamard(mixed) * random.signs(halves, grad.dtype)
-            total += signed.sum(0)[: self.d] * self.scale(r)
+            total += signed.sum(0, dtype=torch.float64)[: self.d] * self.scale(r)
         return total
 
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:

@@ -37,8 +37,9 @@ class Sparse(Projection):
         self, grad: Float[Tensor, " rows"], tensor: str, start: int
     ) -> Float[Tensor, " d"]:
         place, sign = self._entries(tensor, start, len(grad), grad.device)
-        values = (grad[:, None] * sign).view(-1)
-        return grad.new_zeros(self.d).index_add_(0, place.view(-1), values) * self.scales[tensor]
+        values = (grad.double()[:, None] * sign).view(-1)
+        sums = values.new_zeros(self.d).index_add_(0, place.view(-1), values)
+        return sums * self.scales[tensor]
 
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
         place, sign = self._entries(tensor, start, min(128, self.sizes[tensor] - start), None)

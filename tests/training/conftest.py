@@ -1,7 +1,12 @@
 """A tiny encoder and planted GLUE files on disk, and configs composed as train.py composes them."""
 
-from collections.abc import Callable
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -11,12 +16,23 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from said_lightning.command import read_command
 
-CONF = Path(__file__).parents[2] / "conf"
+ROOT = Path(__file__).parents[2]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 GOOD, BAD = ["good", "fine", "great"], ["bad", "dull", "poor"]
 WORDS = [*SPECIAL, "a", "the", "film", "plot", *GOOD, *BAD]
 
 Compose = Callable[..., DictConfig]
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +95,42 @@ def compose(tiny: list[str]) -> Compose:
     """Compose the config of one tiny run that lands in `out`."""
 
     def one(out: Path, *overrides: str) -> DictConfig:
-        (job,) = read_command([*tiny, f"out={out}", *overrides], CONF).jobs
+        (job,) = read_command([*tiny, f"out={out}", *overrides], ROOT / "conf").jobs
         return job
 
     return one
+
+
+@pytest.fixture(scope="session")
+def train_py() -> ModuleType:
+    """The program, imported from its file."""
+    spec = importlib.util.spec_from_file_location("train_py", ROOT / "train.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def main(
+    train_py: ModuleType,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Command]:
+    """Run train.py in this process for tiny jobs that land in `out` below tmp_path."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+
+    def command(*arguments: str) -> Ended:
+        jobs = [*tiny, f"out={tmp_path / 'out'}", *arguments]
+        # Hydra takes flags before overrides alone.
+        jobs.sort(key=lambda argument: not argument.startswith("-"))
+        monkeypatch.setattr(sys, "argv", ["train.py", *jobs])
+        monkeypatch.setattr(train_py, "mistakes", [])
+        return Ended(train_py.main(), *capsys.readouterr())
+
+    yield command
+    # Hydra puts its own in their place.
+    logging.root.handlers[:], logging.root.level = handlers, level

@@ -1,10 +1,8 @@
 """Wrong input is told all at once, in one message, before anything is made or asked for."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -14,34 +12,16 @@ ROOT = Path(__file__).parents[2]
 Refuse = Callable[..., list[str]]
 
 
-@pytest.fixture(scope="module")
-def train_py() -> ModuleType:
-    """The program, imported from its file."""
-    spec = importlib.util.spec_from_file_location("train_py", ROOT / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def refuse(
-    train_py: ModuleType,
-    tiny: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Refuse:
+def refuse(main: Any, tmp_path: Path) -> Refuse:
     """Return the lines that the program tells of a wrong command; it exits 2 and makes nothing."""
 
     def messages(*arguments: str) -> list[str]:
-        monkeypatch.setattr(sys, "argv", ["train.py", *tiny, f"out={tmp_path / 'out'}", *arguments])
-        assert train_py.main() == 2
+        code, out, err = main(*arguments)
+        assert (code, out) == (2, "")
         assert not (tmp_path / "out").exists()
-        told = capsys.readouterr()
-        assert told.out == ""
-        return told.err.splitlines()
+        found: list[str] = err.splitlines()
+        return found
 
     return messages
 
@@ -52,6 +32,10 @@ WRONG = [
     ("task=sst", "task=sst: no such task; did you mean 'sst2'?"),
     ("method=sad", "method=sad: no such method; did you mean 'said'?"),
     ("projection=fastfod", "projection=fastfod: no such projection; did you mean 'fastfood'?"),
+    (
+        "projection.gradent=exact",
+        "projection.gradent: no such key; did you mean 'projection.gradient'?",
+    ),
     ("experiment=dmo", "experiment=dmo: no such experiment; did you mean 'demo'?"),
     ("sede=1", "sede: no such key; did you mean 'seed'?"),
     ("trainer.epoch=3", "trainer.epoch: no such key; did you mean 'trainer.epochs'?"),
@@ -62,6 +46,7 @@ WRONG = [
     ("d=5555", "d=5555: the model has only D=5,554 trainable weights; d can be at most 5554"),
     ("d=100,200", "d=100,200: several values; add -m to sweep"),
     ("task.data_dir=/missing", "task.data_dir=/missing: no such folder"),
+    ("model.path=???", "model.path: has no value"),
     ("model.path=/missing", "model.path=/missing: no such folder; expected one with a config.json"),
     (
         "model.path=package:missing/model",
@@ -76,6 +61,11 @@ def test_a_mistake_is_named_with_the_nearest_valid_value(
 ) -> None:
     (line,) = refuse(argument)
     assert line.startswith(message)
+
+
+def test_an_option_of_a_projection_has_its_own_values(refuse: Refuse) -> None:
+    (line,) = refuse("projection=released", "projection.gradient=exakt")
+    assert line == "projection.gradient=exakt: unknown value; did you mean 'exact'?"
 
 
 @pytest.mark.parametrize("method", ["full", "said"])

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from said_lightning import training
 from said_lightning.config import config_hash, run_folder, typed
 from said_lightning.encoder import load
+from said_lightning.projections import names
 from said_lightning.runs.record import Record
 from said_lightning.subspace import Subspace
 from said_lightning.training import run
@@ -158,3 +159,25 @@ def test_a_regression_is_trained_on_scores_of_pairs(compose: Any, tmp_path: Path
     assert set(record.metrics) == {"pearson", "spearman"}
     assert (record.metric.name, record.metric.trivial) == ("pearson", 0.0)
     assert record.D == 5554 - 17  # one output in place of two
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_projection_trains(compose: Any, tmp_path: Path, name: str) -> None:
+    record = run(compose(tmp_path, "method=said", f"projection={name}"))
+    assert record.status == "done"
+    assert (record.projection or "").startswith(name)
+    assert record.metric.value is not None
+
+
+def test_the_gradient_of_the_released_code_is_an_option_with_a_folder_of_its_own(
+    compose: Any, tmp_path: Path
+) -> None:
+    theta = {}
+    for gradient in ("exact", "released"):
+        cfg = compose(
+            tmp_path, "method=did", "projection=released", f"projection.gradient={gradient}"
+        )
+        assert run(cfg).projection == f"released-{gradient}"
+        numbers = load_file(tmp_path / run_folder(cfg) / "checkpoint" / "subspace.safetensors")
+        theta[gradient] = numbers["theta"]
+    assert not torch.equal(theta["exact"], theta["released"])

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from said_lightning.projections.core import random
 
-ENGINES = {"cpu": "numba"}  # what serves a device type; any other is served by the reference
+# What serves a device type; any other is served by the reference.
+ENGINES = {"cpu": "numba"} | ({"cuda": "triton"} if importlib.util.find_spec("triton") else {})
 STAGED = 2**20  # rows that an engine gets at a time where they have to be copied for it
 
 
@@ -29,7 +30,7 @@ class Projection(ABC):
     torch: the specification. A module `engines/<name>_<engine>.py`, where there is one, does the
     same faster: `write(projection, out, base, theta, tensor, start)` sets rows from `start` on,
     `pull_back(projection, grad, tensor, start)` gives their P^T grad in float64; all it gets is
-    contiguous and of one dtype, float32 or float64.
+    contiguous and of one dtype, float32 or float64, unless the module says MIXED.
 
     All methods raise ValueError where a size is wrong.
     """
@@ -37,6 +38,7 @@ class Projection(ABC):
     grain: int = 8  # ranges of rows start at its multiples
     chunk: int = 2**16  # rows the reference works on at a time, a multiple of grain
     engine: str | None = None  # None picks by device, "torch" keeps to the reference
+    gain: float = 1.0  # E|P theta|^2 / |theta|^2; only `released` is no isometry
 
     def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
         if d < 1 or not sizes or min(sizes.values()) < 1:
@@ -64,7 +66,17 @@ class Projection(ABC):
     def backward_rows(
         self, grad: Float[Tensor, " rows"], tensor: str, start: int
     ) -> Float[Tensor, " d"]:
-        """Computes P^T grad for the rows of a tensor from `start` on, a multiple of grain."""
+        """Computes P^T grad for the rows of a tensor from `start` on, a multiple of grain.
+
+        Sums over rows are formed in float64.
+        """
+
+    def gradient_weight(self, tensor: str) -> float:
+        """Gives the factor on what theta's gradient (not lambda's) gets from a tensor.
+
+        It is 1, but for `released`, which can repeat the wrong gradient of the circulating code.
+        """
+        return 1.0
 
     @abstractmethod
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
@@ -81,7 +93,7 @@ class Projection(ABC):
         """Gives P^T grad for a tensor's flattened gradient, in float32, or float64 for float64."""
         self._check(grad.numel(), self.sizes[tensor], tensor)
         dtype, engine = _widest(grad), self._engine(grad)
-        if engine and _ready(dtype, grad):
+        if engine and _ready(engine, dtype, grad):
             return engine.pull_back(self, grad, tensor, 0).to(dtype)
         total = grad.new_zeros(self.d, dtype=torch.float64)
         for start, stop in self._pieces(tensor, engine):
@@ -109,7 +121,7 @@ class Projection(ABC):
         self._check(theta.numel(), self.d, "theta")
         dtype, engine = _widest(out, base, theta), self._engine(out)
         theta = theta.to(dtype).contiguous()
-        if engine and _ready(dtype, out, base):
+        if engine and _ready(engine, dtype, out, base):
             engine.write(self, out, base, theta, tensor, 0)
             return
         for start, stop in self._pieces(tensor, engine):
@@ -152,8 +164,9 @@ def _widest(*tensors: Tensor) -> torch.dtype:
     return reduce(torch.promote_types, (part.dtype for part in tensors), torch.float32)
 
 
-def _ready(dtype: torch.dtype, *tensors: Tensor) -> bool:
-    return all(part.dtype == dtype and part.is_contiguous() for part in tensors)
+def _ready(engine: ModuleType, dtype: torch.dtype, *tensors: Tensor) -> bool:
+    mixed = getattr(engine, "MIXED", False)
+    return all(part.is_contiguous() and (mixed or part.dtype == dtype) for part in tensors)
 
 
 @cache

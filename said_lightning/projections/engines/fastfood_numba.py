@@ -39,9 +39,8 @@ def write(
     n, rows = projection.n, len(out)
     x = theta.numpy()
     scales = [x.dtype.type(projection.scale(r)) for r in (n, order(rows % n or n))]
-    count = tasks(rows, max(n, CHUNK), n)
-    key, table = keys(projection, tensor), quantile_table()
-    _write(out.numpy(), base.numpy(), x, *scales, n, start, *key, table, count)
+    draws = (start, *keys(projection, tensor), quantile_table())
+    _write(out.numpy(), base.numpy(), x, *scales, n, *draws, tasks(rows, max(n, CHUNK), n))
 
 
 def pull_back(
@@ -58,28 +57,27 @@ def pull_back(
 @no_type_check
 def _write(out, base, theta, whole_scale, tail_scale, n, first, k0, k1, table, tasks):
     rows, step = len(out), max(n, CHUNK)
-    whole, tail = np.zeros(n, theta.dtype), np.zeros(n, theta.dtype)
-    for j in range(len(theta)):
-        whole[j], tail[j] = theta[j] * whole_scale, theta[j] * tail_scale
+    x = np.zeros(n, theta.dtype)
+    x[: len(theta)] = theta
     for task in prange(tasks):
         halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
-        u, w = np.empty_like(whole), np.empty_like(whole)
+        u, w = np.empty_like(x), np.empty_like(x)
         for start in range(task * step, rows, tasks * step):
             half_words(k0, k1, first + start, halves, STREAM_ROWS)
             for block in range(start, min(start + step, rows), n):
                 key = permutation_key(k0, k1, (first + block) // n)
                 left = min(n, rows - block)
-                x = whole if left == n else tail
-                _forward(x, _order(left), halves, block - start, key, table, u, w, order)
+                scale = whole_scale if left == n else tail_scale
+                _forward(x, scale, _order(left), halves, block - start, key, table, u, w, order)
                 _add_rows(out, base, block, w, left)
 
 
 @njit
 @no_type_check
-def _forward(x, r, halves, h, key, table, u, w, order):
-    """Sets w[:r] = H G Pi H B x, the half-words being those from halves[h] on."""
+def _forward(x, scale, r, halves, h, key, table, u, w, order):
+    """Sets w[:r] = H G Pi H B x scale, the half-words being those from halves[h] on."""
     for j in range(0, len(x), LANES):
-        _sign(u, x, j, halves, h + j)
+        _sign(u, x, scale, j, halves, h + j)
     hadamard(u, len(x))
     for first in range(0, r, CHUNK):
         count = min(CHUNK, r - first)
@@ -186,9 +184,9 @@ def _add(builder: Any, out: Memory, base: Memory, at: Any, w: Memory, j: Any) ->
 
 
 @tile
-def _sign(builder: Any, u: Memory, x: Memory, j: Any, halves: Memory, h: Any) -> None:
+def _sign(builder: Any, u: Memory, x: Memory, scale: Any, j: Any, halves: Memory, h: Any) -> None:
     """Does B."""
-    u.store(j, x.load(j, LANES).flipped(halves.load(h, LANES), SIGN))
+    u.store(j, (x.load(j, LANES) * scale).flipped(halves.load(h, LANES), SIGN))
 
 
 @tile

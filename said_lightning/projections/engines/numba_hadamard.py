@@ -73,7 +73,8 @@ def hadamard(x, n):
 def _stages(x, start, stride, n):
     """Does the stages of n numbers from `stride` on, up to four in one pass."""
     while stride < n:
-        factor = min(16, n // stride)
+        left = n // stride
+        factor = 8 if left in (32, 64) else min(16, left)  # two like passes, not 16 and 2 or 4
         for block in range(start, start + n, stride * factor):
             for offset in range(block, block + stride, LANES):
                 if factor == 16:

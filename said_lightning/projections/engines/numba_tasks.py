@@ -6,8 +6,9 @@ import torch
 
 from said_lightning.projections.core.projection import Projection
 
+ALONE = 2**13  # rows that are done before another thread is awake
 MOST = 64  # tasks of one call: enough for many cores
-SUMS = 2**22  # numbers kept at most for the sums of all tasks
+SUMS = 2**22  # numbers at most that the tasks of one call keep
 
 
 def tasks(rows: int, step: int, d: int) -> int:
@@ -17,7 +18,8 @@ def tasks(rows: int, step: int, d: int) -> int:
     """
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(min(torch.get_num_threads(), most))
-    return max(1, min(-(-rows // (8 * step)), MOST, SUMS // d))
+    turns = -(-rows // step)
+    return 1 if rows <= ALONE else max(1, min(turns, 4 + turns // 8, MOST, SUMS // d))
 
 
 def keys(projection: Projection, tensor: str) -> tuple[np.uint32, np.uint32]:

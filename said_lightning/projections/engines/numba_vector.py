@@ -123,6 +123,11 @@ class Memory:
         pointer = self._pointer(offset, vector.value.type)
         self.builder.store(vector.value, pointer, align=_bits(self.element) // 8)
 
+    def at(self, offset: Any, element: Any) -> Any:
+        """Reads one floating number as a scalar of the given type."""
+        value = self.builder.load(self.builder.gep(self.data, [offset]))
+        return value if self.element == element else self.builder.fpext(value, element)
+
     def gather(self, index: Vector) -> Vector:
         """Reads the floating numbers at 32-bit indices."""
         pointers = self.builder.gep(self.data, [index.value], source_etype=self.element)
