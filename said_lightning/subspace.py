@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from said_lightning.errors import UserError
 from said_lightning.projections import build
 
+# Gradients of at most so many numbers wait for the end of a backward pass and are pulled back one
+# after the other there: in between, each would find the caches full of the model.
+SMALL = 2**13
 # method, groups, head, origin
 OPTIONS = (
     ("did", "said"),
@@ -81,8 +84,9 @@ class Subspace(nn.Module):
             if origin == "copy"
             else None
         )
-        self._written = self._scaled_theta()
+        self._written = self._numbers()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._waiting: list[tuple[str, int, Tensor]] = []
 
     def coordinates(self) -> list[nn.Parameter]:
         """Lists the d numbers: theta, and lambda for SAID."""
@@ -93,10 +97,13 @@ class Subspace(nn.Module):
         return self._outside
 
     def attach(self) -> None:
-        """Hooks the weights: each gradient is pulled back into theta's and freed as it arises."""
+        """Hooks the weights: each gradient is pulled back into theta's and freed as it arises.
+
+        Small ones are kept till the backward pass ends.
+        """
         for index, tensors in enumerate(self.groups.values()):
             for name in tensors:
-                hook = partial(self._pull_back, name, index)
+                hook = partial(self._take, name, index)
                 weight = self._weights[name]
                 self._handles.append(weight.register_post_accumulate_grad_hook(hook))
 
@@ -109,18 +116,16 @@ class Subspace(nn.Module):
     @torch.no_grad()
     def write(self) -> None:
         """Writes theta_0 + lambda P theta into the model's weights, in place."""
-        scaled = self._scaled_theta()
         for index, tensors in enumerate(self.groups.values()):
+            scaled = self._scaled(self.theta, self.scale, index)
+            if self._origin is None:
+                scaled = scaled - self._scaled(*self._written, index)
             for name in tensors:
                 weight = self._weights[name].detach().view(-1)
-                if self._origin is None:
-                    step = scaled[index] - self._written[index]
-                    self.projection.write(weight, weight, step, name)
-                else:
-                    base = self._origin[name].view(-1)
-                    self.projection.write(weight, base, scaled[index], name)
+                base = weight if self._origin is None else self._origin[name].view(-1)
+                self.projection.write(weight, base, scaled, name)
         if self._origin is None:
-            self._written = scaled
+            self._written = self._numbers()
 
     def sizes(self) -> dict[str, int]:
         """Gives the number of weights of each group, in order."""
@@ -132,16 +137,31 @@ class Subspace(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Subspace":
         """Takes theta_0 along wherever the module is moved."""
         super()._apply(fn, recurse)
-        self._written = fn(self._written)
+        theta, scale = self._written
+        self._written = fn(theta), fn(scale)
         if self._origin is not None:
             self._origin = {name: fn(weight) for name, weight in self._origin.items()}
         return self
 
+    def _take(self, name: str, index: int, weight: Tensor) -> None:
+        """Takes a weight's gradient from it."""
+        grad, weight.grad = weight.grad, None
+        assert grad is not None
+        if grad.numel() > SMALL:
+            self._pull_back(name, index, grad)
+            return
+        if not self._waiting:
+            torch.autograd.Variable._execution_engine.queue_callback(self._pull_back_waiting)
+        self._waiting.append((name, index, grad))
+
+    def _pull_back_waiting(self) -> None:
+        for name, index, grad in self._waiting:
+            self._pull_back(name, index, grad)
+        self._waiting.clear()
+
     @torch.no_grad()
-    def _pull_back(self, name: str, index: int, weight: Tensor) -> None:
-        assert weight.grad is not None
-        v = self.projection.pull_back(weight.grad.reshape(-1), name).to(self.theta)
-        weight.grad = None
+    def _pull_back(self, name: str, index: int, grad: Tensor) -> None:
+        v = self.projection.pull_back(grad.reshape(-1), name).to(self.theta)
         if self.theta.grad is None:
             self.theta.grad = torch.zeros_like(self.theta)
         share = v * self.projection.gradient_weight(name)
@@ -153,10 +173,15 @@ class Subspace(nn.Module):
         self.theta.grad += share * self.scale[index]
         self.scale.grad[index] += v @ self.theta
 
-    @torch.no_grad()
-    def _scaled_theta(self) -> Float[Tensor, "groups rest"]:
-        """Gives lambda_l theta for each group, or theta alone where there is no lambda."""
-        return self.scale[:, None] * self.theta if self.m else self.theta[None].clone()
+    def _numbers(self) -> tuple[Tensor, Tensor]:
+        """Copies theta and lambda."""
+        return self.theta.detach().clone(), self.scale.detach().clone()
+
+    def _scaled(
+        self, theta: Float[Tensor, " rest"], scale: Float[Tensor, " m"], index: int
+    ) -> Float[Tensor, " rest"]:
+        """Gives lambda_l theta for a group, or theta alone where there is no lambda."""
+        return scale[index] * theta if self.m else theta
 
 
 def budget(

@@ -28,7 +28,7 @@ def write(
     """Sets out = base + P theta for the rows of a tensor from `start` on."""
     x = (theta * projection.scale).numpy()
     draws = (start, *keys(projection, tensor), quantile_table())
-    _write(out.numpy(), base.numpy(), x, *draws, tasks(len(out), STEP, projection.d))
+    _write(tasks(len(out), STEP, projection.d), out.numpy(), base.numpy(), x, *draws)
 
 
 def pull_back(
@@ -36,13 +36,13 @@ def pull_back(
 ) -> Float[Tensor, " d"]:
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
-    _pull_back(grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
+    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
     return torch.from_numpy(sums.sum(0)) * projection.scale
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _write(out, base, x, first, k0, k1, table, tasks):
+def _write(tasks, out, base, x, first, k0, k1, table):
     rows, d = len(out), len(x)
     for task in prange(tasks):
         halves = np.empty((STEP * d + DRAWN - 1) // DRAWN * DRAWN, np.uint16)
@@ -57,10 +57,10 @@ def _write(out, base, x, first, k0, k1, table, tasks):
                 out[start + row] = base[start + row] + out.dtype.type(total)
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _pull_back(grad, sums, first, k0, k1, table):
-    rows, (tasks, d) = len(grad), sums.shape
+def _pull_back(tasks, grad, sums, first, k0, k1, table):
+    rows, d = len(grad), sums.shape[1]
     for task in prange(tasks):
         halves = np.empty((STEP * d + DRAWN - 1) // DRAWN * DRAWN, np.uint16)
         for start in range(task * STEP, rows, tasks * STEP):

@@ -40,7 +40,8 @@ def write(
     x = theta.numpy()
     scales = [x.dtype.type(projection.scale(r)) for r in (n, order(rows % n or n))]
     draws = (start, *keys(projection, tensor), quantile_table())
-    _write(out.numpy(), base.numpy(), x, *scales, n, *draws, tasks(rows, max(n, CHUNK), n))
+    count = tasks(rows, max(n, CHUNK), n)
+    _write(count, out.numpy(), base.numpy(), x, *scales, n, *draws)
 
 
 def pull_back(
@@ -49,13 +50,13 @@ def pull_back(
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     n = projection.n
     sums = np.zeros((tasks(len(grad), max(n, CHUNK), n), n))
-    _pull_back(grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
+    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
     return torch.from_numpy(total(sums)[: projection.d]) * projection.scale(n)
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _write(out, base, theta, whole_scale, tail_scale, n, first, k0, k1, table, tasks):
+def _write(tasks, out, base, theta, whole_scale, tail_scale, n, first, k0, k1, table):
     rows, step = len(out), max(n, CHUNK)
     x = np.zeros(n, theta.dtype)
     x[: len(theta)] = theta
@@ -87,10 +88,10 @@ def _forward(x, scale, r, halves, h, key, table, u, w, order):
     hadamard(w, r)
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _pull_back(grad, sums, first, k0, k1, table):
-    rows, (tasks, n) = len(grad), sums.shape
+def _pull_back(tasks, grad, sums, first, k0, k1, table):
+    rows, n = len(grad), sums.shape[1]
     step = max(n, CHUNK)
     for task in prange(tasks):
         halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
