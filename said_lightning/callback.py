@@ -60,6 +60,11 @@ class SubspaceCallback(Callback):
 
         self._handle = optimizer.register_step_post_hook(write_through)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Has all weights written before others look at them."""
+        if self.subspace is not None:
+            self.subspace.flush()
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leaves an ordinary model behind."""
         if self._handle is not None and self.subspace is not None:

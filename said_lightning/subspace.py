@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from said_lightning.errors import UserError
+from said_lightning.lazy import LazyTable, large_tables
 from said_lightning.projections import build
 
 # Gradients of at most so many numbers wait for the end of a backward pass and are pulled back one
@@ -85,6 +86,8 @@ class Subspace(nn.Module):
             else None
         )
         self._written = self._numbers()
+        self._large = large_tables(model, inside)
+        self._lazy: dict[str, LazyTable] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._waiting: list[tuple[str, int, Tensor]] = []
 
@@ -99,33 +102,45 @@ class Subspace(nn.Module):
     def attach(self) -> None:
         """Hooks the weights: each gradient is pulled back into theta's and freed as it arises.
 
-        Small ones are kept till the backward pass ends.
+        Small ones are kept till the backward pass ends. From here to `detach`, `write` leaves a
+        large word embedding to the forward passes that read it.
         """
         for index, tensors in enumerate(self.groups.values()):
             for name in tensors:
                 hook = partial(self._take, name, index)
                 weight = self._weights[name]
                 self._handles.append(weight.register_post_accumulate_grad_hook(hook))
+                self._defer(name, index)
 
     def detach(self) -> None:
-        """Removes the hooks."""
+        """Removes the hooks; all weights are written then."""
+        for table in self._lazy.values():
+            table.remove()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._lazy.clear()
 
     @torch.no_grad()
     def write(self) -> None:
         """Writes theta_0 + lambda P theta into the model's weights, in place."""
+        written, self._written = self._written, self._numbers()
         for index, tensors in enumerate(self.groups.values()):
             scaled = self._scaled(self.theta, self.scale, index)
             if self._origin is None:
-                scaled = scaled - self._scaled(*self._written, index)
+                scaled = scaled - self._scaled(*written, index)
             for name in tensors:
+                if name in self._lazy:
+                    self._lazy[name].outdate()
+                    continue
                 weight = self._weights[name].detach().view(-1)
                 base = weight if self._origin is None else self._origin[name].view(-1)
                 self.projection.write(weight, base, scaled, name)
-        if self._origin is None:
-            self._written = self._numbers()
+
+    def flush(self) -> None:
+        """Writes what `write` left to forward passes, for whoever reads the weights otherwise."""
+        for table in self._lazy.values():
+            table.flush()
 
     def sizes(self) -> dict[str, int]:
         """Gives the number of weights of each group, in order."""
@@ -142,6 +157,22 @@ class Subspace(nn.Module):
         if self._origin is not None:
             self._origin = {name: fn(weight) for name, weight in self._origin.items()}
         return self
+
+    def _defer(self, name: str, index: int) -> None:
+        """Makes a weight a lazy table if it can be one."""
+        if name not in self._large or self._origin is None:
+            return
+
+        def places() -> tuple[Tensor, Tensor]:
+            assert self._origin is not None
+            return self._weights[name].detach().view(-1), self._origin[name].view(-1)
+
+        def write(pieces: Tensor) -> None:
+            scaled = self._scaled(*self._written, index)
+            self.projection.write_pieces(*places(), scaled, name, pieces)
+
+        if piece := self.projection.piece(*places()):
+            self._lazy[name] = LazyTable(self._large[name], piece, write)
 
     def _take(self, name: str, index: int, weight: Tensor) -> None:
         """Takes a weight's gradient from it."""

@@ -7,8 +7,9 @@ from typing import Any, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numba import njit, prange
+from numpy.typing import NDArray
 from torch import Tensor
 
 from said_lightning.projections.core.random import SIGN, STREAM_ROWS, quantile_table
@@ -36,12 +37,42 @@ def write(
     start: int,
 ) -> None:
     """Sets out = base + P theta for the rows of a tensor from `start` on."""
-    n, rows = projection.n, len(out)
-    x = theta.numpy()
+    turns = np.arange(-(-len(out) // piece(projection)))
+    _write_turns(projection, out, base, theta, tensor, start, turns)
+
+
+def piece(projection: Fastfood) -> int:
+    """Gives the rows of a piece: a task's turn."""
+    return max(projection.n, CHUNK)
+
+
+def write_pieces(
+    projection: Fastfood,
+    out: Float[Tensor, " rows"],
+    base: Float[Tensor, " rows"],
+    theta: Float[Tensor, " d"],
+    tensor: str,
+    pieces: Int[Tensor, " pieces"],
+) -> None:
+    """Sets out = base + P theta for some pieces of a tensor, each told once."""
+    _write_turns(projection, out, base, theta, tensor, 0, pieces.numpy())
+
+
+def _write_turns(
+    projection: Fastfood,
+    out: Float[Tensor, " rows"],
+    base: Float[Tensor, " rows"],
+    theta: Float[Tensor, " d"],
+    tensor: str,
+    start: int,
+    turns: NDArray[np.int64],
+) -> None:
+    n, rows, x = projection.n, len(out), theta.numpy()
     scales = [x.dtype.type(projection.scale(r)) for r in (n, order(rows % n or n))]
     draws = (start, *keys(projection, tensor), quantile_table())
-    count = tasks(rows, max(n, CHUNK), n)
-    _write(count, out.numpy(), base.numpy(), x, *scales, n, *draws)
+    step = piece(projection)
+    count = tasks(min(rows, len(turns) * step), step, n)
+    _write(count, out.numpy(), base.numpy(), turns, x, *scales, n, *draws)
 
 
 def pull_back(
@@ -56,14 +87,15 @@ def pull_back(
 
 @kernel
 @no_type_check
-def _write(tasks, out, base, theta, whole_scale, tail_scale, n, first, k0, k1, table):
+def _write(tasks, out, base, turns, theta, whole_scale, tail_scale, n, first, k0, k1, table):
     rows, step = len(out), max(n, CHUNK)
     x = np.zeros(n, theta.dtype)
     x[: len(theta)] = theta
     for task in prange(tasks):
         halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
         u, w = np.empty_like(x), np.empty_like(x)
-        for start in range(task * step, rows, tasks * step):
+        for turn in range(task, len(turns), tasks):
+            start = turns[turn] * step
             half_words(k0, k1, first + start, halves, STREAM_ROWS)
             for block in range(start, min(start + step, rows), n):
                 key = permutation_key(k0, k1, (first + block) // n)
