@@ -122,8 +122,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     trainer = make_trainer(cfg, folder, callbacks)
     with processes(settings.devices, train, cfg, folder):
         trainer.fit(module, datamodule=data)
-    if trainer.is_global_zero:
-        save(module, folder)
+    save(module, folder)
     return {
         **outcome(module),
         "metric": Metric(
@@ -245,7 +244,12 @@ def outcome(module: Classifier) -> dict[str, Any]:
 
 
 def save(module: Classifier, folder: Path) -> None:
-    """Saves what was trained: the subspace's numbers, or all weights of full fine-tuning."""
+    """Saves what was trained: the subspace's numbers, or all weights of full fine-tuning.
+
+    Of several processes, the first does.
+    """
+    if module.global_rank:
+        return
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(exist_ok=True)
     if (subspace := module.subspace) is None:
