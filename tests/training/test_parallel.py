@@ -168,6 +168,32 @@ def test_a_step_sends_d_numbers_and_d_alone(train: Train, monkeypatch: pytest.Mo
     assert not any(wrapped)
 
 
+def test_an_overflow_in_one_process_skips_the_step_in_all(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the other one to step on it, its weights would not be finite, nor the loss of all."""
+    training_step = Classifier.training_step
+    lost: list[Tensor] = []
+
+    def overflow(self: Classifier, batch: Any, index: int) -> Tensor:
+        assert self.subspace is not None
+        if index == 2:
+            lost.append(self.subspace.theta.detach().clone())
+        return training_step(self, batch, index) * (float("inf") if index == 1 else 1.0)
+
+    def before(self: Classifier, *_: Any, **__: Any) -> None:
+        assert self.subspace is not None
+        if self.subspace.theta.grad is not None and not self.subspace.theta.grad.isfinite().all():
+            lost.append(self.subspace.theta.detach().clone())
+
+    monkeypatch.setattr(Classifier, "training_step", overflow)
+    monkeypatch.setattr(Classifier, "on_before_optimizer_step", before)
+    half = ["trainer.precision=16-mixed", "trainer.devices=2", "trainer.batch_size=4"]
+    _, numbers = train(*half, "trainer.epochs=1")
+    assert torch.equal(*lost)
+    assert all(part.isfinite().all() for part in numbers.values())
+
+
 @given(st.integers(1, 40), st.integers(1, 5))
 def test_shares_are_the_batch_and_their_weighted_mean_is_its_mean(n: int, processes: int) -> None:
     batch = np.random.default_rng(n).permutation(100)[:n]
