@@ -53,6 +53,29 @@ def d90(
         _draw(rows, folder)
 
 
+@app.command()
+def bench(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the figures.", show_default=False)
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model of the steps.")] = "minilm",
+    d: Annotated[int, typer.Option(help="Numbers that a subspace trains.")] = 1000,
+    rounds: Annotated[int, typer.Option(help="Steps of each contender.")] = 10,
+) -> None:
+    """Step time and peak memory of SAID and its neighbours, side by side: minutes."""
+    from rich.console import Console
+
+    from said_lightning.bench import table
+    from said_lightning.bench.models import MODELS
+
+    if model not in MODELS:
+        raise UserError(f"--model {model}: no such model; there are {', '.join(MODELS)}")
+    result = table.bench(model, d, rounds)
+    table.show(result, Console(width=None if sys.stdout.isatty() else 100))
+    if json_file is not None:
+        table.write(result, json_file)
+
+
 def _draw(rows: "list[Row]", folder: Path) -> None:
     # matplotlib takes half a second to import, and the table should not wait for it.
     from said_lightning.analysis.plot import draw

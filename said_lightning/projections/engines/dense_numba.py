@@ -11,7 +11,7 @@ from torch import Tensor
 from said_lightning.projections.core.random import STREAM_ROWS, quantile_table
 from said_lightning.projections.dense import Dense
 from said_lightning.projections.engines.numba_random import DRAWN, half_words
-from said_lightning.projections.engines.numba_tasks import keys, tasks
+from said_lightning.projections.engines.numba_tasks import keys, tasks, total
 from said_lightning.projections.engines.numba_vector import kernel
 
 STEP = 8  # rows of a task's turn: their half-words start at a counter, whatever d
@@ -37,7 +37,7 @@ def pull_back(
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
-    return torch.from_numpy(sums.sum(0)) * projection.scale
+    return torch.from_numpy(total(sums, projection.d, projection.scale))
 
 
 @kernel

@@ -80,9 +80,9 @@ def pull_back(
 ) -> Float[Tensor, " d"]:
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     n = projection.n
-    sums = np.zeros((tasks(len(grad), max(n, CHUNK), n), n))
+    sums = np.empty((tasks(len(grad), piece(projection), n), n))
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
-    return torch.from_numpy(total(sums)[: projection.d]) * projection.scale(n)
+    return torch.from_numpy(total(sums, projection.d, projection.scale(n)))
 
 
 @kernel
@@ -126,6 +126,7 @@ def _pull_back(tasks, grad, sums, first, k0, k1, table):
     rows, n = len(grad), sums.shape[1]
     step = max(n, CHUNK)
     for task in prange(tasks):
+        sums[task] = 0
         halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
         u, w = np.empty(n, grad.dtype), np.empty(n, grad.dtype)
         for start in range(task * step, rows, tasks * step):

@@ -1,13 +1,19 @@
 """What the numba engines share: how a tensor's rows are dealt out, and how keys reach a kernel."""
 
+from typing import Any, no_type_check
+
 import numba
 import numpy as np
 import torch
+from numba import prange
+from numpy.typing import NDArray
 
 from said_lightning.projections.core.projection import Projection
+from said_lightning.projections.engines.numba_vector import kernel
 
 ALONE = 2**13  # rows that are done before another thread is awake
 MOST = 64  # tasks of one call: enough for many cores
+SPAN = 2**13  # sums that a task adds up
 SUMS = 2**22  # numbers at most that the tasks of one call keep
 
 
@@ -28,6 +34,20 @@ def keys(projection: Projection, tensor: str) -> tuple[np.uint32, np.uint32]:
     return np.uint32(k0), np.uint32(k1)
 
 
-def total(sums: np.ndarray) -> np.ndarray:
-    """Adds up the tasks' sums."""
-    return sums[0] if len(sums) == 1 else sums.sum(0)
+def total(sums: NDArray[Any], d: int, scale: float) -> NDArray[np.float64]:
+    """Adds up the first d of the tasks' sums, in order, and scales them."""
+    result = np.empty(d)
+    _total(-(-d // SPAN) if sums.size > ALONE else 1, sums, result, scale)
+    return result
+
+
+@kernel
+@no_type_check
+def _total(tasks, sums, result, scale):
+    span = -(-len(result) // tasks)
+    for task in prange(tasks):
+        for j in range(task * span, min(task * span + span, len(result))):
+            value = 0.0
+            for row in range(len(sums)):
+                value += sums[row, j]
+            result[j] = value * scale

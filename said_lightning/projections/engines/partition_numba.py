@@ -39,7 +39,7 @@ def pull_back(
     d = 2 * projection.d
     sums = np.zeros((tasks(len(grad), CHUNK, d), d))
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor))
-    plus, minus = torch.from_numpy(total(sums)).view(-1, 2).unbind(1)
+    plus, minus = torch.from_numpy(total(sums, d, 1.0)).view(-1, 2).unbind(1)
     return (plus - minus) * projection.factors
 
 
@@ -48,7 +48,7 @@ def count(projection: Partition, tensor: str) -> Int[Tensor, " d"]:
     rows, d = projection.sizes[tensor], projection.d
     counts = np.zeros((tasks(rows, CHUNK, d), d), dtype=np.int64)
     _count(len(counts), counts, rows, *keys(projection, tensor))
-    return torch.from_numpy(total(counts))
+    return torch.from_numpy(counts.sum(0))
 
 
 @njit

@@ -9,7 +9,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from said_lightning.projections.engines.numba_random import half_words, philox
-from said_lightning.projections.engines.numba_tasks import keys, tasks
+from said_lightning.projections.engines.numba_tasks import keys, tasks, total
 from said_lightning.projections.engines.numba_vector import kernel
 from said_lightning.projections.sparse import Sparse
 
@@ -38,7 +38,7 @@ def pull_back(
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
     thresholds = projection.thresholds[tensor].numpy()
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), thresholds)
-    return torch.from_numpy(sums.sum(0)) * projection.scales[tensor]
+    return torch.from_numpy(total(sums, projection.d, projection.scales[tensor]))
 
 
 @njit
