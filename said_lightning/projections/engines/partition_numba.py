@@ -10,7 +10,7 @@ from torch import Tensor
 
 from said_lightning.projections.core.random import STREAM_ROWS
 from said_lightning.projections.engines.numba_random import half_words
-from said_lightning.projections.engines.numba_tasks import keys, tasks, total
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import kernel
 from said_lightning.projections.partition import Partition
 
@@ -82,9 +82,9 @@ def _pull_back(tasks, grad, sums, first, k0, k1):
     d = np.uint64(sums.shape[1] // 2)
     for task in prange(tasks):
         halves, entries = np.empty(2 * CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * CHUNK, rows, tasks * CHUNK):
-            # Embedding rows that the batch did not touch have zero gradient.
-            if not np.any(grad[start : start + CHUNK]):
+            if untouched(grad, start, min(CHUNK, rows - start), bits):
                 continue
             _draw(k0, k1, first + start, d, halves, entries)
             for j in range(min(CHUNK, rows - start)):
