@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from said_lightning.config import MethodConfig
+from said_lightning.parallel import check_strategy
 from said_lightning.subspace import Subspace
 
 
@@ -31,6 +32,7 @@ class SubspaceCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the subspace, before the model is moved and the optimizer made."""
+        check_strategy(trainer)
         if self.subspace is not None:
             return
         assert isinstance(pl_module.model, nn.Module)

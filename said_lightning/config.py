@@ -41,7 +41,8 @@ class TrainerConfig:
 
     full_lr: the rate of full fine-tuning (AdamW). step_ratio: see said_lightning.rate. warmup: the
     share of the steps in which the rate rises; it falls to 0 in the rest. clip: norm of the
-    gradient, of theta's in a subspace; 0 is none.
+    gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
+    devices, which share each batch; a step has accumulate times as many.
     """
 
     epochs: int = 3
@@ -54,6 +55,7 @@ class TrainerConfig:
     clip: float = 1.0
     accumulate: int = 1
     precision: str = "32-true"
+    devices: int = 1
     workers: int = 0
 
 
@@ -93,13 +95,21 @@ CHOICES = {
     "projection.gradient": ("exact", "released"),
     "logger.name": ("none", "csv", "wandb"),
     "logger.mode": ("offline", "online"),
-    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "bf16-true"),
 }
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
 NO_EFFECT = ("out", "logger", "task.data_dir", "trainer.workers")
 # What full fine-tuning does not read: one baseline serves every method and d.
 NOT_FOR_FULL = ("d", "projection", "method.groups", "method.head", "method.origin")
-POSITIVE = ("epochs", "batch_size", "eval_batch_size", "full_lr", "step_ratio", "accumulate")
+POSITIVE = (
+    "epochs",
+    "batch_size",
+    "eval_batch_size",
+    "full_lr",
+    "step_ratio",
+    "accumulate",
+    "devices",
+)
 NOT_NEGATIVE = ("weight_decay", "clip", "workers")
 
 
@@ -155,6 +165,11 @@ def problems(cfg: DictConfig) -> list[str]:
             found.append(f"trainer.{key}={trainer[key]}: expected 0 or more")
     if not 0 <= trainer.warmup <= 1:
         found.append(f"trainer.warmup={trainer.warmup}: expected a share of the steps, 0 to 1")
+    if (trainer.precision, cfg.method.origin) == ("bf16-true", "none"):
+        found.append(
+            "trainer.precision=bf16-true: expected method.origin=copy, since bfloat16 weights "
+            "would lose the differences that are added to them"
+        )
     if cfg.d < 1 and cfg.method.name != "full":
         found.append(f"d={cfg.d}: expected at least 1")
     if cfg.seed < 0:

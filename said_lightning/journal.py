@@ -33,7 +33,8 @@ class Journal(Callback):
         """Takes down an epoch; Lightning evaluates before it calls this."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
-        append_metrics(self.folder, {"epoch": epoch, "step": trainer.global_step, **logged})
+        if trainer.is_global_zero:
+            append_metrics(self.folder, {"epoch": epoch, "step": trainer.global_step, **logged})
         if not math.isfinite(loss := logged["train/loss"]):
             raise FloatingPointError(f"the training loss is {loss} in epoch {epoch}")
         value = logged[f"eval/{self.metric}"]

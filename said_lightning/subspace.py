@@ -150,12 +150,17 @@ class Subspace(nn.Module):
         }
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Subspace":
-        """Takes theta_0 along wherever the module is moved."""
-        super()._apply(fn, recurse)
+        """Takes theta_0 along wherever the module is moved; 16 bits are for the weights alone."""
+
+        def move(numbers: Tensor) -> Tensor:
+            moved = fn(numbers)
+            return moved if moved.dtype.itemsize >= 4 else numbers.to(moved.device)
+
+        super()._apply(move, recurse)
         theta, scale = self._written
-        self._written = fn(theta), fn(scale)
+        self._written = move(theta), move(scale)
         if self._origin is not None:
-            self._origin = {name: fn(weight) for name, weight in self._origin.items()}
+            self._origin = {name: move(weight) for name, weight in self._origin.items()}
         return self
 
     def _defer(self, name: str, index: int) -> None:

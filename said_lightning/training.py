@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors.torch import save_file
 
 from said_lightning.callback import SubspaceCallback
@@ -23,6 +24,7 @@ from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
 from said_lightning.journal import Journal, SoftWandbLogger, soft
 from said_lightning.module import Classifier
+from said_lightning.parallel import SubspaceStrategy, device_problems, processes
 from said_lightning.runs import record as records
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
 from said_lightning.subspace import budget, budget_problems
@@ -77,22 +79,23 @@ def finished(folder: Path) -> Record | None:
 
 
 def model_problems(cfg: DictConfig) -> list[str]:
-    """Tells what is wrong with the model and with d for it; reads its config, not its weights.
+    """Tells what is wrong with the model, with d for it and with the machine; reads no weights.
 
     A config that lacks values is judged by `problems` alone.
     """
     if OmegaConf.missing_keys(cfg):
         return []
     config = typed(cfg)
+    found = device_problems(config.trainer.devices)
     try:
         skeleton = outline(config.model, config.task)
     except UserError as error:
-        return list(error.messages)
+        return found + list(error.messages)
     method = config.method
     if method.name == "full":
-        return []
+        return found
     groups, D = budget(skeleton, method.name, method.groups, method.head)
-    return budget_problems(config.d, len(groups) if method.name == "said" else 0, D)
+    return found + budget_problems(config.d, len(groups) if method.name == "said" else 0, D)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -117,7 +120,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         name = options.pop("name")
         callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
     trainer = make_trainer(cfg, folder, callbacks)
-    trainer.fit(module, datamodule=data)
+    with processes(settings.devices, train, cfg, folder):
+        trainer.fit(module, datamodule=data)
     save(module, folder)
     return {
         **outcome(module),
@@ -139,7 +143,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def quiet() -> None:
     """Keeps Lightning's tips and notes on its own workings out of the log."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for logger in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
     for message in (".*does not have many workers.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", message)
 
@@ -148,21 +153,30 @@ def make_trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback]) -> Tr
     """Makes the Lightning Trainer: a progress bar on a terminal, none in a log."""
     quiet()
     settings = cfg.trainer
+    float16 = settings.precision == "16-mixed"
     return Trainer(
         max_epochs=settings.epochs,
-        precision=settings.precision,
+        precision=None if float16 else settings.precision,
+        plugins=[float16_plugin()] if float16 else [],
         gradient_clip_val=settings.clip or None,
         accumulate_grad_batches=settings.accumulate,
         callbacks=callbacks,
         logger=make_logger(cfg, folder),
         default_root_dir=folder,
-        devices=1,
+        devices=settings.devices,
+        strategy="auto" if settings.devices == 1 else SubspaceStrategy(),
         use_distributed_sampler=False,  # it would shuffle its own way
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
         num_sanity_val_steps=0,
     )
+
+
+def float16_plugin() -> MixedPrecision:
+    """Makes what Lightning makes for 16-mixed, on a CPU too, where Lightning takes bfloat16."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return MixedPrecision("16-mixed", found.type if found else "cpu")
 
 
 def make_logger(cfg: DictConfig, folder: Path) -> Logger | bool:
@@ -230,7 +244,12 @@ def outcome(module: Classifier) -> dict[str, Any]:
 
 
 def save(module: Classifier, folder: Path) -> None:
-    """Saves what was trained: the subspace's numbers, or all weights of full fine-tuning."""
+    """Saves what was trained: the subspace's numbers, or all weights of full fine-tuning.
+
+    Of several processes, the first does.
+    """
+    if module.global_rank:
+        return
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(exist_ok=True)
     if (subspace := module.subspace) is None:

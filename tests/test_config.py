@@ -89,6 +89,7 @@ def test_what_leaves_the_numbers_as_they_are_leaves_the_hash(
         "trainer.epochs=2",
         "trainer.full_lr=1e-4",
         "trainer.step_ratio=10",
+        "trainer.devices=2",
     ],
 )
 def test_what_changes_the_numbers_changes_the_hash(job: DictConfig, override: str) -> None:
@@ -124,8 +125,9 @@ WRONG = {
     "method.head=insid": "method.head=insid: unknown value; did you mean 'inside'?",
     "method.origin=copied": "method.origin=copied: unknown value; did you mean 'copy'?",
     "logger.mode=onlin": "logger.mode=onlin: unknown value; did you mean 'online'?",
-    "trainer.precision=bf16": "trainer.precision=bf16: unknown value; did you mean 'bf16-mixed'?",
+    "trainer.precision=bf16": "trainer.precision=bf16: unknown value; did you mean 'bf16-true'?",
     "trainer.epochs=0": "trainer.epochs=0: expected more than 0",
+    "trainer.devices=0": "trainer.devices=0: expected more than 0",
     "trainer.clip=-1": "trainer.clip=-1.0: expected 0 or more",
     "trainer.warmup=2": "trainer.warmup=2.0: expected a share of the steps, 0 to 1",
     "d=0": "d=0: expected at least 1",

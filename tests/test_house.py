@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "command": {"errors", "config", "data", "runs"},
     "encoder": {"errors", "config", "data", "projections"},
     "journal": {"runs"},
-    "callback": {"errors", "config", "projections", "subspace"},
+    "parallel": {"errors", "subspace"},
+    "callback": {"errors", "config", "parallel", "projections", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},
 }
 BELOW_TRAINING = set(MAY_IMPORT)

@@ -1,17 +1,19 @@
 """The LightningDataModule of every text task."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from said_lightning.data.encoded import Encoded, encode
 from said_lightning.data.metrics import trivial_score
 from said_lightning.data.order import EpochBatches, Indices, sorted_batches
 from said_lightning.data.readers import read_task
+from said_lightning.data.share import Share
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
 
@@ -25,6 +27,9 @@ class TextDataModule(LightningDataModule):
     `data` holds the examples as text and their sha256, `trivial` the score of a constant answer.
     Batches are padded to their longest row: input_ids [batch, tokens] and so on; labels [batch],
     long for classes and float for scores. The training order is f(seed, epoch).
+
+    Where a Trainer runs several processes, `batch_size` rows are for each of them: together they
+    see the batches that one process with so many times the batch size would, each its Share.
     """
 
     def __init__(
@@ -65,22 +70,29 @@ class TextDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[list[Batch]]:
         """Return the training batches: random order, similar lengths, the short last one kept."""
-        return self._loader(
-            self.train_set, EpochBatches(self.train_set.lengths, self.batch_size, self.seed)
-        )
+        size = self.batch_size * self._processes
+        return self._loader(self.train_set, EpochBatches(self.train_set.lengths, size, self.seed))
 
     def val_dataloader(self) -> DataLoader[list[Batch]]:
         """Return the evaluation batches, by ascending length."""
-        return self._loader(
-            self.eval_set, sorted_batches(self.eval_set.lengths, self.eval_batch_size)
-        )
+        size = self.eval_batch_size * self._processes
+        return self._loader(self.eval_set, sorted_batches(self.eval_set.lengths, size))
+
+    @property
+    def _processes(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
 
     def _loader(self, rows: Encoded, batches: Iterable[Indices]) -> DataLoader[list[Batch]]:
+        source: Dataset[Any] = rows
+        collate: Callable[[Any], Any] = DataCollatorWithPadding(self.tokenizer)
+        if self.trainer and self._processes > 1:
+            source = Share(rows, collate, self.trainer.global_rank, self._processes)
+            collate = dict  # a share is padded already
         return DataLoader(
-            rows,
+            source,
             sampler=batches,
             batch_size=None,
-            collate_fn=DataCollatorWithPadding(self.tokenizer),
+            collate_fn=collate,
             num_workers=self.workers,
             # A loader draws a number at each start, which must not come out of the dropout's.
             generator=torch.Generator(),
