@@ -9,7 +9,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from said_lightning.data.task import TaskConfig, suggestion, task_errors
+from said_lightning.data.mistakes import task_errors
+from said_lightning.data.task import TaskConfig, suggestion
 
 
 @dataclass

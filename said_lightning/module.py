@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from said_lightning.config import TrainerConfig
 from said_lightning.data.metrics import build_metrics, predictions
-from said_lightning.data.task import TaskConfig
+from said_lightning.data.task import TaskConfig, also_evaluated
 from said_lightning.projections.core import random
 from said_lightning.rate import learning_rate
 from said_lightning.subspace import Subspace
@@ -47,7 +47,9 @@ class Classifier(LightningModule):
         self.seed = seed
         self.subspace: Subspace | None = None
         self.train_metrics = build_metrics(task).clone(prefix="train/")
-        self.eval_metrics = build_metrics(task).clone(prefix="eval/")
+        # The headline's split first, then any others that the task evaluates.
+        prefixes = ["eval/", *(f"eval/{name}/" for name in also_evaluated(task))]
+        self.eval_metrics = nn.ModuleList(build_metrics(task).clone(name) for name in prefixes)
 
     def on_fit_start(self) -> None:
         """Tells the budget: what is trained, at which rate."""
@@ -79,13 +81,17 @@ class Classifier(LightningModule):
         loss: Tensor = output.loss
         return loss
 
-    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Adds a batch to the evaluation metrics."""
+    def validation_step(
+        self, batch: Mapping[str, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Adds a batch to the metrics of its evaluation split."""
         output = self.model(**batch)
-        self.eval_metrics.update(predictions(output.logits.float()), batch["labels"])
-        whole = over_epoch(batch)
-        self.log("eval/loss", output.loss, **whole)
-        self.log_dict(self.eval_metrics, **whole)
+        metrics: Any = self.eval_metrics[dataloader_idx]
+        metrics.update(predictions(output.logits.float()), batch["labels"])
+        whole = over_epoch(batch) | {"add_dataloader_idx": False}
+        if dataloader_idx == 0:
+            self.log("eval/loss", output.loss, **whole)
+        self.log_dict(metrics, **whole)
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.
