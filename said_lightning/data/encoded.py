@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Rows handed to the tokenizer at once, so that its Python lists stay small.
 CHUNK = 2048
+# What a tokenizer saves of its last call, and of where it came from.
+PASSING = {"truncation", "padding", "is_local", "local_files_only", "name_or_path"}
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,9 @@ def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
         tokenizer.save_pretrained(folder)
         for path in sorted(Path(folder).iterdir()):
             content = path.read_bytes()
-            if path.name == "tokenizer.json":
-                # These two remember the last call.
-                fresh = json.loads(content) | {"truncation": None, "padding": None}
-                content = json.dumps(fresh, sort_keys=True).encode()
+            if path.suffix == ".json":
+                kept = {k: v for k, v in json.loads(content).items() if k not in PASSING}
+                content = json.dumps(kept, sort_keys=True).encode()
             digest.update(path.name.encode() + b"\0" + content)
     return digest.hexdigest()
 

@@ -9,6 +9,8 @@ from said_lightning.errors import UserError
 
 # Rows taken out of a memory-mapped data set at once.
 CHUNK = 1000
+# How `datasets` begins to tell of a split or a configuration that a data set at hand lacks.
+WRONG_NAME = ("Unknown split", "BuilderConfig")
 
 
 def read_split(task: TaskConfig, hub: HubSource, split: str, rows: int | None) -> Collector:
@@ -24,6 +26,8 @@ def read_split(task: TaskConfig, hub: HubSource, split: str, rows: int | None) -
         dataset = load_dataset(hub.path, hub.name, split=split)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
+        if reason.startswith(WRONG_NAME):
+            raise UserError(f"task={task.name}: {hub.path}: {reason}") from error
         raise UserError(_how_to_fetch(task, hub, reason)) from error
     place = f"{hub.path}{f'/{hub.name}' if hub.name else ''} ({split})"
     found = Collector(task, hub, place, rows)

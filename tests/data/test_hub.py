@@ -69,6 +69,13 @@ def test_missing_labels_columns_and_rows_are_told(
         read_task(make_task("sst2", hub={"path": path, "name": None, "text": ["txt"]}))
 
 
+def test_a_split_that_the_data_set_lacks_is_told(make_task: Any, tmp_path: Path) -> None:
+    path = save(tmp_path, {"sentence": ["a"], "label": [0]}, ["negative", "positive"])
+    with pytest.raises(UserError) as error:
+        read_task(make_task("sst2", hub={"path": path, "name": None, "train": "trian"}))
+    assert str(error.value).startswith(f'task=sst2: {path}: Unknown split "trian". Should be one')
+
+
 def test_without_network_the_command_that_fetches_the_data_is_named(make_task: Any) -> None:
     with pytest.raises(UserError) as error:
         read_task(make_task("mrpc"))
