@@ -20,7 +20,7 @@ from transformers.utils import logging
 from said_lightning.config import ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
-from said_lightning.locate import locate
+from said_lightning.locate import how_to_fetch, locate
 from said_lightning.projections.core import random
 from said_lightning.t5 import T5EncoderClassifier
 
@@ -153,9 +153,4 @@ def _unusable(model: ModelConfig, where: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
     if Path(where).is_dir():
         return f"model.path={model.path}: {reason}"
-    revision = f" --revision {model.revision}" if model.revision else ""
-    return (
-        f"model.path={model.path}: not here, and the hub cannot be asked ({reason}). "
-        f"Give a local folder with model.path=FOLDER, or fetch it where there is a network: "
-        f"hf download {model.path}{revision}"
-    )
+    return how_to_fetch(model, f"the hub cannot be asked ({reason})")

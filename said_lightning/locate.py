@@ -26,3 +26,13 @@ def locate(model: ModelConfig) -> str:
     if not local.is_dir():
         raise UserError(f"model.path={model.path}: no such folder; expected one with a config.json")
     return str(local)
+
+
+def how_to_fetch(model: ModelConfig, reason: str) -> str:
+    """Says that a model is not here, why, and which command fetches it."""
+    revision = f" --revision {model.revision}" if model.revision else ""
+    return (
+        f"model.path={model.path}: not here, and {reason}. Give a local folder with "
+        f"model.path=FOLDER, or fetch it where there is a network: "
+        f"hf download {model.path}{revision}"
+    )

@@ -32,6 +32,8 @@ MAY_IMPORT = {
     "locate": {"errors", "config"},
     "t5": set[str](),
     "encoder": {"errors", "config", "data", "locate", "projections", "t5"},
+    "estimate": {"config", "encoder", "errors", "groups", "subspace"},
+    "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
     "callback": {"errors", "config", "projections", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},

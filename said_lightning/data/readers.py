@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from said_lightning.data.bbc import read_bbc
 from said_lightning.data.examples import Collector, Examples, gather, sha256
-from said_lightning.data.files import read_file
+from said_lightning.data.files import read_file, split_paths
 from said_lightning.data.hub import read_split
 from said_lightning.data.mistakes import task_errors
 from said_lightning.data.order import subset
@@ -33,6 +33,17 @@ def read_task(task: TaskConfig) -> TaskData:
     headline, *others = evaluations
     also = dict(zip(list(splits)[2:], others, strict=True))
     return TaskData(train, headline, also, sha256(train, *evaluations))
+
+
+def data_bytes(task: TaskConfig) -> int | None:
+    """Return the size of a task's local files in bytes; None where they come from elsewhere."""
+    evaluation = eval_source(task)
+    if task.data_dir is None or task.files is None or not isinstance(evaluation, FileSource):
+        return None
+    named = [(task.files, task.files.train)]
+    named += [(evaluation, name) for name in (evaluation.eval, *evaluation.also.values())]
+    paths = {path for files, name in named for path in split_paths(task, files, name)}
+    return sum(path.stat().st_size for path in paths)
 
 
 def _read(task: TaskConfig) -> dict[str, Collector]:

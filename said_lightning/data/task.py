@@ -14,7 +14,7 @@ class Rows:
 
     train: int | None = None
     eval: int | None = None
-    also: dict[str, int] = field(default_factory=dict)
+    also: dict[str, int | None] = field(default_factory=dict)
 
 
 @dataclass
