@@ -17,7 +17,7 @@ from said_lightning.locate import how_to_fetch, locate
 
 # Local data up to this size are read and checked, a second for each 100,000 rows; larger ones are
 # left to train.py, which does so before it trains.
-READ_BYTES = 2**25
+READ_BYTES = 2**23
 
 
 def check(arguments: list[str], conf: Path) -> Iterator[str]:
@@ -28,17 +28,14 @@ def check(arguments: list[str], conf: Path) -> Iterator[str]:
     """
     command = read_command(arguments, conf)
     mistakes = list(command.mistakes)
+    mistakes += [problem for job in command.jobs for problem in problems(job)]
+    configs = [typed(job) for job in command.jobs if not OmegaConf.missing_keys(job)]
+    for model in {str(config.model): config.model for config in configs}.values():
+        mistakes += model_mistakes(model)
     rows: dict[str, int | None] = {}
-    for job in command.jobs:
-        mistakes += problems(job)
-        if OmegaConf.missing_keys(job):
-            continue
-        config = typed(job)
-        mistakes += model_mistakes(config.model)
-        if task_errors(config.task):
-            continue
+    for key, task in {str(config.task): config.task for config in configs}.items():
         try:
-            rows[str(config.task)] = training_rows(config.task, rows)
+            rows[key] = None if task_errors(task) else training_rows(task)
         except UserError as error:
             mistakes += error.messages
     if mistakes:
@@ -66,10 +63,8 @@ def model_mistakes(model: ModelConfig) -> list[str]:
     return []
 
 
-def training_rows(task: TaskConfig, known: dict[str, int | None]) -> int | None:
-    """Reads a task's local data, once, and gives the number of training rows; None if unknown."""
-    if str(task) in known:
-        return known[str(task)]
+def training_rows(task: TaskConfig) -> int | None:
+    """Reads a task's local data and gives the number of training rows; None if unknown."""
     size = data_bytes(task)
     if size is not None and size <= READ_BYTES:
         return len(read_task(task).train)
