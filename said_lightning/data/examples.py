@@ -86,8 +86,14 @@ class Collector:
         self.lengths: list[int] = []
         self.labels: list[int | float] = []
 
-    def has_columns(self, where: str, columns: Sequence[str]) -> bool:
-        """Return whether each of the source's columns is there exactly once, or note that not."""
+    def has_columns(self, where: str, columns: Sequence[str], wrong: str | None = None) -> bool:
+        """Return whether each of the source's columns is there exactly once, or note that not.
+
+        `wrong` is what is known to be wrong with the header already.
+        """
+        if wrong:
+            self.give_up(f"{where}: {wrong}")
+            return False
         if all(columns.count(column) == 1 for column in self.columns):
             return True
         expected, found = (", ".join(map(repr, names)) for names in (self.columns, columns))

@@ -45,7 +45,7 @@ def _tsv(path: Path, files: FileSource, found: Collector) -> Iterator[Read]:
     for where, line, wrong in _lines(path, files.encoding):
         fields = line.split("\t")
         if not columns:
-            if not found.has_columns(where, fields):
+            if not found.has_columns(where, fields, wrong):
                 return
             columns = fields
         else:
@@ -76,7 +76,7 @@ def _csv(path: Path, files: FileSource, found: Collector) -> Iterator[Read]:
             yield places[0], f"expected comma-separated columns: {error}; is a quote left open?"
             continue
         if not columns:
-            if not found.has_columns(places[0], fields):
+            if not found.has_columns(places[0], fields, "".join(faults)):
                 return
             columns = fields
         else:

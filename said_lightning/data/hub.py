@@ -31,7 +31,7 @@ def read_split(task: TaskConfig, hub: HubSource, split: str, rows: int | None) -
         raise UserError(_how_to_fetch(task, hub, reason)) from error
     place = f"{hub.path}{f'/{hub.name}' if hub.name else ''} ({split})"
     found = Collector(task, hub, place, rows)
-    if found.has_columns(place, dataset.column_names):
+    if found.has_columns(place, dataset.column_names, _no_text(dataset.features, found.columns)):
         found.add_all(_rows(dataset, place, found.columns))
     return found
 
@@ -44,6 +44,14 @@ def _how_to_fetch(task: TaskConfig, hub: HubSource, reason: str) -> str:
         f"task={task.name}: {reason.removesuffix('.')}; to fetch it once where there is a network: "
         f"{command}{folder}"
     )
+
+
+def _no_text(features: Any, columns: tuple[str, ...]) -> str | None:
+    """Tell of a column that holds lists or the like, which would be written out as if text."""
+    for column in columns:
+        if column in features and not hasattr(features[column], "dtype"):
+            return f"column {column!r} holds {features[column]}, expected text or a number"
+    return None
 
 
 def _rows(dataset: Any, place: str, columns: tuple[str, ...]) -> Iterator[Read]:

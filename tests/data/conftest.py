@@ -62,7 +62,7 @@ def plant(make_task: MakeTask, tmp_path: Path) -> Callable[..., Planted]:
                 if path not in planted.rows:
                     planted.rows[path] = write_file(path, task, files, 6 if split == "train" else 3)
             planted.splits[split] = [tmp_path / files.folder / file for file in names.split("+")]
-        sizes = {
+        sizes: dict[str, int | None] = {
             split: sum(len(planted.rows[path]) for path in paths)
             for split, paths in planted.splits.items()
         }

@@ -64,6 +64,11 @@ def test_harmless_variants_read_alike(task: TaskConfig, tmp_path: Path, written:
     assert list(train) == [["a good film", 1], ["a bad film", 0], ["the film", 1]]
 
 
+def test_a_header_that_is_no_text_is_told(task: TaskConfig, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train.tsv:1: expected utf-8 text, byte 1 is 0xff$"):
+        read(tmp_path, b"\xff\t" + "\n".join([HEADER, *GOOD]).encode(), task)
+
+
 def test_quotes_mean_nothing(task: TaskConfig, tmp_path: Path) -> None:
     rows = [
         '" an unbalanced quote\t1',

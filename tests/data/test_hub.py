@@ -69,6 +69,16 @@ def test_missing_labels_columns_and_rows_are_told(
         read_task(make_task("sst2", hub={"path": path, "name": None, "text": ["txt"]}))
 
 
+def test_a_column_of_lists_is_no_text(make_task: Any, own_rows: Any, tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    for split in ("train", "validation"):
+        rows = Dataset.from_dict({"sentence": [["a", "b"]], "label": ["positive"]})
+        rows.to_parquet(tmp_path / "saved" / f"{split}.parquet")
+    hub = {"path": str(tmp_path / "saved"), "name": None}
+    with pytest.raises(UserError, match=r"column 'sentence' holds List.*, expected text"):
+        read_task(make_task("sst2", hub=hub, rows=own_rows))
+
+
 def test_a_split_that_the_data_set_lacks_is_told(make_task: Any, tmp_path: Path) -> None:
     path = save(tmp_path, {"sentence": ["a"], "label": [0]}, ["negative", "positive"])
     with pytest.raises(UserError) as error:

@@ -7,14 +7,20 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
-from said_lightning.config import ModelConfig
+from said_lightning.config import Config, MethodConfig, ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.encoder import build, load
 from said_lightning.errors import UserError
+from said_lightning.estimate import estimate
 from said_lightning.subspace import Subspace
 
 TASK = TaskConfig(name="toy", labels=["no", "yes"], metric="accuracy", metrics=["accuracy"])
 Batch = dict[str, torch.Tensor]
+
+
+def at(folder: Path, layers: int | None = None) -> ModelConfig:
+    """Name a model by its folder."""
+    return ModelConfig(name="tiny", path=str(folder), layers=layers)
 
 
 def expected_groups(config: PretrainedConfig) -> list[str]:
@@ -75,8 +81,8 @@ def test_layers_come_in_order_between_the_embeddings_and_the_head(config: Pretra
 
 
 def test_the_first_layers_are_kept_as_they_were(tiny: Path, architecture: str) -> None:
-    whole = load(ModelConfig(name="tiny", path=str(tiny)), TASK, 0).model
-    cut = load(ModelConfig(name="tiny", path=str(tiny), layers=2), TASK, 0).model
+    whole = load(at(tiny), TASK, 0).model
+    cut = load(at(tiny, 2), TASK, 0).model
     weights = dict(whole.named_parameters())
     kept = dict(cut.named_parameters())
     assert all(torch.equal(weight, weights[name]) for name, weight in kept.items())
@@ -86,7 +92,7 @@ def test_the_first_layers_are_kept_as_they_were(tiny: Path, architecture: str) -
 
 
 def test_only_the_head_is_new(tiny: Path) -> None:
-    first, second = (load(ModelConfig(name="tiny", path=str(tiny)), TASK, s).model for s in (0, 1))
+    first, second = (load(at(tiny), TASK, s).model for s in (0, 1))
     pairs = zip(first.named_parameters(), second.parameters(), strict=True)
     new = {name for (name, weight), other in pairs if not torch.equal(weight, other)}
     head = set(Subspace(first, 100, 0).groups["head"])
@@ -94,9 +100,18 @@ def test_only_the_head_is_new(tiny: Path) -> None:
     assert new <= head
 
 
+def test_the_budget_of_any_architecture_is_told(tiny: Path) -> None:
+    config = Config(model=at(tiny), task=TASK, method=MethodConfig(name="said"), d=100)
+    model = load(at(tiny), TASK, 0).model
+    m = len(Subspace(model, 100, 0).groups)
+    D, d, *_ = estimate(config, 100)
+    assert f"D      {sum(weight.numel() for weight in model.parameters()):,}" == D
+    assert d == f"d      100 = {100 - m} theta + {m} lambda"
+
+
 def test_more_layers_than_there_are_is_told(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"model.layers=4: the model has 3"):
-        load(ModelConfig(name="tiny", path=str(tiny), layers=4), TASK, 0)
+        load(at(tiny, 4), TASK, 0)
 
 
 def test_padding_changes_nothing_that_t5_answers(batch: Batch) -> None:
