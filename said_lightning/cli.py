@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 def said() -> None:
-    """Read what the runs of train.py leave behind."""
+    """Read what the runs of train.py leave behind, or check what they would do."""
 
 
 @app.command()
@@ -74,6 +74,19 @@ def bench(
     table.show(result, Console(width=None if sys.stdout.isatty() else 100))
     if json_file is not None:
         table.write(result, json_file)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def check(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As given to train.py, -m for a sweep included.")
+    ] = None,
+) -> None:
+    """What a command of train.py would do: every mistake in it, or each job's budget."""
+    from said_lightning.check import check
+
+    for budget in check(overrides or [], Path(__file__).parents[1] / "conf"):
+        typer.echo(budget)
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:
