@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 def said() -> None:
-    """Read what the runs of train.py leave behind."""
+    """Read what the runs of train.py leave behind, or check what they would do."""
 
 
 @app.command()
@@ -51,6 +51,42 @@ def d90(
     folder = plot or (None if as_json else path)
     if rows and folder and not no_plot:
         _draw(rows, folder)
+
+
+@app.command()
+def bench(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the figures.", show_default=False)
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model of the steps.")] = "minilm",
+    d: Annotated[int, typer.Option(help="Numbers that a subspace trains.")] = 1000,
+    rounds: Annotated[int, typer.Option(help="Steps of each contender.")] = 10,
+) -> None:
+    """Step time and peak memory of SAID and its neighbours, side by side: minutes."""
+    from rich.console import Console
+
+    from said_lightning.bench import table
+    from said_lightning.bench.models import MODELS
+
+    if model not in MODELS:
+        raise UserError(f"--model {model}: no such model; there are {', '.join(MODELS)}")
+    result = table.bench(model, d, rounds)
+    table.show(result, Console(width=None if sys.stdout.isatty() else 100))
+    if json_file is not None:
+        table.write(result, json_file)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def check(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As given to train.py, -m for a sweep included.")
+    ] = None,
+) -> None:
+    """What a command of train.py would do: every mistake in it, or each job's budget."""
+    from said_lightning.check import check
+
+    for budget in check(overrides or [], Path(__file__).parents[1] / "conf"):
+        typer.echo(budget)
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:

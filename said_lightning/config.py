@@ -9,16 +9,28 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from said_lightning.data.task import TaskConfig, suggestion, task_errors
+from said_lightning.data.mistakes import task_errors
+from said_lightning.data.task import TaskConfig, suggestion
 
 
 @dataclass
 class ModelConfig:
-    """An encoder: a hub id, a local folder, or `package:NAME/FOLDER` inside a pip package."""
+    """An encoder: a hub id, a local folder, or `package:NAME/FOLDER` inside a pip package.
+
+    layers: keeps the first so many, null is all. A family's yaml puts its `size`, or its `step` of
+    pre-training and `run`, into the path, and lists what there is in `sizes`, `steps`, `runs`.
+    """
 
     name: str = MISSING
     path: str = MISSING
     revision: str | None = None
+    layers: int | None = None
+    size: str | None = None
+    sizes: list[str] = field(default_factory=list)
+    step: str | None = None
+    steps: list[str] = field(default_factory=list)
+    run: str | None = None
+    runs: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -98,7 +110,10 @@ CHOICES = {
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "bf16-true"),
 }
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
-NO_EFFECT = ("out", "logger", "task.data_dir", "trainer.workers")
+NO_EFFECT = (
+    *("out", "logger", "task.data_dir", "trainer.workers"),
+    *("model.sizes", "model.steps", "model.runs"),
+)
 # What full fine-tuning does not read: one baseline serves every method and d.
 NOT_FOR_FULL = ("d", "projection", "method.groups", "method.head", "method.origin")
 POSITIVE = (
@@ -133,7 +148,13 @@ def run_folder(cfg: DictConfig) -> str:
     method = cfg.method.name
     if method != "full":
         method = f"{method}-{projection_label(cfg)}-d{cfg.d}"
-    return f"{cfg.model.name}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
+    return f"{model_label(cfg)}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
+
+
+def model_label(cfg: DictConfig) -> str:
+    """Names a run's model, with the layers kept where they are not all: bert-base-4-layers."""
+    layers = cfg.model.layers
+    return cfg.model.name if layers is None else f"{cfg.model.name}-{layers}-layers"
 
 
 def projection_label(cfg: DictConfig) -> str:
@@ -156,6 +177,13 @@ def problems(cfg: DictConfig) -> list[str]:
         value = OmegaConf.select(cfg, key)
         if value is not None and value not in choices:
             found.append(f"{key}={value}: unknown value{suggestion(str(value), choices)}")
+    for key in ("size", "step", "run"):
+        value, members = cfg.model[key], cfg.model[f"{key}s"]
+        if value not in (members or [None]):
+            near = suggestion(str(value), members) or f"; {cfg.model.name} has no {key}s"
+            found.append(f"model.{key}={value}: not one of the family{near}")
+    if cfg.model.layers is not None and cfg.model.layers < 1:
+        found.append(f"model.layers={cfg.model.layers}: expected at least 1, or null for all")
     trainer = cfg.trainer
     for key in POSITIVE:
         if trainer[key] <= 0:

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from said_lightning.config import TrainerConfig
 from said_lightning.data.metrics import build_metrics, predictions
 from said_lightning.data.share import WEIGHT
-from said_lightning.data.task import TaskConfig
+from said_lightning.data.task import TaskConfig, also_evaluated
 from said_lightning.projections.core import random
 from said_lightning.rate import learning_rate
 from said_lightning.subspace import Subspace
@@ -54,7 +54,9 @@ class Classifier(LightningModule):
         self.seed = seed
         self.subspace: Subspace | None = None
         self.train_metrics = build_metrics(task).clone(prefix="train/")
-        self.eval_metrics = build_metrics(task).clone(prefix="eval/")
+        # The headline's split first, then any others that the task evaluates.
+        prefixes = ["eval/", *(f"eval/{name}/" for name in also_evaluated(task))]
+        self.eval_metrics = nn.ModuleList(build_metrics(task).clone(name) for name in prefixes)
 
     def on_fit_start(self) -> None:
         """Tells the budget: what is trained, at which rate."""
@@ -88,12 +90,16 @@ class Classifier(LightningModule):
         loss: Tensor = output.loss * batch.get(WEIGHT, 1.0)
         return loss
 
-    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Adds a batch to the evaluation metrics."""
-        output = self.answer(batch, self.eval_metrics)
-        whole = over_epoch(batch)
-        self.log("eval/loss", output.loss, **whole)
-        self.log_dict(self.eval_metrics, **whole)
+    def validation_step(
+        self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Adds a batch to the metrics of its evaluation split."""
+        metrics: Any = self.eval_metrics[dataloader_idx]
+        output = self.answer(batch, metrics)
+        whole = over_epoch(batch) | {"add_dataloader_idx": False}
+        if dataloader_idx == 0:
+            self.log("eval/loss", output.loss, **whole)
+        self.log_dict(metrics, **whole)
 
     def answer(self, batch: Mapping[str, Any], metrics: MetricCollection) -> Any:
         """Gives the model's output for a batch, and adds its rows to the metrics."""

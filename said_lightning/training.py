@@ -18,7 +18,14 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors.torch import save_file
 
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import config_hash, problems, projection_label, run_folder, typed
+from said_lightning.config import (
+    config_hash,
+    model_label,
+    problems,
+    projection_label,
+    run_folder,
+    typed,
+)
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
@@ -208,7 +215,7 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     """Gives what a config tells of its run's record."""
     full = cfg.method.name == "full"
     return {
-        "model": cfg.model.name,
+        "model": model_label(cfg),
         "task": cfg.task.name,
         "method": cfg.method.name,
         "projection": None if full else projection_label(cfg),

@@ -55,28 +55,31 @@ class TextDataModule(LightningDataModule):
         self.workers = workers
 
     def setup(self, stage: str = "fit") -> None:
-        """Read, check and tokenise both splits, the first time it is called."""
+        """Read, check and tokenise all splits, the first time it is called."""
         if hasattr(self, "data"):
             return
         data = read_task(self.task)
         self.train_set = encode(data.train, self.tokenizer, self.task.max_length)
-        self.eval_set = encode(data.eval, self.tokenizer, self.task.max_length)
+        self.eval_sets = [
+            encode(rows, self.tokenizer, self.task.max_length)
+            for rows in (data.eval, *data.also.values())
+        ]
         self.data = data
 
     @property
     def trivial(self) -> float:
         """The headline metric of the best constant answer on the evaluation split."""
-        return trivial_score(self.task.metric, self.data.eval.labels)
+        return trivial_score(self.task.metric, self.data.eval.labels.tolist())
 
     def train_dataloader(self) -> DataLoader[list[Batch]]:
         """Return the training batches: random order, similar lengths, the short last one kept."""
         size = self.batch_size * self._processes
         return self._loader(self.train_set, EpochBatches(self.train_set.lengths, size, self.seed))
 
-    def val_dataloader(self) -> DataLoader[list[Batch]]:
-        """Return the evaluation batches, by ascending length."""
+    def val_dataloader(self) -> list[DataLoader[list[Batch]]]:
+        """Return each evaluation split's batches by ascending length, the headline's first."""
         size = self.eval_batch_size * self._processes
-        return self._loader(self.eval_set, sorted_batches(self.eval_set.lengths, size))
+        return [self._loader(rows, sorted_batches(rows.lengths, size)) for rows in self.eval_sets]
 
     @property
     def _processes(self) -> int:

@@ -94,7 +94,7 @@ def test_a_forward_pass_writes_no_more_than_what_it_reads() -> None:
     (model, subspace, _), *_ = train()
     before = model.words.weight.detach().clone()
     with torch.no_grad():
-        subspace.theta += 1
+        subspace.theta.add_(1)
     subspace.write()
     assert torch.equal(model.words.weight, before)
     model(torch.tensor([[0, 1, 2999]]))

@@ -197,7 +197,7 @@ def test_an_overflow_in_one_process_skips_the_step_in_all(
 @given(st.integers(1, 40), st.integers(1, 5))
 def test_shares_are_the_batch_and_their_weighted_mean_is_its_mean(n: int, processes: int) -> None:
     batch = np.random.default_rng(n).permutation(100)[:n]
-    split = Encoded({}, np.arange(101), list(range(100)))
+    split = Encoded({}, np.arange(101), np.arange(100))
 
     def pad(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         return {"labels": torch.tensor([float(row["labels"]) for row in rows])}

@@ -21,7 +21,7 @@ from said_lightning.projections.engines.numba_random import (
     permutation,
     permutation_key,
 )
-from said_lightning.projections.engines.numba_tasks import keys, tasks, total
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import Memory, kernel, tile
 from said_lightning.projections.fastfood import SMALLEST, Fastfood, order
 
@@ -80,9 +80,9 @@ def pull_back(
 ) -> Float[Tensor, " d"]:
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     n = projection.n
-    sums = np.zeros((tasks(len(grad), max(n, CHUNK), n), n))
+    sums = np.empty((tasks(len(grad), piece(projection), n), n))
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
-    return torch.from_numpy(total(sums)[: projection.d]) * projection.scale(n)
+    return torch.from_numpy(total(sums, projection.d, projection.scale(n)))
 
 
 @kernel
@@ -126,11 +126,12 @@ def _pull_back(tasks, grad, sums, first, k0, k1, table):
     rows, n = len(grad), sums.shape[1]
     step = max(n, CHUNK)
     for task in prange(tasks):
+        sums[task] = 0
         halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
         u, w = np.empty(n, grad.dtype), np.empty(n, grad.dtype)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * step, rows, tasks * step):
-            # Embedding rows that the batch did not touch have zero gradient.
-            if not np.any(grad[start : start + step]):
+            if untouched(grad, start, min(step, rows - start), bits):
                 continue
             half_words(k0, k1, first + start, halves, STREAM_ROWS)
             for block in range(start, min(start + step, rows), n):

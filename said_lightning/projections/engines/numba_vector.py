@@ -119,6 +119,17 @@ class Memory:
         pointer = self._pointer(offset, ir.VectorType(self.element, lanes))
         return Vector(self.builder, self.builder.load(pointer, align=_bits(self.element) // 8))
 
+    def any_bits(self, offset: Any, count: int, lanes: int) -> Vector:
+        """Reads numbers as integers and ORs every `lanes`-th of them."""
+        integer = ir.IntType(_bits(self.element))
+        found = None
+        for first in range(0, count, lanes):
+            place = self.builder.add(offset, ir.Constant(offset.type, first))
+            part = self.load(place, lanes).cast(integer)
+            found = part if found is None else found | part
+        assert found is not None
+        return found
+
     def store(self, offset: Any, vector: Vector) -> None:
         """Writes a vector's bits to where the number `offset` is."""
         pointer = self._pointer(offset, vector.value.type)

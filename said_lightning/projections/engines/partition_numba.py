@@ -10,7 +10,7 @@ from torch import Tensor
 
 from said_lightning.projections.core.random import STREAM_ROWS
 from said_lightning.projections.engines.numba_random import half_words
-from said_lightning.projections.engines.numba_tasks import keys, tasks, total
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import kernel
 from said_lightning.projections.partition import Partition
 
@@ -39,7 +39,7 @@ def pull_back(
     d = 2 * projection.d
     sums = np.zeros((tasks(len(grad), CHUNK, d), d))
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor))
-    plus, minus = torch.from_numpy(total(sums)).view(-1, 2).unbind(1)
+    plus, minus = torch.from_numpy(total(sums, d, 1.0)).view(-1, 2).unbind(1)
     return (plus - minus) * projection.factors
 
 
@@ -48,7 +48,7 @@ def count(projection: Partition, tensor: str) -> Int[Tensor, " d"]:
     rows, d = projection.sizes[tensor], projection.d
     counts = np.zeros((tasks(rows, CHUNK, d), d), dtype=np.int64)
     _count(len(counts), counts, rows, *keys(projection, tensor))
-    return torch.from_numpy(total(counts))
+    return torch.from_numpy(counts.sum(0))
 
 
 @njit
@@ -82,9 +82,9 @@ def _pull_back(tasks, grad, sums, first, k0, k1):
     d = np.uint64(sums.shape[1] // 2)
     for task in prange(tasks):
         halves, entries = np.empty(2 * CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * CHUNK, rows, tasks * CHUNK):
-            # Embedding rows that the batch did not touch have zero gradient.
-            if not np.any(grad[start : start + CHUNK]):
+            if untouched(grad, start, min(CHUNK, rows - start), bits):
                 continue
             _draw(k0, k1, first + start, d, halves, entries)
             for j in range(min(CHUNK, rows - start)):

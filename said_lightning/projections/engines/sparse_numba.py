@@ -9,7 +9,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from said_lightning.projections.engines.numba_random import half_words, philox
-from said_lightning.projections.engines.numba_tasks import keys, tasks
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import kernel
 from said_lightning.projections.sparse import Sparse
 
@@ -38,7 +38,7 @@ def pull_back(
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
     thresholds = projection.thresholds[tensor].numpy()
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), thresholds)
-    return torch.from_numpy(sums.sum(0)) * projection.scales[tensor]
+    return torch.from_numpy(total(sums, projection.d, projection.scales[tensor]))
 
 
 @njit
@@ -83,8 +83,9 @@ def _pull_back(tasks, grad, sums, first, k0, k1, thresholds):
     rows, d = len(grad), sums.shape[1]
     for task in prange(tasks):
         halves = np.empty(STEP * HALVES, np.uint16)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * STEP, rows, tasks * STEP):
-            if not np.any(grad[start : start + STEP]):
+            if untouched(grad, start, min(STEP, rows - start), bits):
                 continue
             half_words(k0, k1, (first + start) * HALVES, halves, 0)
             for row in range(min(STEP, rows - start)):
