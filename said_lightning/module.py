@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torchmetrics import MeanMetric
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from said_lightning.config import TrainerConfig
@@ -46,7 +47,12 @@ class Classifier(LightningModule):
         self.rate = 0.0
         self.seed = seed
         self.subspace: Subspace | None = None
+        self.strict_loading = False  # a subspace run's state lacks the weights
         self.train_metrics = build_metrics(task).clone(prefix="train/")
+        self.train_loss = MeanMetric()
+        # What runs over an epoch is part of the state of a run that stops inside one.
+        self.train_metrics.persistent(True)
+        self.train_loss.persistent(True)
         self.eval_metrics = build_metrics(task).clone(prefix="eval/")
 
     def on_fit_start(self) -> None:
@@ -74,7 +80,8 @@ class Classifier(LightningModule):
         output = self.model(**batch)
         self.train_metrics.update(predictions(output.logits.detach().float()), batch["labels"])
         whole = over_epoch(batch)
-        self.log("train/loss", output.loss, prog_bar=True, **whole)
+        self.train_loss.update(output.loss.detach(), len(batch["labels"]))
+        self.log("train/loss", self.train_loss, prog_bar=True, **whole)
         self.log_dict(self.train_metrics, **whole)
         loss: Tensor = output.loss
         return loss

@@ -122,6 +122,13 @@ class Subspace(nn.Module):
         if self._origin is None:
             self._written = scaled
 
+    def restore(self) -> None:
+        """Goes on from loaded coordinates; with origin="none" the weights must be loaded too."""
+        if self._origin is None:
+            self._written = self._scaled_theta()
+        else:
+            self.write()
+
     def sizes(self) -> dict[str, int]:
         """Gives the number of weights of each group, in order."""
         return {

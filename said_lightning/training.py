@@ -8,23 +8,36 @@ import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import config_hash, problems, projection_label, run_folder, typed
+from said_lightning.config import (
+    config_hash,
+    foreign,
+    problems,
+    projection_label,
+    run_folder,
+    typed,
+    write_config,
+)
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
 from said_lightning.journal import Journal, SoftWandbLogger, soft
 from said_lightning.module import Classifier
+from said_lightning.resume import SafeCheckpointIO, Saver
+from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
+from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
+from said_lightning.runs.signals import Preempted
 from said_lightning.subspace import budget, budget_problems
 
 log = logging.getLogger(__name__)
@@ -35,33 +48,38 @@ VERSIONED = ("said_lightning", "torch", "pytorch-lightning", "transformers", "da
 def run(cfg: DictConfig) -> Record:
     """Trains one config and leaves its folder; a run that is done already is not repeated.
 
-    A run that fails is recorded with its reason and told in its log, and raises nothing, so that a
-    sweep goes on; but UserError, recorded too, where the config or the data are wrong.
+    A run that was cut off or asked to stop goes on where its state was saved. A run that fails is
+    recorded with its reason and told in its log, and raises nothing, so that a sweep goes on; but
+    UserError, recorded too, where the config or the data are wrong.
     """
     folder = Path(cfg.out) / run_folder(cfg)
     if (found := finished(folder)) is not None:
         log.info("done before: %s", folder)
         return found
-    if wrong := [*problems(cfg), *model_problems(cfg)]:
+    if wrong := [*problems(cfg), *model_problems(cfg), *foreign(cfg, folder)]:
         raise UserError(*wrong)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in (records.METRICS, records.RESULT):
-        (folder / stale).unlink(missing_ok=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    sweep(folder)
+    (folder / records.RESULT).unlink(missing_ok=True)
+    write_config(cfg, folder)
     known: dict[str, Any] = identity(cfg) | {"started": records.now()}
     clock = time.monotonic()
     mistake = None
     try:
         known |= {"status": "done", **train(cfg, folder)}
+    except Preempted as signal:
+        known |= {"status": "preempted", "reason": str(signal)}
     except UserError as error:
         mistake = error
         known |= {"status": "failed", "reason": str(error)}
     except Exception as error:
         log.exception("the run failed")
         known |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    known |= {"ended": records.now(), "wall_s": round(time.monotonic() - clock, 3)}
+    wall_s = round(time.monotonic() - clock + known.pop("earlier_s", 0), 3)
+    known |= {"ended": records.now(), "wall_s": wall_s}
     result = Record(**known, peak_memory_bytes=peak_memory())
     records.write(result, folder)
+    if result.status != "preempted":
+        generations.remove(folder / generations.FOLDER)
     if mistake is not None:
         raise mistake
     return result
@@ -110,14 +128,14 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     )
     data.setup()
     module = Classifier(model, task, settings, config.lr, config.seed)
+    notes: list[str] = []
     journal = Journal(folder, task.metric)
     callbacks: list[Callback] = [journal]
     if config.method.name != "full":
         options = dict(config.projection)
         name = options.pop("name")
         callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
-    trainer = make_trainer(cfg, folder, callbacks)
-    trainer.fit(module, datamodule=data)
+    trainer, saver = fit(cfg, folder, module, data, callbacks, notes)
     save(module, folder)
     return {
         **outcome(module),
@@ -134,7 +152,28 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "data_sha256": data.data.sha256,
         "model_sha256": model_sha256,
         "device": str(trainer.strategy.root_device),
+        "earlier_s": saver.seconds,
+        "notes": notes,
     }
+
+
+def fit(
+    cfg: DictConfig,
+    folder: Path,
+    module: Classifier,
+    data: TextDataModule,
+    callbacks: list[Callback],
+    notes: list[str],
+) -> tuple[Trainer, Saver]:
+    """Trains from the newest state that is whole, or from the start.
+
+    Raises Preempted where a signal asked to stop, once the state is saved.
+    """
+    states = folder / generations.FOLDER
+    saver = Saver(states, cfg.trainer.save_every, notes)
+    trainer = make_trainer(cfg, folder, [*callbacks, saver], notes)
+    trainer.fit(module, datamodule=data, ckpt_path=generations.latest(states))
+    return trainer, saver
 
 
 def quiet() -> None:
@@ -144,7 +183,9 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def make_trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback]) -> Trainer:
+def make_trainer(
+    cfg: DictConfig, folder: Path, callbacks: list[Callback], notes: list[str]
+) -> Trainer:
     """Makes the Lightning Trainer: a progress bar on a terminal, none in a log."""
     quiet()
     settings = cfg.trainer
@@ -154,7 +195,8 @@ def make_trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback]) -> Tr
         gradient_clip_val=settings.clip or None,
         accumulate_grad_batches=settings.accumulate,
         callbacks=callbacks,
-        logger=make_logger(cfg, folder),
+        plugins=[SafeCheckpointIO()],
+        logger=make_logger(cfg, folder, notes),
         default_root_dir=folder,
         devices=1,
         use_distributed_sampler=False,  # it would shuffle its own way
@@ -165,7 +207,7 @@ def make_trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback]) -> Tr
     )
 
 
-def make_logger(cfg: DictConfig, folder: Path) -> Logger | bool:
+def make_logger(cfg: DictConfig, folder: Path, notes: list[str]) -> Logger | bool:
     """Makes the configured logger; False is none, as where W&B does not start."""
     if cfg.logger.name == "csv":
         return CSVLogger(folder, name="csv", version="")
@@ -231,14 +273,17 @@ def outcome(module: Classifier) -> dict[str, Any]:
 
 def save(module: Classifier, folder: Path) -> None:
     """Saves what was trained: the subspace's numbers, or all weights of full fine-tuning."""
-    checkpoint = folder / "checkpoint"
+    checkpoint = folder / generations.FOLDER
     checkpoint.mkdir(exist_ok=True)
     if (subspace := module.subspace) is None:
-        module.model.save_pretrained(checkpoint)
+        with TemporaryDirectory(suffix=".tmp", dir=checkpoint) as beside:
+            module.model.save_pretrained(beside)
+            for file in Path(beside).iterdir():
+                file.replace(checkpoint / file.name)
         return
     numbers = {"theta": subspace.theta, "scale": subspace.scale}
     head = {f"head.{name}": weight for name, weight in subspace.head().items()}
-    save_file({**numbers, **head}, checkpoint / "subspace.safetensors")
+    write_whole(checkpoint / "subspace.safetensors", serialise({**numbers, **head}))
 
 
 def peak_memory() -> int:

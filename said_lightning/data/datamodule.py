@@ -24,7 +24,8 @@ class TextDataModule(LightningDataModule):
     `setup` reads and tokenises the data; a UserError tells all that is wrong with them. Then
     `data` holds the examples as text and their sha256, `trivial` the score of a constant answer.
     Batches are padded to their longest row: input_ids [batch, tokens] and so on; labels [batch],
-    long for classes and float for scores. The training order is f(seed, epoch).
+    long for classes and float for scores. The training order is f(seed, epoch); `start`, the epoch
+    and the batch at which training begins, is set before a resumed run asks for batches.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class TextDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.seed = seed
         self.workers = workers
+        self.start = (0, 0)
 
     def setup(self, stage: str = "fit") -> None:
         """Read, check and tokenise both splits, the first time it is called."""
@@ -66,7 +68,8 @@ class TextDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[list[Batch]]:
         """Return the training batches: random order, similar lengths, the short last one kept."""
         return self._loader(
-            self.train_set, EpochBatches(self.train_set.lengths, self.batch_size, self.seed)
+            self.train_set,
+            EpochBatches(self.train_set.lengths, self.batch_size, self.seed, self.start),
         )
 
     def val_dataloader(self) -> DataLoader[list[Batch]]:
