@@ -144,21 +144,27 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
     return plain
 
 
-def write_config(cfg: DictConfig, folder: Path) -> None:
-    """Writes a run's config into its folder, resolved and whole."""
+def write_config(cfg: DictConfig, folder: Path, alone: bool = False) -> None:
+    """Writes a run's config into its folder, resolved and whole; `alone` as in write_whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True).encode())
+    write_whole(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True).encode(), alone=alone)
 
 
 def read_config(folder: Path) -> DictConfig:
     """Reads the config that a run left in its folder; raises UserError where it is none."""
     path = folder / CONFIG
     try:
-        found = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+        found = with_schema(OmegaConf.load(path))
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: no config of a run: {str(error).splitlines()[0]}") from None
-    assert isinstance(found, DictConfig)
     return found
+
+
+def with_schema(plain: Any) -> DictConfig:
+    """Gives plain values the types of Config, and its defaults where they lack a key."""
+    config = OmegaConf.merge(OmegaConf.structured(Config), plain)
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def foreign(cfg: DictConfig, folder: Path) -> list[str]:
@@ -195,9 +201,29 @@ def run_folder(cfg: DictConfig) -> str:
     return f"{cfg.model.name}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
 
 
+def folder_of(cfg: DictConfig) -> Path:
+    """Gives a run's folder."""
+    return Path(cfg.out) / run_folder(cfg)
+
+
 def projection_label(cfg: DictConfig) -> str:
     """Names a run's projection with the values of its options: fastfood, released-exact."""
     return "-".join(str(value) for value in cfg.projection.values())
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """Gives what a config tells of its run's record."""
+    full = cfg.method.name == "full"
+    return {
+        "model": cfg.model.name,
+        "task": cfg.task.name,
+        "method": cfg.method.name,
+        "projection": None if full else projection_label(cfg),
+        "d": None if full else cfg.d,
+        "seed": cfg.seed,
+        "lr": cfg.lr,
+        "config_hash": config_hash(cfg),
+    }
 
 
 def typed(cfg: DictConfig) -> Config:

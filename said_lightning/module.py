@@ -49,7 +49,7 @@ class Classifier(LightningModule):
         self.subspace: Subspace | None = None
         self.strict_loading = False  # a subspace run's state lacks the weights
         self.train_metrics = build_metrics(task).clone(prefix="train/")
-        self.train_loss = MeanMetric()
+        self.train_loss = MeanMetric(nan_strategy="disable")
         # What runs over an epoch is part of the state of a run that stops inside one.
         self.train_metrics.persistent(True)
         self.train_loss.persistent(True)

@@ -19,11 +19,10 @@ from safetensors.torch import save as serialise
 
 from said_lightning.callback import SubspaceCallback
 from said_lightning.config import (
-    config_hash,
+    folder_of,
     foreign,
+    identity,
     problems,
-    projection_label,
-    run_folder,
     typed,
     write_config,
 )
@@ -37,6 +36,7 @@ from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
 from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
+from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
 from said_lightning.subspace import budget, budget_problems
 
@@ -52,8 +52,8 @@ def run(cfg: DictConfig) -> Record:
     recorded with its reason and told in its log, and raises nothing, so that a sweep goes on; but
     UserError, recorded too, where the config or the data are wrong.
     """
-    folder = Path(cfg.out) / run_folder(cfg)
-    if (found := finished(folder)) is not None:
+    folder = folder_of(cfg)
+    if (found := records.finished(folder)) is not None:
         log.info("done before: %s", folder)
         return found
     if wrong := [*problems(cfg), *model_problems(cfg), *foreign(cfg, folder)]:
@@ -61,7 +61,7 @@ def run(cfg: DictConfig) -> Record:
     sweep(folder)
     (folder / records.RESULT).unlink(missing_ok=True)
     write_config(cfg, folder)
-    known: dict[str, Any] = identity(cfg) | {"started": records.now()}
+    known: dict[str, Any] = identity(cfg) | setting() | {"started": records.now()}
     clock = time.monotonic()
     mistake = None
     try:
@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> Record:
         known |= {"status": "failed", "reason": str(error)}
     except Exception as error:
         log.exception("the run failed")
-        known |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+        known |= {"status": "failed", "reason": scrub(f"{type(error).__name__}: {error}")}
     wall_s = round(time.monotonic() - clock + known.pop("earlier_s", 0), 3)
     known |= {"ended": records.now(), "wall_s": wall_s}
     result = Record(**known, peak_memory_bytes=peak_memory())
@@ -83,15 +83,6 @@ def run(cfg: DictConfig) -> Record:
     if mistake is not None:
         raise mistake
     return result
-
-
-def finished(folder: Path) -> Record | None:
-    """Gives the record of a run that is done, if the folder holds one."""
-    try:
-        found = records.read(folder / records.RESULT)
-    except UserError:
-        return None
-    return found if found.status == "done" else None
 
 
 def model_problems(cfg: DictConfig) -> list[str]:
@@ -225,27 +216,18 @@ def make_logger(cfg: DictConfig, folder: Path, notes: list[str]) -> Logger | boo
             tags=[facts["model"], facts["task"], facts["method"], label],
             save_dir=folder,
             mode=cfg.logger.mode,
-            config={**facts, "config": OmegaConf.to_container(cfg, resolve=True)},
+            config={**facts, **setting(), "config": OmegaConf.to_container(cfg, resolve=True)},
         )
         logger.experiment  # noqa: B018 - starts W&B here, where its failure is expected
         return logger
     return False
 
 
-def identity(cfg: DictConfig) -> dict[str, Any]:
-    """Gives what a config tells of its run's record."""
-    full = cfg.method.name == "full"
+def setting() -> dict[str, Any]:
+    """Gives what a record tells of where its run was made."""
+    versions = {name: version(name) for name in VERSIONED}
     return {
-        "model": cfg.model.name,
-        "task": cfg.task.name,
-        "method": cfg.method.name,
-        "projection": None if full else projection_label(cfg),
-        "d": None if full else cfg.d,
-        "seed": cfg.seed,
-        "lr": cfg.lr,
-        "config_hash": config_hash(cfg),
-        "versions": {name: version(name) for name in VERSIONED}
-        | {"python": platform.python_version()},
+        "versions": versions | {"python": platform.python_version()},
         "threads": torch.get_num_threads(),
     }
 

@@ -36,6 +36,7 @@ MAY_IMPORT = {
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
+MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "runs", "training"}
 MAY_IMPORT["cli"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 

@@ -122,6 +122,15 @@ def read(path: Path) -> Record:
     return parse(text, path)
 
 
+def finished(folder: Path) -> Record | None:
+    """Give the record of a run that is done, if the folder holds one."""
+    try:
+        found = read(folder / RESULT)
+    except UserError:
+        return None
+    return found if found.status == "done" else None
+
+
 def parse(text: bytes, path: Path) -> Record:
     """Read a record from JSON; `path`, the file that told it, is named in messages.
 

@@ -11,7 +11,7 @@ from typing import Any
 ASKING = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
-class Preempted(Exception):
+class Preempted(Exception):  # noqa: N818 - no error
     """A run was asked to stop, and has saved where it was; `signum` asked it."""
 
     def __init__(self, signum: int) -> None:

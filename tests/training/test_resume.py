@@ -11,7 +11,6 @@ import pytest
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 
-from said_lightning import resume
 from said_lightning.config import run_folder
 from said_lightning.module import Classifier
 from said_lightning.runs import checkpoint
