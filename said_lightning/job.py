@@ -88,9 +88,10 @@ def watched(cfg: DictConfig, folder: Path, asked: Asked, lost: threading.Event) 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     process = SERVER.Process(target=work, args=(plain, str(folder), dict(os.environ)))
     process.start()
-    passed_on = reason = None
+    passed_on: int | None = None
+    reason: str | None = None
     while not wait([process.sentinel], timeout=0.2):
-        if asked.signum != passed_on:
+        if asked.signum is not None and asked.signum != passed_on and process.pid is not None:
             passed_on = asked.signum
             with suppress(ProcessLookupError):
                 os.kill(process.pid, passed_on)

@@ -50,7 +50,11 @@ def pack(state: dict[str, Any]) -> bytes:
             return [encode(value) for value in node]
         return node
 
-    metadata = {"state": json.dumps(encode(state)), generations.KEY: generations.UNSEALED}
+    metadata = {
+        "state": json.dumps(encode(state)),
+        "progress": json.dumps(state.get("progress")),
+        generations.KEY: generations.UNSEALED,
+    }
     return safetensors.save(tensors, metadata)
 
 
@@ -113,10 +117,10 @@ class Saver(Callback):
     which the bits may differ. `seconds` is the time that earlier legs took.
     """
 
-    def __init__(self, folder: Path, every: int, notes: list[str]) -> None:
+    def __init__(self, folder: Path, every: int) -> None:
         self.path = folder / generations.STATE
         self.every = every
-        self.notes = notes
+        self.notes: list[str] = []
         self.asked = Asked()
         self._listening = ExitStack()
         self._resumed = False

@@ -119,14 +119,13 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     )
     data.setup()
     module = Classifier(model, task, settings, config.lr, config.seed)
-    notes: list[str] = []
     journal = Journal(folder, task.metric)
     callbacks: list[Callback] = [journal]
     if config.method.name != "full":
         options = dict(config.projection)
         name = options.pop("name")
         callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
-    trainer, saver = fit(cfg, folder, module, data, callbacks, notes)
+    trainer, saver = fit(cfg, folder, module, data, callbacks)
     save(module, folder)
     return {
         **outcome(module),
@@ -144,7 +143,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "model_sha256": model_sha256,
         "device": str(trainer.strategy.root_device),
         "earlier_s": saver.seconds,
-        "notes": notes,
+        "notes": saver.notes,
     }
 
 
@@ -154,15 +153,14 @@ def fit(
     module: Classifier,
     data: TextDataModule,
     callbacks: list[Callback],
-    notes: list[str],
 ) -> tuple[Trainer, Saver]:
     """Trains from the newest state that is whole, or from the start.
 
     Raises Preempted where a signal asked to stop, once the state is saved.
     """
     states = folder / generations.FOLDER
-    saver = Saver(states, cfg.trainer.save_every, notes)
-    trainer = make_trainer(cfg, folder, [*callbacks, saver], notes)
+    saver = Saver(states, cfg.trainer.save_every)
+    trainer = make_trainer(cfg, folder, [*callbacks, saver], saver.notes)
     trainer.fit(module, datamodule=data, ckpt_path=generations.latest(states))
     return trainer, saver
 

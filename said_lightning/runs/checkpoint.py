@@ -73,6 +73,22 @@ def read(path: Path) -> bytes:
     return content
 
 
+def progress(folder: Path) -> tuple[int, int]:
+    """Give the steps done at the newest generation and those of the whole run, by its header alone.
+
+    Raises:
+        OSError, ValueError: there is none, or it is broken.
+    """
+    with (folder / STATE).open("rb") as file:
+        length = file.read(8)
+        header = length + file.read(min(int.from_bytes(length, "little"), 2**26))
+    try:
+        step, steps = json.loads(metadata(header)["progress"])
+    except (KeyError, TypeError):
+        raise ValueError("no progress in it") from None
+    return step, steps
+
+
 def metadata(content: bytes) -> dict[str, Any]:
     """Give the metadata of a safetensors file, texts by name."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
