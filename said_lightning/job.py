@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 # What imports torch does so once, in a server from which each job is forked.
 SERVER = multiprocessing.get_context("forkserver")
+# A worker of joblib tells its jobs to start processes by a method that this registers; where it is
+# not installed, the server passes it over.
+PRELOADED = ["said_lightning.server", "joblib.externals.loky.backend.context"]
 MISTAKE = 2
 
 
@@ -84,7 +87,7 @@ def watched(cfg: DictConfig, folder: Path, asked: Asked, lost: threading.Event) 
     started = records.now()
     clock = time.monotonic()
     (folder / records.RESULT).unlink(missing_ok=True)
-    SERVER.set_forkserver_preload(["said_lightning.server"])
+    SERVER.set_forkserver_preload(PRELOADED)
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     process = SERVER.Process(target=work, args=(plain, str(folder), dict(os.environ)))
     process.start()
