@@ -7,8 +7,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from said_lightning.command import Command, read_command, report
-from said_lightning.config import problems
+from said_lightning.command import Command, plan, read_command, report
+from said_lightning.config import folder_of, foreign, problems
 from said_lightning.errors import UserError
 
 CONF = Path(__file__).parent.resolve() / "conf"
@@ -21,7 +21,7 @@ mistakes: list[str] = []
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def train(cfg: DictConfig) -> float | None:
     """Trains one job and gives Hydra its metric; other jobs go on where its data are wrong."""
-    from said_lightning.training import run
+    from said_lightning.job import run
 
     try:
         return run(cfg).metric.value
@@ -41,9 +41,12 @@ def main() -> int:
             raise UserError(*wrong)
     except UserError as error:
         return tell(error.messages)
-    train()
+    plan(command.jobs)
     # Wrong data were told by the job that read them; how the others ended is told all the same.
-    code = report(command.jobs)
+    try:
+        train()
+    finally:
+        code = report(command.jobs)
     return tell(mistakes) if mistakes else code
 
 
@@ -52,6 +55,8 @@ def job_problems(command: Command) -> list[str]:
     from said_lightning.training import model_problems
 
     found = [problem for job in command.jobs for problem in problems(job)]
+    if not found:
+        found = [line for job in command.jobs for line in foreign(job, folder_of(job))]
     of_models = [problem for job in command.jobs for problem in model_problems(job)]
     if command.mistakes:
         # A mistaken model, method or d leaves its default, whose budget says nothing.

@@ -1,6 +1,8 @@
 """The `said` command. Each subcommand imports what it needs, so that it starts at once."""
 
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +89,30 @@ def check(
 
     for budget in check(overrides or [], Path(__file__).parents[1] / "conf"):
         typer.echo(budget)
+
+
+@app.command()
+def status(
+    path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Stay and follow, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """How a sweep stands: done, running, failed, waiting; why, and where the logs are."""
+    from rich.console import Console
+
+    from said_lightning.runs.status import show
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if not watch:
+        console.print(show(path), soft_wrap=not sys.stdout.isatty())
+        return
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        while True:
+            live.update(show(path), refresh=True)
+            time.sleep(2)
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:

@@ -1,6 +1,7 @@
 """A command line: what is wrong with it, all at once, the jobs it means and how they ended."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from said_lightning.config import Config, run_folder
+from said_lightning.config import Config, folder_of, write_config
 from said_lightning.data.task import FileSource, HubSource, TaskConfig, suggestion
 from said_lightning.errors import UserError
-from said_lightning.runs.record import RESULT, read
+from said_lightning.runs.index import CONFIG, STOPPED, at
 
 SWEEP_FLAGS = {"-m", "--multirun"}
 
@@ -119,13 +120,23 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
     return keys
 
 
+def plan(jobs: list[DictConfig]) -> None:
+    """Leaves each job's config in its folder, so that what is still to come can be told."""
+    for job in jobs:
+        if not (folder_of(job) / CONFIG).exists():
+            # Another launcher may be planning the same, or running it already.
+            with suppress(FileExistsError, FileNotFoundError):
+                write_config(job, folder_of(job), alone=True)
+        (Path(job.out) / STOPPED).unlink(missing_ok=True)
+
+
 def report(jobs: list[DictConfig]) -> int:
     """Prints how the jobs ended and gives the exit code: 0 all done, 1 some not."""
-    folders = dict.fromkeys(Path(job.out) / run_folder(job) for job in jobs)
+    folders = dict.fromkeys(folder_of(job) for job in jobs)
     open_jobs = {}
     for folder in folders:
         try:
-            record = read(folder / RESULT)
+            record = at(folder)
         except UserError as error:
             open_jobs[folder] = f"no result: {error}"
             continue

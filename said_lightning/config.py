@@ -3,14 +3,21 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from said_lightning.data.mistakes import task_errors
 from said_lightning.data.task import TaskConfig, suggestion
+from said_lightning.errors import UserError
+from said_lightning.runs.files import write_whole
+from said_lightning.runs.index import CONFIG
 
 
 @dataclass
@@ -54,7 +61,8 @@ class TrainerConfig:
     full_lr: the rate of full fine-tuning (AdamW). step_ratio: see said_lightning.rate. warmup: the
     share of the steps in which the rate rises; it falls to 0 in the rest. clip: norm of the
     gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
-    devices, which share each batch; a step has accumulate times as many.
+    devices, which share each batch; a step has accumulate times as many. save_every: a subspace
+    run's state is saved after every so many steps (full fine-tuning's after each epoch).
     """
 
     epochs: int = 3
@@ -69,6 +77,7 @@ class TrainerConfig:
     precision: str = "32-true"
     devices: int = 1
     workers: int = 0
+    save_every: int = 1
 
 
 @dataclass
@@ -84,6 +93,9 @@ class LoggerConfig:
 class Config:
     """One run. d counts all trained numbers, lambda inside; lr null follows the rule.
 
+    timeout: seconds after which a run is taken to hang. on_error: whether a sweep goes on after a
+    run that failed, `continue` or `stop`.
+
     projection: the `name` of the random map from theta to the weights, and its own options.
     """
 
@@ -97,6 +109,8 @@ class Config:
     seed: int = 0
     lr: float | None = None
     out: str = "multirun_outputs"
+    timeout: float | None = None
+    on_error: str = "continue"
 
 
 CHOICES = {
@@ -107,29 +121,30 @@ CHOICES = {
     "projection.gradient": ("exact", "released"),
     "logger.name": ("none", "csv", "wandb"),
     "logger.mode": ("offline", "online"),
+    "on_error": ("continue", "stop"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "bf16-true"),
 }
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
 NO_EFFECT = (
-    *("out", "logger", "task.data_dir", "trainer.workers"),
-    *("model.sizes", "model.steps", "model.runs"),
+    *("out", "logger", "task.data_dir", "trainer.workers", "trainer.save_every"),
+    *("model.sizes", "model.steps", "model.runs", "timeout", "on_error"),
 )
 # What full fine-tuning does not read: one baseline serves every method and d.
 NOT_FOR_FULL = ("d", "projection", "method.groups", "method.head", "method.origin")
 POSITIVE = (
-    "epochs",
-    "batch_size",
-    "eval_batch_size",
-    "full_lr",
-    "step_ratio",
-    "accumulate",
-    "devices",
+    *("epochs", "batch_size", "eval_batch_size", "full_lr", "step_ratio", "accumulate"),
+    *("devices", "save_every"),
 )
 NOT_NEGATIVE = ("weight_decay", "clip", "workers")
 
 
 def config_hash(cfg: DictConfig) -> str:
     """Gives 8 hex digits that differ where two runs' results may differ."""
+    return hashlib.sha256(json.dumps(decisive(cfg), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def decisive(cfg: DictConfig) -> dict[str, Any]:
+    """Gives the part of a config that a run's result depends on, resolved."""
     # Not the whole config at once: Hydra's own part names the folder that this hash is to name.
     nodes = {name: cfg[name] for name in Config.__dataclass_fields__}
     plain: Any = OmegaConf.to_container(OmegaConf.create(nodes), resolve=True)
@@ -140,7 +155,56 @@ def config_hash(cfg: DictConfig) -> str:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
+    return plain
+
+
+def write_config(cfg: DictConfig, folder: Path, alone: bool = False) -> None:
+    """Writes a run's config into its folder, resolved and whole; `alone` as in write_whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True).encode(), alone=alone)
+
+
+def read_config(folder: Path) -> DictConfig:
+    """Reads the config that a run left in its folder; raises UserError where it is none."""
+    path = folder / CONFIG
+    try:
+        found = with_schema(OmegaConf.load(path))
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: no config of a run: {str(error).splitlines()[0]}") from None
+    return found
+
+
+def with_schema(plain: Any) -> DictConfig:
+    """Gives plain values the types of Config, and its defaults where they lack a key."""
+    config = OmegaConf.merge(OmegaConf.structured(Config), plain)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def foreign(cfg: DictConfig, folder: Path) -> list[str]:
+    """Tells each key in which the config in a run's folder is another than the run's own."""
+    if not (folder / CONFIG).exists():
+        return []
+    try:
+        found = _flat(decisive(read_config(folder)))
+    except UserError as error:
+        return list(error.messages)
+    expected = _flat(decisive(cfg))
+    return [
+        f"{folder / CONFIG}: {key}={found.get(key)}: expected {expected.get(key)}; "
+        "this folder belongs to another run, whose state cannot be resumed: move it away"
+        for key in sorted(found | expected)
+        if found.get(key) != expected.get(key)
+    ]
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Gives nested values by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
+        found |= inner or {f"{prefix}{key}": value}
+    return found
 
 
 def run_folder(cfg: DictConfig) -> str:
@@ -157,9 +221,29 @@ def model_label(cfg: DictConfig) -> str:
     return cfg.model.name if layers is None else f"{cfg.model.name}-{layers}-layers"
 
 
+def folder_of(cfg: DictConfig) -> Path:
+    """Gives a run's folder."""
+    return Path(cfg.out) / run_folder(cfg)
+
+
 def projection_label(cfg: DictConfig) -> str:
     """Names a run's projection with the values of its options: fastfood, released-exact."""
     return "-".join(str(value) for value in cfg.projection.values())
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """Gives what a config tells of its run's record."""
+    full = cfg.method.name == "full"
+    return {
+        "model": model_label(cfg),
+        "task": cfg.task.name,
+        "method": cfg.method.name,
+        "projection": None if full else projection_label(cfg),
+        "d": None if full else cfg.d,
+        "seed": cfg.seed,
+        "lr": cfg.lr,
+        "config_hash": config_hash(cfg),
+    }
 
 
 def typed(cfg: DictConfig) -> Config:
@@ -202,6 +286,8 @@ def problems(cfg: DictConfig) -> list[str]:
         found.append(f"d={cfg.d}: expected at least 1")
     if cfg.seed < 0:
         found.append(f"seed={cfg.seed}: expected 0 or more")
+    if cfg.timeout is not None and cfg.timeout <= 0:
+        found.append(f"timeout={cfg.timeout}: expected seconds, more than 0, or null for no limit")
     if cfg.lr is not None and not 0 < cfg.lr < math.inf:
         found.append(f"lr={cfg.lr}: expected more than 0, or null for the rule")
     return found + task_errors(typed(cfg).task)

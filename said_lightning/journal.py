@@ -5,48 +5,78 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
-from said_lightning.runs.record import Epoch, append_metrics
+from said_lightning.runs.record import Epoch, write_metrics
 
 log = logging.getLogger(__name__)
 
+Row = dict[str, float | int]
+
 
 class Journal(Callback):
-    """Writes each epoch's metrics beside the run and keeps the best and the last.
+    """Writes each epoch's metrics beside the run and knows the best and the last.
 
     The best epoch is the first with the highest value of `metric`. A training loss that is not
-    finite ends the run with FloatingPointError.
+    finite ends the run with FloatingPointError. A state holds all rows, so that the file of a
+    resumed run is that of one never interrupted.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
         self.folder = folder
         self.metric = metric
-        self.best: Epoch | None = None
-        self.last: Epoch | None = None
-        self.metrics: dict[str, float] = {}
-        self.train_value: float | None = None
+        self.rows: list[Row] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the rows of an interrupted run."""
+        self.rows = state_dict["rows"]
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch whose metric is best."""
+        return self._epoch(self._best) if self.rows else None
+
+    @property
+    def last(self) -> Epoch | None:
+        """The last epoch."""
+        return self._epoch(self.rows[-1]) if self.rows else None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All evaluation metrics of the best epoch, by name."""
+        told = self._best if self.rows else {}
+        names = {name: name.removeprefix("eval/") for name in told if name.startswith("eval/")}
+        return {short: told[name] for name, short in names.items() if short != "loss"}
+
+    @property
+    def train_value(self) -> float | None:
+        """The metric on the training data, running over the last epoch."""
+        return self.rows[-1][f"train/{self.metric}"] if self.rows else None
+
+    @property
+    def _best(self) -> Row:
+        known = [row for row in self.rows if not math.isnan(row[f"eval/{self.metric}"])]
+        return max(known or self.rows, key=lambda row: row[f"eval/{self.metric}"])
+
+    def _epoch(self, row: Row) -> Epoch:
+        return Epoch(epoch=int(row["epoch"]), value=row[f"eval/{self.metric}"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes down an epoch; Lightning evaluates before it calls this."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
+        self.rows.append({"epoch": epoch, "step": trainer.global_step, **logged})
         if trainer.is_global_zero:
-            append_metrics(self.folder, {"epoch": epoch, "step": trainer.global_step, **logged})
+            write_metrics(self.folder, self.rows)
         if not math.isfinite(loss := logged["train/loss"]):
             raise FloatingPointError(f"the training loss is {loss} in epoch {epoch}")
-        value = logged[f"eval/{self.metric}"]
-        self.last = Epoch(epoch=epoch, value=value)
-        self.train_value = logged[f"train/{self.metric}"]
-        if self.best is None or self.best.value is None or value > self.best.value:
-            self.best = self.last
-            self.metrics = {
-                name.removeprefix("eval/"): number
-                for name, number in logged.items()
-                if name.startswith("eval/") and name != "eval/loss"
-            }
         log.info(
             "epoch %d/%s: train loss %.4f, %s %.4f on train, %.4f on eval",
             epoch,
@@ -54,7 +84,7 @@ class Journal(Callback):
             loss,
             self.metric,
             self.train_value,
-            value,
+            logged[f"eval/{self.metric}"],
         )
 
 

@@ -18,8 +18,8 @@ class LazyTable:
     """Keeps an embedding's weights out of date, but for rows that a forward pass reads.
 
     `write(pieces)` brings pieces of `piece` of its flattened weights up to date. A forward pass and
-    `state_dict` find what they read up to date; whoever reads the weights otherwise calls `flush`
-    first.
+    `state_dict` find what they read up to date, `state_dict` unless the table is `held`; whoever
+    reads the weights otherwise calls `flush` first.
     """
 
     def __init__(
@@ -27,10 +27,11 @@ class LazyTable:
     ) -> None:
         self._piece = piece
         self._write = write
+        self.held = False
         self._stale = torch.zeros(-(-table.weight.numel() // piece), dtype=torch.bool)
         self._handles = [
             table.register_forward_pre_hook(self._before),
-            table.register_state_dict_pre_hook(lambda *_: self.flush()),
+            table.register_state_dict_pre_hook(self._before_state),
         ]
 
     def outdate(self) -> None:
@@ -55,6 +56,10 @@ class LazyTable:
         for offset in (*range(0, width - 1, self._piece), width - 1):
             read[(starts + offset) // self._piece] = True
         self._bring((read & self._stale).nonzero().view(-1))
+
+    def _before_state(self, *_: object) -> None:
+        if not self.held:
+            self.flush()
 
     def _bring(self, pieces: Int[Tensor, " pieces"]) -> None:
         if len(pieces):

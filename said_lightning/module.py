@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from said_lightning.config import TrainerConfig
@@ -53,7 +53,12 @@ class Classifier(LightningModule):
         self.rate = 0.0
         self.seed = seed
         self.subspace: Subspace | None = None
+        self.strict_loading = False  # a subspace run's state lacks the weights
         self.train_metrics = build_metrics(task).clone(prefix="train/")
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        # What runs over an epoch is part of the state of a run that stops inside one.
+        self.train_metrics.persistent(True)
+        self.train_loss.persistent(True)
         # The headline's split first, then any others that the task evaluates.
         prefixes = ["eval/", *(f"eval/{name}/" for name in also_evaluated(task))]
         self.eval_metrics = nn.ModuleList(build_metrics(task).clone(name) for name in prefixes)
@@ -85,7 +90,8 @@ class Classifier(LightningModule):
         """Gives the loss of a batch, a scalar; its mean over all processes is the whole batch's."""
         output = self.answer(batch, self.train_metrics)
         whole = over_epoch(batch)
-        self.log("train/loss", output.loss, prog_bar=True, **whole)
+        self.train_loss.update(output.loss.detach(), rows(batch))
+        self.log("train/loss", self.train_loss, prog_bar=True, **whole)
         self.log_dict(self.train_metrics, **whole)
         loss: Tensor = output.loss * batch.get(WEIGHT, 1.0)
         return loss

@@ -9,7 +9,8 @@ so gradients are pulled back as they arise and freed, and weights are written in
 step: theta_i = theta_{0,i} + lambda_i P(theta)_i (arXiv 2012.13255, eq. 3; eq. 1 without lambda).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -142,6 +143,13 @@ class Subspace(nn.Module):
         for table in self._lazy.values():
             table.flush()
 
+    def restore(self) -> None:
+        """Goes on from loaded coordinates; with origin="none" the weights must be loaded too."""
+        if self._origin is None:
+            self._written = self._numbers()
+        else:
+            self.write()
+
     def sizes(self) -> dict[str, int]:
         """Gives the number of weights of each group, in order."""
         return {
@@ -162,6 +170,17 @@ class Subspace(nn.Module):
         if self._origin is not None:
             self._origin = {name: move(weight) for name, weight in self._origin.items()}
         return self
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lets a `state_dict` whose large tables are dropped find them as they are."""
+        for table in self._lazy.values():
+            table.held = True
+        try:
+            yield
+        finally:
+            for table in self._lazy.values():
+                table.held = False
 
     def _defer(self, name: str, index: int) -> None:
         """Makes a weight a lazy table if it can be one."""

@@ -8,6 +8,7 @@ import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,16 +16,16 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.plugins.precision import MixedPrecision
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from said_lightning.callback import SubspaceCallback
 from said_lightning.config import (
-    config_hash,
-    model_label,
+    folder_of,
+    foreign,
+    identity,
     problems,
-    projection_label,
-    run_folder,
     typed,
+    write_config,
 )
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
@@ -32,8 +33,13 @@ from said_lightning.errors import UserError
 from said_lightning.journal import Journal, SoftWandbLogger, soft
 from said_lightning.module import Classifier
 from said_lightning.parallel import SubspaceStrategy, device_problems, processes
+from said_lightning.resume import SafeCheckpointIO, Saver
+from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
+from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
+from said_lightning.runs.secrets import scrub
+from said_lightning.runs.signals import Preempted
 from said_lightning.subspace import budget, budget_problems
 
 log = logging.getLogger(__name__)
@@ -44,45 +50,41 @@ VERSIONED = ("said_lightning", "torch", "pytorch-lightning", "transformers", "da
 def run(cfg: DictConfig) -> Record:
     """Trains one config and leaves its folder; a run that is done already is not repeated.
 
-    A run that fails is recorded with its reason and told in its log, and raises nothing, so that a
-    sweep goes on; but UserError, recorded too, where the config or the data are wrong.
+    A run that was cut off or asked to stop goes on where its state was saved. A run that fails is
+    recorded with its reason and told in its log, and raises nothing, so that a sweep goes on; but
+    UserError, recorded too, where the config or the data are wrong.
     """
-    folder = Path(cfg.out) / run_folder(cfg)
-    if (found := finished(folder)) is not None:
+    folder = folder_of(cfg)
+    if (found := records.finished(folder)) is not None:
         log.info("done before: %s", folder)
         return found
-    if wrong := [*problems(cfg), *model_problems(cfg)]:
+    if wrong := [*problems(cfg), *model_problems(cfg), *foreign(cfg, folder)]:
         raise UserError(*wrong)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in (records.METRICS, records.RESULT):
-        (folder / stale).unlink(missing_ok=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
-    known: dict[str, Any] = identity(cfg) | {"started": records.now()}
+    sweep(folder)
+    (folder / records.RESULT).unlink(missing_ok=True)
+    write_config(cfg, folder)
+    known: dict[str, Any] = identity(cfg) | setting() | {"started": records.now()}
     clock = time.monotonic()
     mistake = None
     try:
         known |= {"status": "done", **train(cfg, folder)}
+    except Preempted as signal:
+        known |= {"status": "preempted", "reason": str(signal)}
     except UserError as error:
         mistake = error
         known |= {"status": "failed", "reason": str(error)}
     except Exception as error:
         log.exception("the run failed")
-        known |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    known |= {"ended": records.now(), "wall_s": round(time.monotonic() - clock, 3)}
+        known |= {"status": "failed", "reason": scrub(f"{type(error).__name__}: {error}")}
+    wall_s = round(time.monotonic() - clock + known.pop("earlier_s", 0), 3)
+    known |= {"ended": records.now(), "wall_s": wall_s}
     result = Record(**known, peak_memory_bytes=peak_memory())
     records.write(result, folder)
+    if result.status != "preempted":
+        generations.remove(folder / generations.FOLDER)
     if mistake is not None:
         raise mistake
     return result
-
-
-def finished(folder: Path) -> Record | None:
-    """Gives the record of a run that is done, if the folder holds one."""
-    try:
-        found = records.read(folder / records.RESULT)
-    except UserError:
-        return None
-    return found if found.status == "done" else None
 
 
 def model_problems(cfg: DictConfig) -> list[str]:
@@ -126,9 +128,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         options = dict(config.projection)
         name = options.pop("name")
         callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
-    trainer = make_trainer(cfg, folder, callbacks)
     with processes(settings.devices, train, cfg, folder):
-        trainer.fit(module, datamodule=data)
+        trainer, saver = fit(cfg, folder, module, data, callbacks)
     save(module, folder)
     return {
         **outcome(module),
@@ -145,7 +146,27 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "data_sha256": data.data.sha256,
         "model_sha256": model_sha256,
         "device": str(trainer.strategy.root_device),
+        "earlier_s": saver.seconds,
+        "notes": saver.notes,
     }
+
+
+def fit(
+    cfg: DictConfig,
+    folder: Path,
+    module: Classifier,
+    data: TextDataModule,
+    callbacks: list[Callback],
+) -> tuple[Trainer, Saver]:
+    """Trains from the newest state that is whole, or from the start.
+
+    Raises Preempted where a signal asked to stop, once the state is saved.
+    """
+    states = folder / generations.FOLDER
+    saver = Saver(states, cfg.trainer.save_every)
+    trainer = make_trainer(cfg, folder, [*callbacks, saver], saver.notes)
+    trainer.fit(module, datamodule=data, ckpt_path=generations.latest(states))
+    return trainer, saver
 
 
 def quiet() -> None:
@@ -156,7 +177,9 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def make_trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback]) -> Trainer:
+def make_trainer(
+    cfg: DictConfig, folder: Path, callbacks: list[Callback], notes: list[str]
+) -> Trainer:
     """Makes the Lightning Trainer: a progress bar on a terminal, none in a log."""
     quiet()
     settings = cfg.trainer
@@ -164,11 +187,11 @@ def make_trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback]) -> Tr
     return Trainer(
         max_epochs=settings.epochs,
         precision=None if float16 else settings.precision,
-        plugins=[float16_plugin()] if float16 else [],
         gradient_clip_val=settings.clip or None,
         accumulate_grad_batches=settings.accumulate,
         callbacks=callbacks,
-        logger=make_logger(cfg, folder),
+        plugins=[SafeCheckpointIO(), *([float16_plugin()] if float16 else [])],
+        logger=make_logger(cfg, folder, notes),
         default_root_dir=folder,
         devices=settings.devices,
         strategy="auto" if settings.devices == 1 else SubspaceStrategy(),
@@ -186,7 +209,7 @@ def float16_plugin() -> MixedPrecision:
     return MixedPrecision("16-mixed", found.type if found else "cpu")
 
 
-def make_logger(cfg: DictConfig, folder: Path) -> Logger | bool:
+def make_logger(cfg: DictConfig, folder: Path, notes: list[str]) -> Logger | bool:
     """Makes the configured logger; False is none, as where W&B does not start."""
     if cfg.logger.name == "csv":
         return CSVLogger(folder, name="csv", version="")
@@ -204,27 +227,18 @@ def make_logger(cfg: DictConfig, folder: Path) -> Logger | bool:
             tags=[facts["model"], facts["task"], facts["method"], label],
             save_dir=folder,
             mode=cfg.logger.mode,
-            config={**facts, "config": OmegaConf.to_container(cfg, resolve=True)},
+            config={**facts, **setting(), "config": OmegaConf.to_container(cfg, resolve=True)},
         )
         logger.experiment  # noqa: B018 - starts W&B here, where its failure is expected
         return logger
     return False
 
 
-def identity(cfg: DictConfig) -> dict[str, Any]:
-    """Gives what a config tells of its run's record."""
-    full = cfg.method.name == "full"
+def setting() -> dict[str, Any]:
+    """Gives what a record tells of where its run was made."""
+    versions = {name: version(name) for name in VERSIONED}
     return {
-        "model": model_label(cfg),
-        "task": cfg.task.name,
-        "method": cfg.method.name,
-        "projection": None if full else projection_label(cfg),
-        "d": None if full else cfg.d,
-        "seed": cfg.seed,
-        "lr": cfg.lr,
-        "config_hash": config_hash(cfg),
-        "versions": {name: version(name) for name in VERSIONED}
-        | {"python": platform.python_version()},
+        "versions": versions | {"python": platform.python_version()},
         "threads": torch.get_num_threads(),
     }
 
@@ -257,14 +271,17 @@ def save(module: Classifier, folder: Path) -> None:
     """
     if module.global_rank:
         return
-    checkpoint = folder / "checkpoint"
+    checkpoint = folder / generations.FOLDER
     checkpoint.mkdir(exist_ok=True)
     if (subspace := module.subspace) is None:
-        module.model.save_pretrained(checkpoint)
+        with TemporaryDirectory(suffix=".tmp", dir=checkpoint) as beside:
+            module.model.save_pretrained(beside)
+            for file in Path(beside).iterdir():
+                file.replace(checkpoint / file.name)
         return
     numbers = {"theta": subspace.theta, "scale": subspace.scale}
     head = {f"head.{name}": weight for name, weight in subspace.head().items()}
-    save_file({**numbers, **head}, checkpoint / "subspace.safetensors")
+    write_whole(checkpoint / "subspace.safetensors", serialise({**numbers, **head}))
 
 
 def peak_memory() -> int:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "runs": {"errors"},
     "analysis": {"errors", "runs"},
     "data": {"errors"},
-    "config": {"errors", "data"},
+    "config": {"errors", "data", "runs"},
     "groups": set[str](),
     "lazy": set[str](),
     "subspace": {"errors", "groups", "lazy", "projections"},
@@ -38,11 +38,13 @@ MAY_IMPORT = {
     "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
     "parallel": {"errors", "subspace"},
+    "resume": {"runs"},
     "callback": {"errors", "config", "parallel", "projections", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
+MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "runs", "training"}
 MAY_IMPORT["cli"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 

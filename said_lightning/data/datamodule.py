@@ -26,7 +26,8 @@ class TextDataModule(LightningDataModule):
     `setup` reads and tokenises the data; a UserError tells all that is wrong with them. Then
     `data` holds the examples as text and their sha256, `trivial` the score of a constant answer.
     Batches are padded to their longest row: input_ids [batch, tokens] and so on; labels [batch],
-    long for classes and float for scores. The training order is f(seed, epoch).
+    long for classes and float for scores. The training order is f(seed, epoch); `start`, the epoch
+    and the batch at which training begins, is set before a resumed run asks for batches.
 
     Where a Trainer runs several processes, `batch_size` rows are for each of them: together they
     see the batches that one process with so many times the batch size would, each its Share.
@@ -53,6 +54,7 @@ class TextDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.seed = seed
         self.workers = workers
+        self.start = (0, 0)
 
     def setup(self, stage: str = "fit") -> None:
         """Read, check and tokenise all splits, the first time it is called."""
@@ -74,7 +76,8 @@ class TextDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[list[Batch]]:
         """Return the training batches: random order, similar lengths, the short last one kept."""
         size = self.batch_size * self._processes
-        return self._loader(self.train_set, EpochBatches(self.train_set.lengths, size, self.seed))
+        order = EpochBatches(self.train_set.lengths, size, self.seed, self.start)
+        return self._loader(self.train_set, order)
 
     def val_dataloader(self) -> list[DataLoader[list[Batch]]]:
         """Return each evaluation split's batches by ascending length, the headline's first."""

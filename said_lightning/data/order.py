@@ -58,13 +58,21 @@ class EpochBatches:
 
     Lightning calls `set_epoch` at the start of each epoch. In distributed training it would put a
     sampler of its own in this one's place, so the Trainer needs use_distributed_sampler=False.
+    `start` is the epoch and the batch, both from 0, at which a resumed run begins.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        start: tuple[int, int] = (0, 0),
+    ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
-        self.epoch = 0
+        self.start = start
+        self.epoch = start[0]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (from 0) that the next iteration serves."""
@@ -74,4 +82,6 @@ class EpochBatches:
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[Indices]:
-        return iter(epoch_batches(self.lengths, self.batch_size, self.seed, self.epoch))
+        epoch, batch = self.start
+        batches = epoch_batches(self.lengths, self.batch_size, self.seed, self.epoch)
+        return iter(batches[batch if self.epoch == epoch else 0 :])

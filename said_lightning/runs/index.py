@@ -9,9 +9,13 @@ import yaml
 from pydantic_core import to_json
 
 from said_lightning.errors import UserError
+from said_lightning.runs.lease import held
 from said_lightning.runs.record import FORMAT, RESULT, Record, parse, read
 
 CONFIG = "config.yaml"
+LOG = "train.log"
+# In the folder of a sweep with on_error=stop, once a run has failed.
+STOPPED = ".stopped"
 _TOLD_BY_CONFIG = ("model", "task", "method", "projection", "d", "seed", "lr")
 
 # libyaml's loader is ten times as fast, and not in every build of PyYAML.
@@ -21,9 +25,9 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def find(path: Path) -> tuple[list[Record], list[str]]:
     """Read every run at any depth below `path`, in the order of their folders' names.
 
-    A folder with a `result.json` is a run. One with a `config.yaml` alone is a run under way or
-    cut off: its record has status running and what the config tells. Nothing is sought inside a
-    run's folder, in hidden folders or behind links.
+    A folder with a `result.json` is a run. One with a `config.yaml` alone is a run under way, cut
+    off or planned: its record has status running, preempted or waiting and what the config tells.
+    Nothing is sought inside a run's folder, in hidden folders or behind links.
 
     Returns:
         The records, and one message for each run that could not be read.
@@ -45,14 +49,22 @@ def find(path: Path) -> tuple[list[Record], list[str]]:
             continue
         subfolders.clear()
         try:
-            records.append(
-                read(Path(folder, RESULT)) if RESULT in files else _cut_off(Path(folder, CONFIG))
-            )
+            records.append(at(Path(folder)))
         except UserError as error:
             problems.extend(error.messages)
     if not records:
         raise UserError(*problems, f"{path}: no run below it; a run's folder holds a {RESULT}")
     return records, problems
+
+
+def at(folder: Path) -> Record:
+    """Read the run in a folder: its record, or what its config tells where there is none.
+
+    Raises:
+        UserError: neither can be read.
+    """
+    result = folder / RESULT
+    return read(result) if result.exists() else _cut_off(folder / CONFIG)
 
 
 def _no_folder(path: Path) -> str:
@@ -77,9 +89,16 @@ def _cut_off(path: Path) -> Record:
     if told.get("method") == "full":
         # Every config holds both, and full fine-tuning reads neither.
         told |= {"d": None, "projection": None}
-    return parse(
-        to_json({"format": FORMAT, "status": "running", **told}, inf_nan_mode="strings"), path
-    )
+    record = {"format": FORMAT, **_state(path.parent), **told}
+    return parse(to_json(record, inf_nan_mode="strings"), path)
+
+
+def _state(folder: Path) -> dict[str, str]:
+    if held(folder):
+        return {"status": "running"}
+    if (folder / LOG).exists():
+        return {"status": "preempted", "reason": "cut off; the same command resumes it"}
+    return {"status": "waiting"}
 
 
 def _name(value: Any) -> Any:

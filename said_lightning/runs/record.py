@@ -1,8 +1,7 @@
 """The record of a run: `result.json`, written last and whole, with `metrics.jsonl` beside it."""
 
 import dataclasses
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +11,13 @@ from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from said_lightning.errors import UserError
+from said_lightning.runs.files import write_whole
 
 FORMAT = 1
 RESULT = "result.json"
 METRICS = "metrics.jsonl"
 
-Status = Literal["done", "failed", "running", "preempted"]
+Status = Literal["done", "failed", "running", "preempted", "waiting"]
 Method = Literal["full", "did", "said"]
 Finite = Annotated[float, AllowInfNan(False)]
 
@@ -61,7 +61,8 @@ class Record:
 
     `d` counts every trained number (all D for method full), `m` the scales among them and
     `outside` the head's numbers that were trained outside the subspace. `started` and `ended` are
-    UTC. `folder` is where the record was read, and no part of the file.
+    UTC. `wall_s` counts every leg of a run that was resumed; `notes` tell what else its numbers
+    depend on. `folder` is where the record was read, and no part of the file.
     """
 
     format: int = FORMAT
@@ -95,6 +96,7 @@ class Record:
     peak_memory_bytes: int | None = None
     started: str | None = None
     ended: str | None = None
+    notes: list[str] = field(default_factory=list)
     folder: Annotated[Path | None, Field(exclude=True)] = field(default=None, compare=False)
 
 
@@ -103,15 +105,8 @@ _RECORD = TypeAdapter(Record)
 
 def write(record: Record, folder: Path) -> None:
     """Write `folder/result.json`, whole or not at all; a number that is not finite becomes null."""
-    path = folder / RESULT
-    # In the same folder, since a rename is atomic only within a file system; and under one fixed
-    # name, so that a run that is killed here leaves no more than one stray file.
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(_RECORD.dump_json(record, indent=2, by_alias=True, warnings="error") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    text = _RECORD.dump_json(record, indent=2, by_alias=True, warnings="error")
+    write_whole(folder / RESULT, text, b"\n")
 
 
 def read(path: Path) -> Record:
@@ -125,6 +120,15 @@ def read(path: Path) -> Record:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     return parse(text, path)
+
+
+def finished(folder: Path) -> Record | None:
+    """Give the record of a run that is done, if the folder holds one."""
+    try:
+        found = read(folder / RESULT)
+    except UserError:
+        return None
+    return found if found.status == "done" else None
 
 
 def parse(text: bytes, path: Path) -> Record:
@@ -159,10 +163,10 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(mistakes)
 
 
-def append_metrics(folder: Path, row: Mapping[str, float | int | None]) -> None:
-    """Add one line to `folder/metrics.jsonl`; a number that is not finite becomes null."""
-    with (folder / METRICS).open("ab") as file:
-        file.write(to_json(dict(row), inf_nan_mode="null") + b"\n")
+def write_metrics(folder: Path, rows: Iterable[Mapping[str, float | int | None]]) -> None:
+    """Write `folder/metrics.jsonl`, a line for each row; a number not finite becomes null."""
+    lines = [to_json(dict(row), inf_nan_mode="null") + b"\n" for row in rows]
+    write_whole(folder / METRICS, *lines)
 
 
 def now() -> str:

@@ -37,12 +37,12 @@ def test_a_path_that_is_itself_a_run_is_one_run(tmp_path: Path) -> None:
     assert len(find(tmp_path)[0]) == 1
 
 
-def test_a_folder_with_a_config_and_no_record_is_a_run_under_way(tmp_path: Path) -> None:
+def test_a_folder_with_a_config_and_no_record_is_a_run_to_come(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text(CONFIG)
     ((record,), _) = find(tmp_path)
     assert record == Record(
-        status="running",
+        status="waiting",
         model="minilm",
         task="sst2",
         method="said",

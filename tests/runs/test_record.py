@@ -15,16 +15,16 @@ from said_lightning.runs.record import (
     Metric,
     Record,
     TrainMetric,
-    append_metrics,
     now,
     read,
     write,
+    write_metrics,
 )
 
 FIELDS = (
     "format status reason model task method projection d D m outside groups seed lr metric best "
     "last epochs metrics train_metric config_hash fingerprint data_sha256 model_sha256 versions "
-    "device threads wall_s peak_memory_bytes started ended"
+    "device threads wall_s peak_memory_bytes started ended notes"
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -85,7 +85,7 @@ def test_the_file_holds_the_fields_of_the_contract_in_their_order(tmp_path: Path
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_is_written_as_null(tmp_path: Path, number: float) -> None:
     write(a_record(metric=Metric(name="f1", value=number), metrics={"f1": number}), tmp_path)
-    append_metrics(tmp_path, {"step": 1, "train/loss": number})
+    write_metrics(tmp_path, [{"step": 1, "train/loss": number}])
     again = read(tmp_path / "result.json")
     assert (again.metric.value, again.metrics) == (None, {"f1": None})
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step":1,"train/loss":null}\n'
@@ -168,9 +168,10 @@ def test_a_record_that_is_missing_is_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere" / "result.json")
 
 
-def test_metrics_are_appended_one_object_a_line(tmp_path: Path) -> None:
-    append_metrics(tmp_path, {"epoch": 1, "eval/accuracy": 0.5})
-    append_metrics(tmp_path, {"epoch": 2, "eval/accuracy": 0.75})
+def test_metrics_are_one_object_a_line(tmp_path: Path) -> None:
+    rows = [{"epoch": 1, "eval/accuracy": 0.5}, {"epoch": 2, "eval/accuracy": 0.75}]
+    write_metrics(tmp_path, rows[:1])
+    write_metrics(tmp_path, rows)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["eval/accuracy"] for line in lines] == [0.5, 0.75]
 

@@ -90,6 +90,16 @@ def test_every_reader_gets_the_bits_of_weights_written_at_once(
         assert torch.equal(logits, expected)
 
 
+def test_a_held_table_stays_as_it_is_in_a_state_that_drops_it() -> None:
+    model, subspace, _ = list(train())[-1]
+    before = model.words.weight.detach().clone()
+    with subspace.held():
+        model.state_dict()
+    assert torch.equal(model.words.weight, before)
+    model.state_dict()
+    assert not torch.equal(model.words.weight, before)
+
+
 def test_a_forward_pass_writes_no_more_than_what_it_reads() -> None:
     (model, subspace, _), *_ = train()
     before = model.words.weight.detach().clone()

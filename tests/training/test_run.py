@@ -21,7 +21,7 @@ FIELDS = [
     *("format", "status", "reason", "model", "task", "method", "projection", "d", "D", "m"),
     *("outside", "groups", "seed", "lr", "metric", "best", "last", "epochs", "metrics"),
     *("train_metric", "config_hash", "fingerprint", "data_sha256", "model_sha256", "versions"),
-    *("device", "threads", "wall_s", "peak_memory_bytes", "started", "ended"),
+    *("device", "threads", "wall_s", "peak_memory_bytes", "started", "ended", "notes"),
 ]
 
 

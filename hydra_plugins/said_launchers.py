@@ -1,0 +1,156 @@
+"""Launchers of its own: Slurm arrays that can be left alone, and one job for each local GPU."""
+
+import itertools
+import logging
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+try:
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+except ImportError:
+    BaseSubmititLauncher = object
+try:
+    from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+except ImportError:
+    JoblibLauncher = object
+
+log = logging.getLogger(__name__)
+
+
+class SlurmLauncher(BaseSubmititLauncher):  # type: ignore[misc]
+    """Submits jobs as Slurm arrays, as long as the cluster allows, and waits for them or not.
+
+    `detach`: return at once; the runs' folders tell the rest. A job that was killed is a job
+    without a result, and takes no other's with it.
+    """
+
+    _EXECUTOR = "slurm"
+
+    def __init__(self, detach: bool = False, poll_s: float = 5, **params: Any) -> None:
+        super().__init__(**params)
+        self.detach = detach
+        self.poll_s = poll_s
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Submit the jobs, in arrays of at most MaxArraySize, and give what they returned."""
+        import submitit
+
+        params = dict(self.params)
+        executor = submitit.AutoExecutor(
+            cluster="slurm",
+            folder=params.pop("submitit_folder"),
+            slurm_max_num_timeout=params.pop("max_num_timeout"),
+        )
+        shared = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb"}
+        shared |= {"nodes", "name", "stderr_to_stdout"}
+        executor.update_parameters(
+            **{key if key in shared else f"slurm_{key}": value for key, value in params.items()}
+        )
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        numbered = enumerate(job_overrides, initial_job_idx)
+        calls = [
+            (list(overrides), "hydra.sweep.dir", number, f"job_{number}", Singleton.get_state())
+            for number, overrides in numbered
+        ]
+        jobs: list[Any] = []
+        for chunk in chunks(calls):
+            jobs += executor.map_array(self, *zip(*chunk, strict=True))
+        arrays = sorted({job.job_id.partition("_")[0] for job in jobs})
+        log.info("submitted %d jobs: %s", len(jobs), ", ".join(arrays))
+        if self.detach:
+            log.info("said status %s tells how they stand", self.config.hydra.sweep.dir)
+            raise SystemExit(0)
+        while queued(arrays):
+            time.sleep(self.poll_s)
+        return [returned(job) for job in jobs]
+
+
+def chunks(calls: list[Any]) -> list[list[Any]]:
+    """Cut calls into arrays that the cluster takes."""
+    size = max_array_size()
+    return [calls[start : start + size] for start in range(0, len(calls), size)]
+
+
+def max_array_size() -> int:
+    """Ask the cluster how many jobs an array may hold."""
+    told = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", told.stdout)
+    # The limit counts from 0.
+    return max(int(found[1]) - 1, 1) if found else 1000
+
+
+def queued(arrays: Sequence[str]) -> bool:
+    """Tell whether any of the jobs is waiting or running; true where the cluster is silent."""
+    command = ["squeue", "--noheader", "--format=%i", "--jobs", ",".join(arrays)]
+    told = subprocess.run(command, capture_output=True, text=True)
+    unknown = "Invalid job id" in told.stderr
+    return bool(told.stdout.strip()) or (told.returncode != 0 and not unknown)
+
+
+def returned(job: Any) -> JobReturn:
+    """Give what a job returned, or a failure where it did not live to tell."""
+    if job.paths.result_pickle.exists():
+        try:
+            found: JobReturn = job.results()[0]
+        except Exception as error:
+            return JobReturn(status=JobStatus.FAILED, _return_value=error)
+        return found
+    lost = RuntimeError(f"job {job.job_id} left no result")
+    return JobReturn(status=JobStatus.FAILED, _return_value=lost)
+
+
+class GpuLauncher(JoblibLauncher):  # type: ignore[misc]
+    """Runs as many jobs at once as this machine has GPUs, each seeing one of its own."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(n_jobs=len(gpus()), **params)
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        """Let every job take a GPU first."""
+        pinned = Pinned(task_function, gpus())
+        super().setup(hydra_context=hydra_context, task_function=pinned, config=config)
+
+
+class Pinned:
+    """A task that sees one GPU, which no other job of this machine sees meanwhile."""
+
+    def __init__(self, task: Any, devices: list[str]) -> None:
+        self.task = task
+        self.devices = devices
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Wait for a free GPU and run the task on it."""
+        for device in itertools.cycle(self.devices):
+            lock = FileLock(Path(tempfile.gettempdir()) / f"said_lightning-gpu-{device}.lock")
+            try:
+                with lock.acquire(timeout=0.2):
+                    os.environ["CUDA_VISIBLE_DEVICES"] = device
+                    return self.task(cfg)
+            except Timeout:
+                continue
+        return None
+
+
+def gpus() -> list[str]:
+    """Name this machine's GPUs, those of CUDA_VISIBLE_DEVICES where it is set."""
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return visible.split(",")
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    except FileNotFoundError:
+        told = []
+    return told or ["0"]

@@ -1,0 +1,240 @@
+"""Exact resume: what a run under way saves, and how it goes on from there to the same bits.
+
+Randomness is a function of (seed, epoch, batch), so a state is the trained numbers, the optimizer's
+moments and counters. Of a subspace run that is a few times d numbers, saved after every step; of
+full fine-tuning three times D, saved after every epoch. Nothing is pickled.
+"""
+
+import json
+import logging
+import time
+import warnings
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from pytorch_lightning import Callback, LightningModule, Trainer
+from safetensors import torch as safetensors
+from torch import Tensor
+from torchmetrics import Metric
+
+from said_lightning.runs import checkpoint as generations
+from said_lightning.runs.signals import Asked, listening
+
+log = logging.getLogger(__name__)
+
+TENSOR, PAIRS = "<tensor>", "<pairs>"
+
+
+def pack(state: dict[str, Any]) -> bytes:
+    """Turn nested dicts and lists of tensors and JSON values into a safetensors file.
+
+    The tensors are its tensors, the rest is JSON in its metadata. Raises TypeError for what is
+    neither.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def encode(node: Any) -> Any:
+        if isinstance(node, Tensor):
+            name = str(len(tensors))
+            tensors[name] = node.detach().cpu().contiguous()
+            return {TENSOR: name}
+        if isinstance(node, dict):
+            # JSON would turn other keys, such as the optimizer's integers, into texts.
+            if all(isinstance(key, str) for key in node):
+                return {key: encode(value) for key, value in node.items()}
+            return {PAIRS: [[key, encode(value)] for key, value in node.items()]}
+        if isinstance(node, list | tuple):
+            return [encode(value) for value in node]
+        return node
+
+    metadata = {
+        "state": json.dumps(encode(state)),
+        "progress": json.dumps(state.get("progress")),
+        generations.KEY: generations.UNSEALED,
+    }
+    return safetensors.save(tensors, metadata)
+
+
+def unpack(content: bytes) -> dict[str, Any]:
+    """Give what was packed; tuples come back as lists."""
+    tensors = safetensors.load(content)
+
+    def decode(node: Any) -> Any:
+        if isinstance(node, list):
+            return [decode(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        if TENSOR in node:
+            return tensors[node[TENSOR]]
+        if PAIRS in node:
+            return {key: decode(value) for key, value in node[PAIRS]}
+        return {key: decode(value) for key, value in node.items()}
+
+    state: dict[str, Any] = decode(json.loads(generations.metadata(content)["state"]))
+    return state
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints as sealed safetensors files; a path's folder holds two generations.
+
+    A state that cannot be saved is told once: training goes on and the generations before stand.
+    """
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Save the next generation in the folder of `path`."""
+        try:
+            generations.save(Path(path).parent, pack(checkpoint))
+        except OSError as error:
+            if not self._told:
+                log.warning("the state cannot be saved, training goes on without: %s", error)
+            self._told = True
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load one generation, on the CPU; raises UserError where it is broken."""
+        return unpack(generations.read(Path(path)))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove both generations from the folder of `path`."""
+        generations.remove(Path(path).parent)
+
+
+class Saver(Callback):
+    """Saves a run's state every few steps and at each epoch's end, and stops it when asked.
+
+    `every` counts optimizer steps. A run without a subspace, or whose weights are not a function of
+    theta alone (origin=none), has D numbers to save: it is saved after each epoch, and when asked
+    to stop. `notes` gains a line where a state comes from other threads, torch or device, with
+    which the bits may differ. `seconds` is the time that earlier legs took.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.path = folder / generations.STATE
+        self.every = every
+        self.notes: list[str] = []
+        self.asked = Asked()
+        self._listening = ExitStack()
+        self._resumed = False
+        self.seconds = 0.0
+        self._clock = time.monotonic()
+        # A state inside an epoch is at a batch; Lightning doubts every loader that it resumes.
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what the state tells of the run so far."""
+        return {"seconds": self.seconds + time.monotonic() - self._clock, "notes": self.notes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the time and the notes of the legs before."""
+        self.seconds = state_dict["seconds"]
+        self.notes[:0] = [note for note in state_dict["notes"] if note not in self.notes]
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Leave in a state what is trained, and add what its bits depend on."""
+        state = checkpoint["state_dict"]
+        kept = set(state) if whole(pl_module) else trained(pl_module)
+        checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
+        checkpoint["circumstances"] = circumstances(trainer)
+        checkpoint["progress"] = [trainer.global_step, trainer.estimated_stepping_batches]
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let the data begin where the state was saved, and tell of other circumstances."""
+        self._resumed = True
+        loop = checkpoint["loops"]["fit_loop"]
+        epoch = loop["epoch_progress"]["current"]["processed"]
+        batch = loop["epoch_loop.batch_progress"]["current"]["ready"] if inside(loop) else 0
+        trainer.datamodule.start = (epoch, batch)  # type: ignore[attr-defined]
+        now = circumstances(trainer)
+        for name, before in checkpoint["circumstances"].items():
+            if before != now[name]:
+                self.notes.append(f"resumed, not bit-exact: {name} {before}, then {now[name]}")
+                log.warning(self.notes[-1])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the weights of a resumed theta, and let a new epoch begin with empty metrics."""
+        # Not earlier, since Lightning sets handlers of its own, which stop between any two steps.
+        self.asked = self._listening.enter_context(listening())
+        if not self._resumed:
+            return
+        if (subspace := pl_module.subspace) is not None:
+            subspace.restore()  # type: ignore[operator, union-attr]
+        if not trainer.fit_loop.restarted_mid_epoch:
+            for metric in pl_module.modules():
+                if isinstance(metric, Metric):
+                    metric.reset()
+        log.info("resumed after step %d", trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save after a step; but an epoch's last one is saved with the evaluation that follows."""
+        if trainer.fit_loop._should_accumulate():
+            return
+        due = not whole(pl_module) and trainer.global_step % self.every == 0
+        if (due or self.asked.signum) and not trainer.is_last_batch:
+            # What is trained alone is saved of a subspace run: its weights need not be written.
+            with nullcontext() if whole(pl_module) else pl_module.subspace.held():  # type: ignore
+                trainer.save_checkpoint(self.path, weights_only=False)
+        self.asked.check()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Stop if asked: the state before the epoch's last step stands."""
+        self.asked.check()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the state as it will be when the next epoch begins."""
+        progress = trainer.fit_loop.epoch_progress
+        progress.increment_completed()
+        trainer.save_checkpoint(self.path, weights_only=False)
+        progress.total.completed -= 1
+        progress.current.completed -= 1
+        self.asked.check()
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leave signals to whom they were before."""
+        self._listening.close()
+
+    def on_exception(self, *_: Any) -> None:
+        """Leave signals to whom they were before."""
+        self._listening.close()
+
+
+def whole(module: LightningModule) -> bool:
+    """Tell whether a run's state holds all the model's weights."""
+    subspace = getattr(module, "subspace", None)
+    return subspace is None or subspace._origin is None
+
+
+def trained(module: LightningModule) -> set[str]:
+    """Name what a subspace run's state holds: theta, lambda, a head outside, running metrics."""
+    head = {id(weight) for weight in module.subspace.head().values()}  # type: ignore[operator, union-attr]
+    names = {name for name in module.state_dict() if not name.startswith("model.")}
+    return names | {name for name, weight in module.named_parameters() if id(weight) in head}
+
+
+def inside(loop: dict[str, Any]) -> bool:
+    """Tell whether the state of Lightning's fit loop is one inside an epoch."""
+    current = loop["epoch_progress"]["current"]
+    return bool(current["ready"] > current["processed"])
+
+
+def circumstances(trainer: Trainer) -> dict[str, Any]:
+    """Give what a run's bits depend on besides its config."""
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": trainer.strategy.root_device.type,
+    }

@@ -1,0 +1,119 @@
+"""The state of a run under way: two generations of one safetensors file, each with its checksum.
+
+The checksum (BLAKE2b, 32 bytes) stands in the file's own metadata and covers every byte, itself
+read as zeros; so a file is one rename, and any flipped, cut or added byte is found. Needs no torch.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from said_lightning.errors import UserError
+from said_lightning.runs.files import sync_folder, write_beside
+
+log = logging.getLogger(__name__)
+
+FOLDER = "checkpoint"
+STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+# What a writer puts into the metadata for `save` to fill.
+KEY, UNSEALED = "blake2b", "0" * 64
+_SEAL = re.compile(rb'"blake2b":"([0-9a-f]{64})"')
+
+
+def save(folder: Path, content: bytes) -> None:
+    """Seal a safetensors file whose metadata hold `KEY: UNSEALED`, as the newest generation.
+
+    Raises:
+        OSError: it cannot be written; then the generations before stand untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    start, end = _place(content)
+    rest = memoryview(content)
+    seal = _digest(content, start, end).encode()
+    temporary = write_beside(folder / STATE, rest[:start], seal, rest[end:])
+    if (folder / STATE).exists():
+        (folder / STATE).replace(folder / PREVIOUS)
+    temporary.replace(folder / STATE)
+    sync_folder(folder)
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the newest generation that is whole; a broken one is told in a warning."""
+    for path in (folder / STATE, folder / PREVIOUS):
+        if path.exists():
+            try:
+                read(path)
+            except UserError as error:
+                log.warning("%s", error)
+            else:
+                return path
+    return None
+
+
+def read(path: Path) -> bytes:
+    """Read a generation's content.
+
+    Raises:
+        UserError: it cannot be read, or its checksum is not right; one message.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        start, end = _place(content)
+        whole = content[start:end].decode() == _digest(content, start, end)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UserError(f"{path}: a broken checkpoint, not used: its checksum is wrong")
+    return content
+
+
+def progress(folder: Path) -> tuple[int, int]:
+    """Give the steps done at the newest generation and those of the whole run, by its header alone.
+
+    Raises:
+        OSError, ValueError: there is none, or it is broken.
+    """
+    with (folder / STATE).open("rb") as file:
+        length = file.read(8)
+        header = length + file.read(min(int.from_bytes(length, "little"), 2**26))
+    try:
+        step, steps = json.loads(metadata(header)["progress"])
+    except (KeyError, TypeError):
+        raise ValueError("no progress in it") from None
+    return step, steps
+
+
+def metadata(content: bytes) -> dict[str, Any]:
+    """Give the metadata of a safetensors file, texts by name."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    found: dict[str, Any] = header["__metadata__"]
+    return found
+
+
+def remove(folder: Path) -> None:
+    """Remove every generation, once a run has ended."""
+    for name in (STATE, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _place(content: bytes) -> tuple[int, int]:
+    """Find where the checksum stands."""
+    header = min(8 + int.from_bytes(content[:8], "little"), len(content))
+    found = _SEAL.search(content, 8, header)
+    if found is None:
+        raise ValueError("no checksum")
+    return found.span(1)
+
+
+def _digest(content: bytes, start: int, end: int) -> str:
+    digest = hashlib.blake2b(digest_size=32)
+    rest = memoryview(content)
+    for part in (rest[:start], UNSEALED.encode(), rest[end:]):
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,50 @@
+"""Files that are whole or not there: written beside their place, synced, renamed."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+Bytes = bytes | bytearray | memoryview
+
+
+def write_whole(path: Path, *parts: Bytes, alone: bool = False) -> None:
+    """Write a file whole or not at all; raises OSError, and then an older file stands untouched.
+
+    With `alone`, FileExistsError where another process is writing the same.
+    """
+    write_beside(path, *parts, mode="xb" if alone else "wb").replace(path)
+    sync_folder(path.parent)
+
+
+def write_beside(path: Path, *parts: Bytes, mode: Literal["wb", "xb"] = "wb") -> Path:
+    """Write and sync a file's next content under a temporary name, and return that."""
+    # In the same folder, since a rename is atomic only within a file system; and under one fixed
+    # name, so that a run that is killed here leaves no more than one stray file.
+    temporary = path.with_suffix(".tmp")
+    file = temporary.open(mode, buffering=0)
+    try:
+        with file:
+            for part in parts:
+                rest = memoryview(part)
+                while rest:
+                    rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a run that was killed while it wrote has left in its folder."""
+    for stray in folder.rglob("*.tmp"):
+        stray.unlink(missing_ok=True)

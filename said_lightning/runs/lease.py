@@ -1,0 +1,44 @@
+"""A lease on a run's folder: while its holder lives, no other launcher runs the same job."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import SoftFileLease
+
+FILE = ".lease"
+# A holder that has not been heard of for so long is taken to be dead; on the holder's own machine
+# its process tells at once.
+SECONDS = 60.0
+
+
+def lease(folder: Path, on_lost: Callable[[object], None] | None = None) -> SoftFileLease:
+    """Give the lease on a folder, not yet taken; `on_lost` is called if another takes it over.
+
+    A file that only one can create, touched every third of SECONDS, on any file system.
+    """
+    return SoftFileLease(folder / FILE, lease_duration=SECONDS, on_compromise=on_lost)
+
+
+def held(folder: Path) -> bool:
+    """Tell whether a live launcher holds the lease; needs no right to write."""
+    try:
+        age = time.time() - (folder / FILE).stat().st_mtime
+    except OSError:
+        return False
+    owner = lease(folder).owner
+    if owner is not None and owner.hostname == platform.node():
+        return _alive(owner.pid)
+    return age < SECONDS
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

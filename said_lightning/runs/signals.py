@@ -1,0 +1,64 @@
+"""Being asked to stop: a flag that is looked at where stopping is safe."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+# What Slurm sends before it preempts, what submitit asks it to send before the time is up, Ctrl-C.
+ASKING = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+
+
+class Preempted(Exception):  # noqa: N818 - no error
+    """A run was asked to stop, and has saved where it was; `signum` asked it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+class Asked:
+    """The signal that asked to stop (None: none), and the handlers it would have gone to."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def check(self) -> None:
+        """Raise Preempted if a signal has come."""
+        if self.signum is not None:
+            raise Preempted(self.signum)
+
+    def pass_on(self) -> None:
+        """Do what the signal would have done, now that all is safe; nothing if none has come."""
+        if self.signum is None:
+            return
+        handler = self.before.get(self.signum)
+        if callable(handler):
+            handler(self.signum, None)
+        else:
+            raise SystemExit(128 + self.signum)
+
+
+@contextmanager
+def listening(tell: Callable[[int], object] | None = None) -> Iterator[Asked]:
+    """Note the signals of ASKING in place of their handlers; `tell` is called with each.
+
+    Outside the main thread, where Python allows no handlers, nothing is ever noted.
+    """
+    asked = Asked()
+
+    def note(signum: int, _: FrameType | None) -> None:
+        asked.signum = signum
+        if tell is not None:
+            tell(signum)
+
+    if threading.current_thread() is threading.main_thread():
+        asked.before = {signum: signal.signal(signum, note) for signum in ASKING}
+    try:
+        yield asked
+    finally:
+        for signum, handler in asked.before.items():
+            signal.signal(signum, handler)

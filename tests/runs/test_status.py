@@ -1,0 +1,99 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from said_lightning import cli
+from said_lightning.runs.lease import held, lease
+from said_lightning.runs.record import Record, Status, write
+from said_lightning.runs.status import left, show
+
+CONFIG = "{model: {name: m}, task: {name: t}, method: {name: did}, d: 10, seed: %d}"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Six runs: done, failed, preempted, cut off, running, waiting."""
+    states: dict[str, tuple[Status, str | None]] = {
+        "a-done": ("done", None),
+        "b-failed": ("failed", "killed by SIGKILL"),
+        "c-preempted": ("preempted", "SIGTERM"),
+    }
+    for seed, (name, (state, reason)) in enumerate(states.items()):
+        (tmp_path / name).mkdir()
+        record = Record(
+            status=state,
+            reason=reason,
+            model="m",
+            task="t",
+            method="did",
+            seed=seed,
+            wall_s=60.0,
+        )
+        write(record, tmp_path / name)
+        (tmp_path / name / "train.log").touch()
+    for seed, name in enumerate(["d-cut", "e-running", "f-waiting"], 3):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(CONFIG % seed)
+    (tmp_path / "d-cut" / "train.log").touch()
+    return tmp_path
+
+
+def test_status_tells_every_state_with_reasons_and_logs(sweep: Path) -> None:
+    with lease(sweep / "e-running"):
+        result = CliRunner().invoke(cli.app, ["status", str(sweep)])
+    assert result.exit_code == 0, result.output
+    assert "6 runs: 1 done, 1 running, 1 failed, 2 preempted, 1 waiting; about 0:04:00" in (
+        result.stdout
+    )
+    assert "a-done" not in result.stdout
+    lines = result.stdout.splitlines()
+    (failed,) = (index for index, line in enumerate(lines) if line.startswith("failed"))
+    assert "killed by SIGKILL" in lines[failed]
+    assert str(sweep / "b-failed" / "train.log") in lines[failed + 1]
+    assert "cut off; the same command resumes it" in result.stdout
+
+
+def test_no_time_is_foretold_where_nothing_runs(sweep: Path) -> None:
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(show(sweep))
+    assert "left" not in captured.get()
+    assert left([]) == ""
+
+
+def test_a_lease_whose_holder_was_killed_is_not_held(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from said_lightning.runs.lease import lease\n"
+        "own = lease(Path(sys.argv[1])); own.acquire(); print('held', flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.returncode) == ("held\n", -9)
+    assert os.listdir(tmp_path) == [".lease"]
+    assert not held(tmp_path)
+    with lease(tmp_path).acquire(timeout=5):
+        assert held(tmp_path)
+    assert not held(tmp_path)
+
+
+def test_status_needs_no_torch(sweep: Path) -> None:
+    program = """
+import runpy, sys
+sys.argv = ["said", "status", sys.argv[1]]
+try:
+    runpy.run_module("said_lightning.cli", run_name="__main__")
+finally:
+    print("imported:", *{"torch", "transformers", "pytorch_lightning"} & set(sys.modules))
+"""
+    command = [sys.executable, "-c", program, str(sweep)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout.endswith("imported:\n")
+    assert json.dumps("torch") not in ended.stderr

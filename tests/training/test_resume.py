@@ -1,0 +1,175 @@
+"""A run that was interrupted ends with the very bits of one that was not."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from safetensors.torch import load_file
+
+from said_lightning.config import run_folder
+from said_lightning.errors import UserError
+from said_lightning.module import Classifier
+from said_lightning.runs import checkpoint
+from said_lightning.training import run
+
+# What may differ between two runs of the same config.
+OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes")
+Outcome = tuple[dict[str, Any], str, dict[str, Any]]
+
+
+def outcome(cfg: DictConfig) -> Outcome:
+    """What a run left: its row, its metrics, the bits of what it trained."""
+    folder = Path(cfg.out) / run_folder(cfg)
+    row = json.loads((folder / "result.json").read_text())
+    for key in OF_THE_MOMENT:
+        del row[key]
+    (file,) = (folder / "checkpoint").glob("*.safetensors")
+    bits = {name: tensor.numpy().tobytes() for name, tensor in load_file(file).items()}
+    assert not list(folder.rglob("*.tmp"))
+    return row, (folder / "metrics.jsonl").read_text(), bits
+
+
+class Interrupt:
+    """Asks the run to stop with a signal, in the n-th call of one of its functions."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+
+    def __call__(
+        self, place: tuple[Any, str], call: int, signum: int, go: Callable[[], Any]
+    ) -> Any:
+        owner, name = place
+        original, calls = getattr(owner, name), iter(range(1, 10**6))
+
+        def asked(*arguments: Any, **options: Any) -> Any:
+            if next(calls) == call:
+                os.kill(os.getpid(), signum)
+            return original(*arguments, **options)
+
+        with self.monkeypatch.context() as patch:
+            patch.setattr(owner, name, asked)
+            return go()
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
+    return Interrupt(monkeypatch)
+
+
+STEP, EVALUATION = (Classifier, "training_step"), (Classifier, "validation_step")
+SAVE = (checkpoint, "save")
+VARIANTS = {
+    "said": ["method=said"],
+    "did": ["method=did", "projection=dense"],
+    "head": ["method.head=outside", "trainer.weight_decay=0.1"],
+    "full": ["method=full"],
+    "drift": ["method.origin=none"],
+    "accumulate": ["trainer.accumulate=2", "trainer.batch_size=4"],
+    "workers": ["trainer.workers=2"],
+    "mixed": ["trainer.precision=bf16-mixed"],
+    "lists": ["trainer.save_every=2", "task.metrics=[accuracy,f1]", "trainer.batch_size=4"],
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_asked_to_stop_anywhere_ends_with_the_bits_of_one_that_was_not(
+    compose: Any, tmp_path: Path, interrupt: Interrupt, variant: str
+) -> None:
+    options = VARIANTS[variant]
+    whole = compose(tmp_path / "whole", *options)
+    assert run(whole).status == "done"
+    places = [
+        (STEP, 1),
+        (STEP, 2),
+        (STEP, 3),
+        (STEP, 4),
+        (STEP, 5),
+        (EVALUATION, 1),
+        (EVALUATION, 2),
+    ]
+    for index, (place, call) in enumerate(places):
+        cfg = compose(tmp_path / str(index), *options)
+        stopped = interrupt(place, call, signal.SIGTERM, lambda cfg=cfg: run(cfg))
+        assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
+        assert run(cfg).status == "done"
+        assert outcome(cfg) == outcome(whole), (place, call)
+
+
+def test_a_state_that_cannot_be_saved_is_told_once_and_training_goes_on(
+    compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, cfg = compose(tmp_path / "whole"), compose(tmp_path / "full")
+    run(whole)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", full)
+        assert run(cfg).status == "done"
+    told = [message for message in caplog.messages if "cannot be saved" in message]
+    assert told == [
+        "the state cannot be saved, training goes on without: [Errno 28] No space left on device"
+    ]
+    assert outcome(cfg) == outcome(whole)
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_broken_state_gives_way_to_the_one_before_or_to_the_start(
+    compose: Any, tmp_path: Path, interrupt: Interrupt, broken: int
+) -> None:
+    whole, cfg = compose(tmp_path / "whole"), compose(tmp_path / "broken")
+    run(whole)
+    interrupt(STEP, 5, signal.SIGUSR2, lambda: run(cfg))
+    states = Path(cfg.out) / run_folder(cfg) / "checkpoint"
+    for name in (checkpoint.STATE, checkpoint.PREVIOUS)[:broken]:
+        (states / name).write_bytes((states / name).read_bytes()[:-1])
+    run(cfg)
+    assert outcome(cfg) == outcome(whole)
+
+
+def test_nothing_that_a_run_leaves_is_pickled(
+    compose: Any, tmp_path: Path, interrupt: Interrupt
+) -> None:
+    for method in ("full", "said"):
+        cfg = compose(tmp_path / method, f"method={method}")
+        interrupt(STEP, 5, signal.SIGTERM, lambda cfg=cfg: run(cfg))
+        files = [path for path in (tmp_path / method).rglob("*") if path.is_file()]
+        assert any(path.name == checkpoint.STATE for path in files)
+        # A pickle is a zip file in torch's format, or starts with its protocol's mark.
+        assert not [path for path in files if path.read_bytes()[:2] in (b"PK", b"\x80\x02")]
+
+
+def test_other_threads_are_told_as_not_bit_exact(
+    compose: Any, tmp_path: Path, interrupt: Interrupt
+) -> None:
+    cfg = compose(tmp_path)
+    interrupt(STEP, 2, signal.SIGTERM, lambda: run(cfg))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        record = run(cfg)
+    finally:
+        torch.set_num_threads(threads)
+    assert record.notes == [f"resumed, not bit-exact: threads {threads}, then {threads + 1}"]
+
+
+def test_a_folder_with_another_config_is_refused_and_each_key_is_named(
+    compose: Any, tmp_path: Path, interrupt: Interrupt
+) -> None:
+    cfg = compose(tmp_path)
+    interrupt(STEP, 2, signal.SIGTERM, lambda: run(cfg))
+    config = tmp_path / run_folder(cfg) / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("batch_size: 8", "batch_size: 4").replace("seed: 0", "seed: 1"))
+    with pytest.raises(UserError) as caught:
+        run(cfg)
+    keys = [message.split(": ")[1] for message in caught.value.messages]
+    assert keys == ["seed=1", "trainer.batch_size=4"]
+    assert "expected 8" in caught.value.messages[1]
