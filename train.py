@@ -43,8 +43,15 @@ def main() -> int:
         return tell(error.messages)
     train()
     # Wrong data were told by the job that read them; how the others ended is told all the same.
-    code = report(command.jobs)
+    code = report(searched() if command.search else command.jobs)
     return tell(mistakes) if mistakes else code
+
+
+def searched() -> list[DictConfig]:
+    """Gives the jobs that a search made."""
+    from hydra_plugins.d90_sweeper import asked
+
+    return asked
 
 
 def job_problems(command: Command) -> list[str]:

@@ -41,7 +41,8 @@ class TrainerConfig:
 
     full_lr: the rate of full fine-tuning (AdamW). step_ratio: see said_lightning.rate. warmup: the
     share of the steps in which the rate rises; it falls to 0 in the rest. clip: norm of the
-    gradient, of theta's in a subspace; 0 is none.
+    gradient, of theta's in a subspace; 0 is none. stop_at: the run ends after the first epoch whose
+    metric reaches it; null is never.
     """
 
     epochs: int = 3
@@ -55,6 +56,7 @@ class TrainerConfig:
     accumulate: int = 1
     precision: str = "32-true"
     workers: int = 0
+    stop_at: float | None = None
 
 
 @dataclass
@@ -115,6 +117,8 @@ def config_hash(cfg: DictConfig) -> str:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
+    if plain["trainer"]["stop_at"] is None:  # a run to the end keeps the name it always had
+        del plain["trainer"]["stop_at"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -25,6 +25,7 @@ from said_lightning.journal import Journal, SoftWandbLogger, soft
 from said_lightning.module import Classifier
 from said_lightning.runs import record as records
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
+from said_lightning.stop import StopAt
 from said_lightning.subspace import budget, budget_problems
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data.setup()
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric)
-    callbacks: list[Callback] = [journal]
+    callbacks: list[Callback] = [journal, StopAt(task.metric, settings.stop_at)]
     if config.method.name != "full":
         options = dict(config.projection)
         name = options.pop("name")

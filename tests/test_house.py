@@ -23,10 +23,12 @@ MAY_IMPORT = {
     "projections": set[str](),
     "runs": {"errors"},
     "analysis": {"errors", "runs"},
+    "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
     "config": {"errors", "data"},
     "subspace": {"errors", "projections"},
     "rate": set[str](),
+    "stop": set[str](),
     "command": {"errors", "config", "data", "runs"},
     "encoder": {"errors", "config", "data", "projections"},
     "journal": {"runs"},
@@ -40,7 +42,7 @@ MAY_IMPORT["__init__"] = {"subspace"}
 
 # What reads run folders starts in a second, so it does without these.
 SLOW = {"datasets", "lightning", "pytorch_lightning", "torch", "torchmetrics", "transformers"}
-WITHOUT_SLOW = {"analysis", "runs"}
+WITHOUT_SLOW = {"analysis", "runs", "search"}
 
 # Written in parts, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|work)" + r"/[\w.]+")

@@ -173,16 +173,20 @@ def _read(
     found = Fit(None, None)
     if not undecided:
         found = fit(values, baseline.values, levels, min(over, default=None))
-    low, high = found.interval or bracket
+    low, high = (_whole(end) for end in found.interval or bracket)
     return Reading(
         threshold=threshold,
         verdict=verdict,
         d90=bracket[1] if verdict == "found" else None,
         bracket=bracket,
-        fitted=found.d and round(found.d),
-        interval=(low and round(low), high and round(high)),
+        fitted=_whole(found.d),
+        interval=(low, high),
         level=LEVEL if found.interval else None,
     )
+
+
+def _whole(d: float | int | None) -> int | None:
+    return None if d is None else round(d)
 
 
 def _open(threshold: float | None, verdict: Verdict) -> Reading:

@@ -1,5 +1,6 @@
 """From runs to the curve of a lane: the metric at each d, at the learning rate that suits it."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -44,8 +45,24 @@ def best(points: Sequence[Point]) -> Point:
 
 
 def curve(points: Iterable[Point]) -> tuple[Point, ...]:
-    """The best point at each d, ascending."""
+    """The best point at each d, ascending.
+
+    A d is left out where a smaller one did better at a rate that was not tried at this d: it tells
+    of its own rate and not of d.
+    """
     by_d: dict[int, list[Point]] = defaultdict(list)
     for point in points:
         by_d[point.d].append(point)
-    return tuple(best(by_d[d]) for d in sorted(by_d))
+    line: list[Point] = []
+    for d in sorted(by_d):
+        point = best(by_d[d])
+        better = [one for one in line if one.mean > point.mean]
+        if all(any(_same_rate(one, here) for here in by_d[d]) for one in better):
+            line.append(point)
+    return tuple(line)
+
+
+def _same_rate(one: Point, other: Point) -> bool:
+    """Whether two rates are equal, as such or as steps of theta, whose length is lr sqrt(d)."""
+    steps = (one.lr * one.d**0.5, other.lr * other.d**0.5)
+    return one.lr == other.lr or math.isclose(*steps, rel_tol=1e-2)

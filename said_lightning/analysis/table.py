@@ -47,7 +47,11 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
         Text(f"{one.model} · {one.task}", style="bold"),
         Text(_threshold(one)),
         table,
-        *(Padding(Text(fitted(row)), (0, 0, 0, 1), expand=False) for row in rows if row.bracket != (None, None)),
+        *(
+            Padding(Text(fitted(row)), (0, 0, 0, 1), expand=False)
+            for row in rows
+            if row.bracket != (None, None)
+        ),
         *(Padding(note, (0, 0, 0, 1), style="yellow", expand=False) for note in _notes(rows)),
         "",
     ]
@@ -119,6 +123,8 @@ def to_json(rows: Iterable[Row]) -> str:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    points = {name: [point._asdict() for point in getattr(row, name)] for name in ("curve", "tried")}
+    points = {
+        name: [point._asdict() for point in getattr(row, name)] for name in ("curve", "tried")
+    }
     baseline = row.baseline and row.baseline._asdict()
     return {**asdict(row), "full": row.full, "baseline": baseline, **points}

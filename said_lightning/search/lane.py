@@ -52,11 +52,14 @@ class Lane:
     Args:
         full: the metric of full fine-tuning, one for each seed.
         low, high: the range of d, both searched.
-        rates: learning rates to choose from, as factors on the rule's; the first is tried first.
+        rates: learning rates to choose from, as factors on the rule's, which falls with sqrt(d);
+            the first is tried first.
         budget: runs at most, failed ones counted.
         tolerance: the search is over when the 90 % interval's ends differ by no more than this
             factor.
         batch: runs to ask for at once.
+        offset: what the threshold adds to 0.9 of full: 0, or 0.1 of chance's score for d90
+            corrected for chance.
     """
 
     full: Sequence[float]
@@ -66,6 +69,7 @@ class Lane:
     budget: int = 38
     tolerance: float = 1.16
     batch: int = 4
+    offset: float = 0.0
     told: list[Told] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -73,11 +77,12 @@ class Lane:
         grid = np.geomspace(self.low, self.high, max(steps, 1) + 1)
         self.grid = sorted({int(d + 1e-9) for d in grid})
         self.rate = self.rates[0]
+        self._trial: int | None = None
 
     @property
     def threshold(self) -> float:
         """What a run has to meet."""
-        return SHARE * fmean(self.full)
+        return SHARE * fmean(self.full) + self.offset
 
     @property
     def stop_at(self) -> float:
@@ -96,11 +101,10 @@ class Lane:
     def ask(self) -> list[Job]:
         """Gives the next jobs, to be run in any order; none where the search is over."""
         left = self.budget - len(self.told)
-        if left <= 0 or self.narrow():
+        if left <= 0 or self.narrow() or self.out_of_range() or self.hopeless():
             return []
         if jobs := self._rates_to_try():
             return jobs[:left]
-        self._choose_rate()
         posterior = self.posterior()
         share = (np.arange(self.batch) + 0.5) / self.batch
         places = np.searchsorted(posterior.cumsum(), share)
@@ -119,6 +123,15 @@ class Lane:
             return False
         return interval[1] <= self.tolerance * interval[0]
 
+    def out_of_range(self) -> bool:
+        """Whether d90 lies below or above all that may be searched."""
+        posterior = self.posterior()
+        return bool(max(posterior[0], posterior[-1]) > 1 - LAPSE)
+
+    def hopeless(self) -> bool:
+        """Whether so many runs were made as are asked for at once, and all failed."""
+        return len(self.told) >= self.batch and all(value is None for _, value in self.told)
+
     def fit(self) -> Fit:
         """Reads d90 from the runs told."""
         values: dict[tuple[int, float], list[float]] = {}
@@ -126,13 +139,13 @@ class Lane:
             if value is not None:
                 values.setdefault((job.d, job.rate), []).append(value)
         points = [
-            Point(d, fmean(found), rate, tuple(found))
+            Point(d, fmean(found), rate / d**0.5, tuple(found))
             for (d, rate), found in sorted(values.items())
         ]
         if not points:
             return Fit(None, None)
         line = [(point.d, point.values) for point in curve(points)]
-        return fit(line, self.full, Levels(SHARE, 0), cut=self.slack)
+        return fit(line, self.full, Levels(SHARE, self.offset), cut=self.slack)
 
     def posterior(self) -> Float[ndarray, " places"]:
         """Gives the odds of each place of d90: below each d of the grid, and above the last."""
@@ -156,26 +169,35 @@ class Lane:
         return sum(job.d == d and job.rate == rate for job, _ in self.told)
 
     def _rates_to_try(self) -> list[Job]:
-        """Gives runs of every rate at one d just below d90, once that is known roughly."""
-        tried = {job.rate for job, _ in self.told}
-        below, above = np.searchsorted(self.posterior().cumsum(), (0.1, 0.9))
-        if len(tried) > 1 or len(self.rates) == 1 or not self.told or above - below > NEAR:
-            return []
-        d = self._d(int(below))
-        return [
-            Job(d, rate, seed)
-            for seed in range(SEEDS_OF_RATES)
-            for rate in self.rates
-            if not any(job == (d, rate, seed) for job, _ in self.told)
-        ]
+        """Gives runs of several rates at one d just below d90, once that is known roughly.
 
-    def _choose_rate(self) -> None:
-        """Takes the rate that did best where all were tried."""
-        places = {job.d for job, _ in self.told if job.rate != self.rates[0]}
-        if not places:
-            return
-        values: dict[float, list[float]] = {}
-        for job, value in self.told:
-            if job.d in places and value is not None and job.seed < SEEDS_OF_RATES:
-                values.setdefault(job.rate, []).append(value)
-        self.rate = max(values, key=lambda rate: (fmean(values[rate]), -self.rates.index(rate)))
+        Every rate runs with a few seeds, and then the best two with as many more.
+        """
+        if len(self.rates) == 1 or not self.told:
+            return []
+        if self._trial is None:
+            below, above = np.searchsorted(self.posterior().cumsum(), (0.1, 0.9))
+            if above - below > NEAR:
+                return []
+            self._trial = self._d(int(below))
+        rates = list(self.rates)
+        for seeds in (SEEDS_OF_RATES, 2 * SEEDS_OF_RATES):
+            made = {job for job, _ in self.told}
+            jobs = [Job(self._trial, rate, seed) for seed in range(seeds) for rate in rates]
+            if missing := [job for job in jobs if job not in made]:
+                return missing
+            rates = self._ranked(rates)[:2]
+        self.rate = self._ranked(rates)[0]
+        return []
+
+    def _ranked(self, rates: Sequence[float]) -> list[float]:
+        """Sorts rates by their mean where all were tried, the best first; failed runs are worst."""
+        values = {
+            rate: [
+                value if value is not None else -np.inf
+                for job, value in self.told
+                if (job.d, job.rate) == (self._trial, rate)
+            ]
+            for rate in rates
+        }
+        return sorted(rates, key=lambda rate: -float(np.mean(values[rate])))

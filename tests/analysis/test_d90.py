@@ -357,6 +357,16 @@ def test_a_rate_with_few_seeds_does_not_win_by_luck(run: MakeRun) -> None:
     assert [point.lr for point in row.tried] == [0.1, 0.3]
 
 
+def test_a_d_tried_only_at_a_rate_that_is_beaten_below_it_tells_nothing_of_d(run: MakeRun) -> None:
+    better = [run("did", 0.6, d=10, lr=0.3), run("did", 0.74, d=100, lr=0.3)]
+    worse = [run("did", 0.5, d=400, lr=0.1), run("did", 0.76, d=400, lr=0.15)]
+    row = only([run("full", 0.8), *better, worse[0]])
+    assert [point.d for point in row.curve] == [10, 100]
+    assert [point.d for point in row.tried] == [10, 100, 400]
+    # 0.15 at d = 400 is the step of 0.3 at d = 100, so there is no better rate left to try.
+    assert [p.d for p in only([run("full", 0.8), *better, *worse]).curve] == [10, 100, 400]
+
+
 def stopped(value: float) -> dict[str, Any]:
     """The facts of a run that ended in its first epoch of three."""
     return {"last": Epoch(epoch=1, value=value), "epochs": 3}

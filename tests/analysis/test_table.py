@@ -55,7 +55,9 @@ def test_the_widest_numbers_fit_on_one_line_of_100_columns(run: MakeRun) -> None
         for seed in range(500)
     ]
     (line,) = [
-        line for line in printed(estimate([run("full", 0.8), *runs])).splitlines() if "found" in line
+        line
+        for line in printed(estimate([run("full", 0.8), *runs])).splitlines()
+        if "found" in line
     ]
     answer = f"{high:,} ({low:,}, {high:,}] found 0.000123 500 1000/1000"
     assert line.split() == ["said", "kronecker", *answer.split()]
