@@ -44,9 +44,11 @@ class D90Sweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Searches, and prints d90 of each lane."""
+        from said_lightning.command import SEARCHED
         from said_lightning.search.study import Settings, search
 
-        fixed = [f"{key}={value}" for key, value in self.params.items()]
+        # An experiment's own grid of d and seeds is the search's to choose.
+        fixed = [f"{key}={value}" for key, value in self.params.items() if key not in SEARCHED]
         parsed = OverridesParser.create().parse_overrides(fixed + arguments)
         lanes = [list(lane) for lane in BasicSweeper.split_arguments(parsed, None)[0]]
         given = self.settings

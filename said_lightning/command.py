@@ -112,9 +112,10 @@ def _compose(overrides: list[Override], sweep: bool) -> tuple[list[DictConfig], 
     params: dict[str, Any] = {}
     if sweep or str(hydra.mode) == "RunMode.MULTIRUN":
         params, swept = hydra.sweeper.get("params") or {}, []
-    texts = [f"{key}={value}" for key, value in params.items()]
     if search := "D90Sweeper" in str(hydra.sweeper.get("_target_")):
-        texts.append(f"d={hydra.sweeper.low},{hydra.sweeper.high}")
+        ends = f"{hydra.sweeper.low},{hydra.sweeper.high}"
+        params = {key: value for key, value in params.items() if key not in SEARCHED} | {"d": ends}
+    texts = [f"{key}={value}" for key, value in params.items()]
     parsed = OverridesParser.create().parse_overrides(texts) + overrides
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
     return [compose("config", job) for job in jobs], [o.input_line or "" for o in swept], search
