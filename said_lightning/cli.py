@@ -76,6 +76,18 @@ def report(
         typer.echo(f"report: {file}", err=True)
 
 
+@app.command()
+def sync(
+    path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
+) -> None:
+    """Push the W&B runs below PATH that were logged offline and not pushed yet."""
+    from said_lightning.sync import sync as push
+
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
+    typer.echo(f"{push(path)} runs pushed", err=True)
+
+
 def _draw(rows: "list[Row]", folder: Path) -> None:
     # matplotlib takes half a second to import, and the table should not wait for it.
     from said_lightning.analysis.plot import draw

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "subspace": {"errors", "projections"},
     "rate": set[str](),
     "stop": set[str](),
+    "sync": {"errors"},
     "command": {"errors", "config", "data", "runs"},
     "encoder": {"errors", "config", "data", "projections"},
     "journal": {"runs"},

@@ -48,3 +48,20 @@ def test_the_rate_table_is_that_of_its_results() -> None:
         record = json.loads(path.read_text())
         found[record["d"], float(f"{record['lr']:.2g}")] = round(record["metric"]["value"], 3)
     assert told == found
+
+
+def test_the_simulated_figures_are_those_of_the_results() -> None:
+    folder = ROOT / "results" / "simulated"
+    designs = json.loads((folder / "coverage.json").read_text())
+    found = json.loads((folder / "search.json").read_text())
+    held = [design["held"] for design in designs]
+    kinks = min(design["held_by_family"]["kinks"] for design in designs)
+    within = found["within_one_grid_step"]
+    told = (
+        *(within["search, grid"], within["grid, grid again"]),
+        *(within["search, truth"], within["grid, truth"]),
+        *(min(held), max(held), found["search_interval_holds_truth"], kinks),
+    )
+    section = README[README.index("On 1,000 simulated") : README.index("## Weights")]
+    shares = [float(share) / 100 for share in re.findall(r"([\d.]+) %", section) if "." in share]
+    assert shares == pytest.approx([round(share, 3) for share in told])

@@ -9,7 +9,8 @@ from io import StringIO
 from pathlib import Path
 
 from said_lightning.analysis.d90 import Reading, Row
-from said_lightning.analysis.sections import Section, Table, build, name, table_1
+from said_lightning.analysis.parts import Section, Table, name
+from said_lightning.analysis.sections import build, table_1
 from said_lightning.analysis.sources import number, of_full, of_lane
 from said_lightning.analysis.table import estimate_of
 from said_lightning.errors import UserError
@@ -69,7 +70,8 @@ def html(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str:
 {body}
 <script>
 const figures = {data};
-const options = {{responsive: true, displaylogo: false, displayModeBar: innerWidth > 700 && "hover"}};
+const bar = innerWidth > 700 && "hover";
+const options = {{responsive: true, displaylogo: false, displayModeBar: bar}};
 figures.forEach((figure, i) =>
   Plotly.newPlot(`figure-${{i}}`, figure.data, figure.layout, options));
 </script>
