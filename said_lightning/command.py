@@ -69,7 +69,7 @@ def search_mistakes(overrides: list[Override], sweep: bool) -> Iterator[str]:
         yield "hydra/sweeper=d90: a search has many runs; add -m"
     for override in overrides:
         if override.key_or_group in SEARCHED:
-            yield f"{override.input_line}: hydra/sweeper=d90 chooses {SEARCHED}; leave it out"
+            yield f"{override.input_line}: hydra/sweeper=d90 chooses this; leave it out"
 
 
 def override_mistakes(override: Override, conf: Path) -> Iterator[str]:
