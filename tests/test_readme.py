@@ -56,10 +56,13 @@ def test_the_simulated_figures_are_those_of_the_results() -> None:
     found = json.loads((folder / "search.json").read_text())
     held = [design["held"] for design in designs]
     kinks = min(design["held_by_family"]["kinks"] for design in designs)
-    within = found["within_one_grid_step"]
+    noisy = json.loads((folder / "search-noisy.json").read_text())
     told = (
-        *(within["search, grid"], within["grid, grid again"]),
-        *(within["search, truth"], within["grid, truth"]),
+        *(
+            study["within_one_grid_step"][pair]
+            for pair in ("search, grid", "grid, grid again", "search, truth", "grid, truth")
+            for study in (found, noisy)
+        ),
         *(min(held), max(held), found["search_interval_holds_truth"], kinks),
     )
     section = README[README.index("On 1,000 simulated") : README.index("## Weights")]

@@ -2,9 +2,10 @@
 
     python -m said_lightning.search.simulate results/simulated
 
-writes `coverage.json` and `search.json`. The lanes rise from chance to a ceiling near full
-fine-tuning by curves of four families, one with kinks; seeds scatter, more at small d, differently
-for full fine-tuning; the best learning rate lies off the rule's and drifts with d. Their d90 is
+writes `coverage.json`, `search.json` and `search-noisy.json`. The lanes rise from chance to a
+ceiling near full fine-tuning by curves of four families, one with kinks; seeds scatter, more at
+small d, differently for full fine-tuning; the best learning rate lies off the rule's and drifts
+with d. Their d90 is
 that of expected values at the best of the rates tried.
 """
 
@@ -31,6 +32,10 @@ from said_lightning.search.lane import STEP, Lane
 RATES = (1.0, 10**0.5, 10**-0.5, 10.0)
 PAPER_GRID = (64, 3, 4)  # points from 100 to 1,000,000, seeds, learning rates
 GRIDS = (PAPER_GRID, (32, 3, 1), (16, 3, 4), (10, 3, 1), (8, 5, 1), (8, 2, 1))
+
+# The standard deviation of seeds' metric at d90, log-uniform: with the first, the paper's grid
+# agrees with itself within a step in 19 of 20 lanes, so that agreement with it means something.
+SCATTER, NOISY = (0.001, 0.008), (0.002, 0.015)
 
 Shape = Callable[[float], float]
 
@@ -73,7 +78,7 @@ class Simulated:
         return min(RATES, key=lambda rate: abs(math.log10(rate) - self.rate))
 
 
-def draw(rng: Generator) -> Simulated:
+def draw(rng: Generator, scatter_range: tuple[float, float] = SCATTER) -> Simulated:
     """Draws a lane whose threshold lies between chance and its ceiling."""
     while True:
         trivial = rng.uniform(0.3, 0.7)
@@ -83,7 +88,7 @@ def draw(rng: Generator) -> Simulated:
             break
     family, shape = _shape(rng)
     part = (SHARE * full - trivial) / (limit - trivial)
-    scatter = math.exp(rng.uniform(math.log(0.001), math.log(0.008)))
+    scatter = math.exp(rng.uniform(math.log(scatter_range[0]), math.log(scatter_range[1])))
     return Simulated(
         family=family,
         shape=shape,
@@ -169,7 +174,9 @@ def coverage(lanes: int, design: tuple[int, int, int], seed: int = 0) -> dict[st
     }
 
 
-def compare(lanes: int, seed: int = 0, budget: int = 38) -> dict[str, Any]:
+def compare(
+    lanes: int, scatter: tuple[float, float] = SCATTER, seed: int = 0, budget: int = 38
+) -> dict[str, Any]:
     """Searches lanes of which the paper's whole grid is run as well, and counts agreement.
 
     All have the same runs of full fine-tuning. The grid is run twice, since it cannot be asked of
@@ -180,7 +187,7 @@ def compare(lanes: int, seed: int = 0, budget: int = 38) -> dict[str, Any]:
     steps: dict[str, list[float]] = defaultdict(list)
     for index in range(lanes):
         rng = np.random.default_rng([seed, index])
-        lane = draw(rng)
+        lane = draw(rng, scatter)
         full = lane.baseline(rng, 3)
         line, again = (study(lane, rng, *PAPER_GRID) for _ in range(2))
         search = searched(lane, full, rng, budget)
@@ -198,6 +205,7 @@ def compare(lanes: int, seed: int = 0, budget: int = 38) -> dict[str, Any]:
         steps["search, grid read as in the paper"].append(round(_steps(after, first), 1))
     return {
         "lanes": lanes,
+        "scatter": scatter,
         "grid_runs": math.prod(PAPER_GRID),
         "search_runs": {"mean": float(np.mean(runs)), "most": max(runs)},
         "search_interval_holds_truth": held / lanes,
@@ -228,11 +236,12 @@ def _steps(one: float | int | None, other: float | int | None) -> float:
 
 
 def main(folder: Path, lanes: int = 1000) -> None:
-    """Writes both files."""
+    """Writes the files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, found in (
         ("coverage", [coverage(lanes, design) for design in GRIDS]),
         ("search", compare(lanes)),
+        ("search-noisy", compare(lanes, NOISY)),
     ):
         (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
 
