@@ -115,6 +115,41 @@ def status(
             time.sleep(2)
 
 
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("-o", "--out", help="File to write: .html, .md, .csv, .tex; repeatable."),
+    ] = None,
+) -> None:
+    """d90 with its intervals, curves, lambda by layer, cost and sources, as one file."""
+    from said_lightning.analysis.d90 import estimate
+    from said_lightning.analysis.report import write
+    from said_lightning.runs.index import find
+
+    records, problems = find(path)
+    for problem in problems:
+        _warn(problem)
+    if not (rows := estimate(records)):
+        raise UserError(f"{path}: {len(records)} runs, and none of method did or said yet")
+    for file in out or [path / "report.html"]:
+        write(file, rows, records, path)
+        typer.echo(f"report: {file}", err=True)
+
+
+@app.command()
+def sync(
+    path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
+) -> None:
+    """Push the W&B runs below PATH that were logged offline and not pushed yet."""
+    from said_lightning.sync import sync as push
+
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
+    typer.echo(f"{push(path)} runs pushed", err=True)
+
+
 def _draw(rows: "list[Row]", folder: Path) -> None:
     # matplotlib takes half a second to import, and the table should not wait for it.
     from said_lightning.analysis.plot import draw

@@ -21,16 +21,15 @@ from safetensors.torch import save as serialise
 from said_lightning.callback import SubspaceCallback
 from said_lightning.config import (
     folder_of,
-    foreign,
     identity,
     problems,
     typed,
-    write_config,
 )
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
 from said_lightning.journal import Journal, SoftWandbLogger, soft
+from said_lightning.kept import foreign, write_config
 from said_lightning.module import Classifier
 from said_lightning.parallel import SubspaceStrategy, device_problems, processes
 from said_lightning.resume import SafeCheckpointIO, Saver
@@ -40,6 +39,7 @@ from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
 from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
+from said_lightning.stop import StopAt
 from said_lightning.subspace import budget, budget_problems
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data.setup()
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric)
-    callbacks: list[Callback] = [journal]
+    callbacks: list[Callback] = [journal, StopAt(task.metric, settings.stop_at)]
     if config.method.name != "full":
         options = dict(config.projection)
         name = options.pop("name")

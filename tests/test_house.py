@@ -23,14 +23,18 @@ MAY_IMPORT = {
     "projections": set[str](),
     "runs": {"errors"},
     "analysis": {"errors", "runs"},
+    "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
-    "config": {"errors", "data", "runs"},
+    "config": {"errors", "data"},
+    "kept": {"config", "errors", "runs"},
     "groups": set[str](),
     "lazy": set[str](),
     "subspace": {"errors", "groups", "lazy", "projections"},
     "rate": set[str](),
     "bench": {"config", "data", "encoder", "projections", "subspace"},
-    "command": {"errors", "config", "data", "runs"},
+    "stop": set[str](),
+    "sync": {"errors"},
+    "command": {"errors", "config", "data", "kept", "runs"},
     "locate": {"errors", "config"},
     "t5": set[str](),
     "encoder": {"errors", "config", "data", "locate", "projections", "t5"},
@@ -44,13 +48,13 @@ MAY_IMPORT = {
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
-MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "runs", "training"}
+MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
 MAY_IMPORT["cli"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 
 # What reads run folders starts in a second, so it does without these.
 SLOW = {"datasets", "lightning", "pytorch_lightning", "torch", "torchmetrics", "transformers"}
-WITHOUT_SLOW = {"analysis", "runs"}
+WITHOUT_SLOW = {"analysis", "runs", "search"}
 
 # Written in parts, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|work)" + r"/[\w.]+")
