@@ -52,7 +52,7 @@ def steps(config: Config, rows: int | None) -> str:
     if rows is None:
         return "known when the data are here"
     trainer = config.trainer
-    batches = math.ceil(rows / trainer.batch_size)
+    batches = math.ceil(rows / (trainer.batch_size * trainer.devices))
     each = math.ceil(batches / trainer.accumulate)
     return f"{trainer.epochs * each:,} = {trainer.epochs} epochs of {each:,} ({rows:,} rows)"
 

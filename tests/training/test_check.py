@@ -82,6 +82,11 @@ def test_each_job_of_a_sweep_has_its_budget(tiny: list[str]) -> None:
     assert sum("full fine-tuning" in block for block in blocks) == 1
 
 
+def test_devices_share_the_steps(tiny: list[str]) -> None:
+    (text,) = check([*tiny, "trainer.devices=3"], CONF)
+    assert "\nsteps  2 = 2 epochs of 1 (24 rows)" in text
+
+
 def test_what_the_models_shape_forbids_is_told(tiny: list[str]) -> None:
     assert told(*tiny[:-1], "-m", "d=3,20,6000") == (
         "d=3: expected at least 5, since SAID takes its m=4 scales out of d",
