@@ -115,6 +115,7 @@ def open_wandb(mode: str, options: dict[str, Any], notes: list[str]) -> Logger |
             log.warning("W&B is not available: %s", error)
             way = "its run is kept offline" if attempt == "online" else "no curves"
             notes[:] = [f"W&B was not available: {way}"]
+            wandb.teardown()  # it holds on to the run that did not start
     return False
 
 
