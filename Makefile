@@ -18,7 +18,7 @@ install_torch = $(PIP) torch
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt ci clean
+.PHONY: help demo test stress lint fmt ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: .venv/.demo ## measure d90 on an encoder and texts that come with the inst
 
 test: .venv/.dev ## run the tests
 	$(BIN)/pytest -q
+
+stress: .venv/.dev ## run the long forms of the tests of sweeps: hours
+	$(BIN)/pytest -q -s -m stress
 
 lint: .venv/.dev ## check style and types
 	$(BIN)/ruff check
@@ -55,7 +58,7 @@ clean: ## remove .venv and the tools' caches; runs stay
 	@touch $@
 
 .venv/.demo: extras := demo
-.venv/.dev: extras := demo,dev
+.venv/.dev: extras := demo,dev,joblib,slurm
 .venv/.demo .venv/.dev: pyproject.toml .venv/.torch
 	$(PIP) --editable '.[$(extras)]'
 	@touch $@

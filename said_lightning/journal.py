@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import wandb
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from said_lightning.runs.record import Epoch, write_metrics
 
 log = logging.getLogger(__name__)
+
+WAIT_S = 20  # for W&B's server, before a run starts without
 
 Row = dict[str, float | int]
 
@@ -95,6 +98,28 @@ def soft() -> Iterator[None]:
         yield
     except Exception as error:
         log.warning("W&B is not available: %s", error)
+
+
+def open_wandb(mode: str, options: dict[str, Any], notes: list[str]) -> Logger | bool:
+    """Starts a run at W&B, kept offline where its server is not to be had; False where none starts.
+
+    Either is told, once, and is a line in `notes`.
+    """
+    for attempt in dict.fromkeys((mode, "offline")):
+        try:
+            patience: dict[str, Any] = {
+                "settings": wandb.Settings(init_timeout=WAIT_S, login_timeout=WAIT_S)
+            }
+            online = patience if attempt == "online" else {}
+            logger = SoftWandbLogger(**options, **online, mode=attempt)
+            logger.experiment  # noqa: B018 - starts W&B here, where its failure is expected
+            return logger
+        except Exception as error:
+            log.warning("W&B is not available: %s", error)
+            way = "its run is kept offline" if attempt == "online" else "no curves"
+            notes[:] = [f"W&B was not available: {way}"]
+            wandb.teardown()  # it holds on to the run that did not start
+    return False
 
 
 class SoftWandbLogger(WandbLogger):

@@ -28,7 +28,7 @@ from said_lightning.config import (
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
-from said_lightning.journal import Journal, SoftWandbLogger, soft
+from said_lightning.journal import Journal, open_wandb
 from said_lightning.kept import foreign, write_config
 from said_lightning.module import Classifier
 from said_lightning.parallel import SubspaceStrategy, device_problems, processes
@@ -217,21 +217,17 @@ def make_logger(cfg: DictConfig, folder: Path, notes: list[str]) -> Logger | boo
         return False
     facts = identity(cfg)
     label = f"{facts['method']}-d{facts['d']}" if facts["d"] else "full"
-    with soft():
-        logger = SoftWandbLogger(
-            name=f"{facts['model']}-{facts['task']}-{label}-seed{cfg.seed}",
-            id=facts["config_hash"],
-            project=cfg.logger.project,
-            group=Path(cfg.out).name,
-            job_type=facts["method"],
-            tags=[facts["model"], facts["task"], facts["method"], label],
-            save_dir=folder,
-            mode=cfg.logger.mode,
-            config={**facts, **setting(), "config": OmegaConf.to_container(cfg, resolve=True)},
-        )
-        logger.experiment  # noqa: B018 - starts W&B here, where its failure is expected
-        return logger
-    return False
+    options = {
+        "name": f"{facts['model']}-{facts['task']}-{label}-seed{cfg.seed}",
+        "id": facts["config_hash"],
+        "project": cfg.logger.project,
+        "group": Path(cfg.out).name,
+        "job_type": facts["method"],
+        "tags": [facts["model"], facts["task"], facts["method"], label],
+        "save_dir": folder,
+        "config": {**facts, **setting(), "config": OmegaConf.to_container(cfg, resolve=True)},
+    }
+    return open_wandb(cfg.logger.mode, options, notes)
 
 
 def setting() -> dict[str, Any]:

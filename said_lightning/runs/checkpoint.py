@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from said_lightning.errors import UserError
-from said_lightning.runs.files import sync_folder, write_beside
+from said_lightning.runs.files import write_beside
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def save(folder: Path, content: bytes) -> None:
     temporary = write_beside(folder / STATE, rest[:start], seal, rest[end:])
     if (folder / STATE).exists():
         (folder / STATE).replace(folder / PREVIOUS)
+    # The folder is not synced: losing power may bring back the names before, which are good too.
     temporary.replace(folder / STATE)
-    sync_folder(folder)
 
 
 def latest(folder: Path) -> Path | None:

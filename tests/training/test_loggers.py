@@ -1,12 +1,14 @@
 """Curves go to CSV or W&B, and trouble with W&B ends nothing."""
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
 
+from said_lightning import job
 from said_lightning.config import run_folder
 from said_lightning.training import run
 
@@ -62,3 +64,49 @@ def test_trouble_with_wandb_is_told_and_ends_nothing(
     wandb.finish()
     assert record.status == "done"
     assert "W&B is not available: the server is down" in caplog.messages
+
+
+def test_without_wandbs_server_the_run_is_kept_offline_and_noted_once(
+    compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("said_lightning.journal.WAIT_S", 2)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    cfg = compose(tmp_path, "logger=wandb", "logger.mode=online", "trainer.epochs=1")
+    record = run(cfg)
+    assert (record.status, record.notes) == (
+        "done",
+        ["W&B was not available: its run is kept offline"],
+    )
+    (file,) = (folder_of(cfg) / "wandb").glob("offline-run-*/*.wandb")
+    assert b"eval/accuracy" in file.read_bytes()
+
+
+def test_no_secret_lands_in_a_runs_folder_or_log(
+    compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    secrets = {"WANDB_API_KEY": "deadbeef" * 5, "HF_TOKEN": "hf_" + "planted" * 5}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+
+    assert job.run(compose(tmp_path, "logger=wandb", "trainer.epochs=1")).status == "done"
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "work", careless)
+        record = job.run(compose(tmp_path, "seed=1"))
+    assert record.reason == "RuntimeError: refused: ***"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "refused: ***" in (folder_of(compose(tmp_path, "seed=1")) / "train.log").read_text()
+    texts = [path.read_bytes() for path in files] + [capfd.readouterr().err.encode()]
+    for value in secrets.values():
+        assert not [text for text in texts if value.encode() in text]
+
+
+def careless(plain: Any, folder: str, environment: dict[str, str]) -> None:
+    """A job that tells its token in an exception."""
+    from said_lightning import training
+
+    def train(*_: Any) -> Any:
+        raise RuntimeError(f"refused: {os.environ['HF_TOKEN']}")
+
+    training.train = train  # type: ignore[assignment]
+    job.work(plain, folder, environment)

@@ -1,0 +1,62 @@
+"""Two launchers that start the same sweep together run every job once, and lose none."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SWEEP = ["method=full,did", "d=10,20,30", "trainer.epochs=1"]
+STARTED = re.compile("D = ")
+
+Program = subprocess.Popen[str]
+
+
+def launch(tiny: list[str], out: Path, *jobs: str) -> Program:
+    """Start train.py in a process of its own."""
+    command = [sys.executable, str(ROOT / "train.py"), *jobs[:1], *tiny, *jobs[1:], f"out={out}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("trials", [1, pytest.param(50, marks=pytest.mark.stress)])
+def test_two_launchers_started_together_run_every_job_once(
+    tiny: list[str], tmp_path: Path, trials: int
+) -> None:
+    for trial in range(trials):
+        out = tmp_path / str(trial)
+        both = [launch(tiny, out, "-m", *SWEEP) for _ in range(2)]
+        told = [program.communicate()[0] for program in both]
+        assert [program.returncode for program in both] == [0, 0], told
+        assert all("4 of 4 runs done" in text for text in told)
+        assert len(list(out.rglob("result.json"))) == 4
+        # Each run tells its budget once, when it starts.
+        logs = [path.read_text() for path in out.rglob("train.log")]
+        assert [len(STARTED.findall(log)) for log in logs] == [1] * 4
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+def test_a_launcher_asked_to_stop_leaves_a_preempted_run_that_the_same_command_resumes(
+    tiny: list[str], tmp_path: Path, signum: int
+) -> None:
+    jobs = ["trainer.epochs=60", "method=did", "trainer.batch_size=2"]
+    program = launch(tiny, tmp_path, *jobs)
+    until = time.monotonic() + 120
+    while not list(tmp_path.rglob("state.safetensors")) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(program.pid, signum)
+    told = program.communicate()[0]
+    assert program.returncode != 0
+    assert f"preempted: {signal.Signals(signum).name}" in told
+    (path,) = tmp_path.rglob("result.json")
+    assert json.loads(path.read_text())["status"] == "preempted"
+    again = launch(tiny, tmp_path, *jobs)
+    told = again.communicate()[0]
+    assert (again.returncode, "1 of 1 runs done" in told) == (0, True), told
+    assert "resumed after step" in told
