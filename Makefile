@@ -28,7 +28,7 @@ demo: .venv/.demo ## measure d90 on an encoder and texts that come with the inst
 	$(BIN)/said d90 multirun_outputs/demo
 
 test: .venv/.dev ## run the tests
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto
 
 stress: .venv/.dev ## run the long forms of the tests of sweeps: hours
 	$(BIN)/pytest -q -s -m stress
