@@ -112,14 +112,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     config = typed(cfg)
     task, settings = config.task, config.trainer
     model, tokenizer, model_sha256 = load(config.model, task, config.seed)
-    data = TextDataModule(
-        task,
-        tokenizer,
-        settings.batch_size,
-        settings.eval_batch_size,
-        config.seed,
-        settings.workers,
-    )
+    sizes = (settings.batch_size, settings.eval_batch_size)
+    data = TextDataModule(task, tokenizer, *sizes, config.seed, settings.workers)
     data.setup()
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric)
