@@ -59,17 +59,12 @@ def read_command(arguments: list[str], conf: Path) -> Command:
         raise UserError(*mistakes, str(error)) from None
     mistakes += [f"{text}: several values; add -m to sweep" for text in swept]
     if search:
-        mistakes += search_mistakes(overrides, sweep)
+        mistakes += [
+            f"{override.input_line}: hydra/sweeper=d90 chooses this; leave it out"
+            for override in overrides
+            if override.key_or_group in SEARCHED
+        ]
     return Command(jobs, mistakes, search)
-
-
-def search_mistakes(overrides: list[Override], sweep: bool) -> Iterator[str]:
-    """Tells what a command line with hydra/sweeper=d90 may not say."""
-    if not sweep:
-        yield "hydra/sweeper=d90: a search has many runs; add -m"
-    for override in overrides:
-        if override.key_or_group in SEARCHED:
-            yield f"{override.input_line}: hydra/sweeper=d90 chooses this; leave it out"
 
 
 def override_mistakes(override: Override, conf: Path) -> Iterator[str]:
@@ -106,19 +101,20 @@ def _compose(overrides: list[Override], sweep: bool) -> tuple[list[DictConfig], 
     Gives the jobs, the overrides that have several values though nothing asks for a sweep, and
     whether the d90 sweeper is to find the jobs.
     """
-    swept = [override for override in overrides if override.is_sweep_override()]
+    swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
     fixed = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
     hydra = compose("config", fixed, return_hydra_config=True).hydra
     params: dict[str, Any] = {}
-    if sweep or str(hydra.mode) == "RunMode.MULTIRUN":
+    if multirun := sweep or str(hydra.mode) == "RunMode.MULTIRUN":
         params, swept = hydra.sweeper.get("params") or {}, []
     if search := "D90Sweeper" in str(hydra.sweeper.get("_target_")):
+        swept = [] if multirun else ["hydra/sweeper=d90"]
         ends = f"{hydra.sweeper.low},{hydra.sweeper.high}"
         params = {key: value for key, value in params.items() if key not in SEARCHED} | {"d": ends}
     texts = [f"{key}={value}" for key, value in params.items()]
     parsed = OverridesParser.create().parse_overrides(texts) + overrides
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    return [compose("config", job) for job in jobs], [o.input_line or "" for o in swept], search
+    return [compose("config", job) for job in jobs], swept, search
 
 
 def _values(override: Override) -> list[str]:

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from said_lightning.command import read_command
 from said_lightning.config import run_folder
+from said_lightning.search.lane import Lane
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -27,6 +28,15 @@ def test_table_1_has_the_papers_grid_models_tasks_and_methods() -> None:
     assert set(swept["method"].split(",")) == {"full", "said", "did"}
     for model in swept["model"].split(","):
         assert (CONF / "model" / f"{model}.yaml").exists()
+
+
+def test_table_1_is_searched_on_the_papers_grid_by_default() -> None:
+    command = read_command(["-m", "experiment=table1"], CONF)
+    assert (command.search, command.mistakes) == (True, [])
+    lanes = {(job.model.name, job.task.name, job.method.name) for job in command.jobs}
+    assert len([lane for lane in lanes if lane[2] != "full"]) == 16
+    ends = sorted({job.d for job in command.jobs})
+    assert Lane([0.8], *ends).grid == [int(d) for d in params("table1")["d"].split(",")]
 
 
 def test_the_small_table_composes_and_has_one_baseline_for_every_d() -> None:

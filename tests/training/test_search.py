@@ -83,7 +83,7 @@ def test_what_the_search_chooses_cannot_be_given(search: Any, override: str) -> 
 def test_a_search_without_m_is_told(main: Any) -> None:
     code, _, err = main("hydra/sweeper=d90")
     assert code == 2
-    assert "hydra/sweeper=d90: a search has many runs; add -m" in err
+    assert "hydra/sweeper=d90: several values; add -m to sweep" in err
 
 
 def test_a_range_beyond_the_model_is_told_before_any_run(search: Any, tmp_path: Path) -> None:
