@@ -25,12 +25,13 @@ MAY_IMPORT = {
     "analysis": {"errors", "runs"},
     "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
-    "config": {"errors", "data"},
+    "config": {"errors", "data", "runs"},
     "kept": {"config", "errors", "runs"},
     "groups": set[str](),
     "lazy": set[str](),
     "subspace": {"errors", "groups", "lazy", "projections"},
     "rate": set[str](),
+    "grow": {"runs"},
     "bench": {"config", "data", "encoder", "projections", "subspace"},
     "stop": set[str](),
     "sync": {"errors"},
@@ -43,8 +44,8 @@ MAY_IMPORT = {
     "journal": {"runs"},
     "parallel": {"errors", "subspace"},
     "resume": {"runs"},
-    "callback": {"errors", "config", "parallel", "projections", "subspace"},
-    "module": {"errors", "config", "data", "projections", "rate", "subspace"},
+    "callback": {"errors", "config", "grow", "parallel", "projections", "subspace"},
+    "module": {"errors", "config", "data", "grow", "projections", "rate", "subspace"},
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING

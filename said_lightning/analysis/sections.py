@@ -9,6 +9,7 @@ from typing import Any
 from said_lightning.analysis import accounts, figures
 from said_lightning.analysis.d90 import SHARE, Reading, Row
 from said_lightning.analysis.fit import LEVEL
+from said_lightning.analysis.jobs import values
 from said_lightning.analysis.parts import Section, Table, name, score
 from said_lightning.analysis.points import Point
 from said_lightning.analysis.sources import Source, cite, number, of_full, of_lane
@@ -133,7 +134,8 @@ def _each_task(
 
 
 def _at(sources: Iterable[Source], point: Point) -> list[Source]:
-    return [one for one in sources if (one.record.d, one.record.lr) == (point.d, point.lr)]
+    at = (point.d, point.lr)
+    return [one for one in sources if at in {(run.d, run.lr) for run in values(one.record)}]
 
 
 def _scales(rows: Sequence[Row], sources: list[Source]) -> Section:
