@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "bench": {"config", "data", "encoder", "projections", "subspace"},
     "stop": set[str](),
     "sync": {"errors"},
+    "workspace": {"errors"},
     "command": {"errors", "config", "data", "kept", "runs"},
     "locate": {"errors", "config"},
     "t5": set[str](),
