@@ -204,7 +204,7 @@ def _d_axis(span: list[float]) -> Figure:
     return {
         "type": "log",
         "range": [round(end, 4) for end in span],
-        "title": {"text": "d, trained numbers (log scale)"},
+        "title": {"text": "d, trained numbers (log scale)", "standoff": 6},
         "dtick": "D1" if span[1] - span[0] < 1 else "D2" if span[1] - span[0] < 3.5 else 1,
         "tickformat": ",d",
         "gridcolor": "#eee",
@@ -219,7 +219,7 @@ def _layout(title: str, x: str, y: str) -> Figure:
         "height": 460,
         "plot_bgcolor": "white",
         "hovermode": "closest",
-        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
-        "xaxis": {"title": {"text": x}, "gridcolor": "#eee"},
+        "legend": {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0},
+        "xaxis": {"title": {"text": x, "standoff": 6}, "gridcolor": "#eee"},
         "yaxis": {"title": {"text": y}, "gridcolor": "#eee", "zeroline": False},
     }

@@ -89,7 +89,7 @@ def _cell(row: Row | None) -> str:
 def _fitted(reading: Reading) -> str:
     if reading.fitted is None or reading.level is not None:
         return estimate_of(reading)
-    return f"{estimate_of(reading)} (one seed, no seed variance)"
+    return f"{estimate_of(reading)} (one seed)"
 
 
 def _method(row: Row) -> str:
