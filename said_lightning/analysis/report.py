@@ -8,9 +8,10 @@ from html import escape
 from io import StringIO
 from pathlib import Path
 
+from said_lightning.analysis.answers import table_1
 from said_lightning.analysis.d90 import Reading, Row
 from said_lightning.analysis.parts import Section, Table, name
-from said_lightning.analysis.sections import build, table_1
+from said_lightning.analysis.sections import build
 from said_lightning.analysis.sources import number, of_full, of_lane
 from said_lightning.analysis.table import estimate_of
 from said_lightning.errors import UserError
