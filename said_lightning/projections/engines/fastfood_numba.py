@@ -98,10 +98,11 @@ def _write(tasks, out, base, turns, theta, whole_scale, tail_scale, n, first, k0
             start = turns[turn] * step
             half_words(k0, k1, first + start, halves, STREAM_ROWS)
             for block in range(start, min(start + step, rows), n):
-                key = permutation_key(k0, k1, (first + block) // n)
                 left = min(n, rows - block)
+                r = _order(left)
+                key = permutation_key(k0, k1, (first + block) // r)
                 scale = whole_scale if left == n else tail_scale
-                _forward(x, scale, _order(left), halves, block - start, key, table, u, w, order)
+                _forward(x, scale, r, halves, block - start, key, table, u, w, order)
                 _add_rows(out, base, block, w, left)
 
 
@@ -109,12 +110,17 @@ def _write(tasks, out, base, turns, theta, whole_scale, tail_scale, n, first, k0
 @no_type_check
 def _forward(x, scale, r, halves, h, key, table, u, w, order):
     """Sets w[:r] = H G Pi H B x scale, the half-words being those from halves[h] on."""
-    for j in range(0, len(x), LANES):
+    half = len(x)
+    for j in range(0, half, LANES):
         _sign(u, x, scale, j, halves, h + j)
-    hadamard(u, len(x))
+    while half > r:
+        half //= 2
+        for j in range(0, half, LANES):
+            _fold(u, j, half)
+    hadamard(u, r)
     for first in range(0, r, CHUNK):
         count = min(CHUNK, r - first)
-        permutation(key, _log2(len(x)), first, count, order)
+        permutation(key, _log2(r), first, count, order)
         for i in range(0, count, LANES):
             _mix(w, first + i, u, order, i, halves, h + first + i, table)
     hadamard(w, r)
@@ -135,36 +141,30 @@ def _pull_back(tasks, grad, sums, first, k0, k1, table):
                 continue
             half_words(k0, k1, first + start, halves, STREAM_ROWS)
             for block in range(start, min(start + step, rows), n):
-                key = permutation_key(k0, k1, (first + block) // n)
                 left = min(n, rows - block)
-                _copy_rows(w, grad, block, left, _order(left))
-                _backward(w, _order(left), halves, block - start, key, table, u, order)
+                r = _order(left)
+                key = permutation_key(k0, k1, (first + block) // r)
+                _copy_rows(w, grad, block, left, r)
+                if r < n:  # the sums are scaled for blocks of order n
+                    w[:r] *= w.dtype.type(np.sqrt(n / r))
+                _backward(w, r, halves, block - start, key, table, u, order)
                 for j in range(0, n, LANES):
-                    _accumulate(sums[task], j, u, halves, block - start + j)
+                    _accumulate(sums[task], j, u, j % r, halves, block - start + j)
 
 
 @njit
 @no_type_check
 def _backward(w, r, halves, h, key, table, u, order):
-    """Sets u = H Pi^T G H w[:r], times sqrt(n / r): the sums are scaled for blocks of order n."""
-    n = len(u)
+    """Sets u[:r] = H Pi^T G H w[:r]."""
     hadamard(w, r)
     for j in range(0, r, LANES):
         _weigh(w, j, halves, h + j, table)
-    for first in range(0, n if r == n else 0, CHUNK):
-        count = min(CHUNK, n - first)
-        inverse_permutation(key, _log2(n), first, count, order)
+    for first in range(0, r, CHUNK):
+        count = min(CHUNK, r - first)
+        inverse_permutation(key, _log2(r), first, count, order)
         for i in range(0, count, LANES):
             _take(u, first + i, w, order, i)
-    if r < n:
-        u[:] = 0
-        factor = u.dtype.type(np.sqrt(n / r))
-        for first in range(0, r, CHUNK):
-            count = min(CHUNK, r - first)
-            permutation(key, _log2(n), first, count, order)
-            for i in range(count):
-                u[order[i]] = w[first + i] * factor
-    hadamard(u, n)
+    hadamard(u, r)
 
 
 @njit
@@ -224,6 +224,12 @@ def _sign(builder: Any, u: Memory, x: Memory, scale: Any, j: Any, halves: Memory
 
 
 @tile
+def _fold(builder: Any, u: Memory, j: Any, half: Any) -> None:
+    """Adds the second half of twice `half` numbers to the first."""
+    u.store(j, u.load(j, LANES) + u.load(builder.add(half, j), LANES))
+
+
+@tile
 def _mix(
     builder: Any,
     w: Memory,
@@ -248,12 +254,14 @@ def _weigh(builder: Any, w: Memory, j: Any, halves: Memory, h: Any, table: Memor
 
 @tile
 def _take(builder: Any, u: Memory, j: Any, w: Memory, order: Memory, i: Any) -> None:
-    """Does the transpose of a whole Pi."""
+    """Does the transpose of Pi."""
     u.store(j, w.gather(order.load(i, LANES)))
 
 
 @tile
-def _accumulate(builder: Any, sums: Memory, j: Any, u: Memory, halves: Memory, h: Any) -> None:
+def _accumulate(
+    builder: Any, sums: Memory, j: Any, u: Memory, i: Any, halves: Memory, h: Any
+) -> None:
     """Does B and adds up in the sums' wider type."""
-    signed = u.load(j, LANES).flipped(halves.load(h, LANES), SIGN)
+    signed = u.load(i, LANES).flipped(halves.load(h, LANES), SIGN)
     sums.store(j, sums.load(j, LANES) + signed.converted(sums.element))
