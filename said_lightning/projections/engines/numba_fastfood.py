@@ -27,7 +27,7 @@ CHUNK = 1024  # rows of a task's turn at least, and values of a permutation draw
 @kernel
 @no_type_check
 def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, first):
-    """Sets out = base + P x in some turns, scaled by the order of a block; draws from `first` on."""
+    """Sets out = base + P x in some turns; draws count from `first` on."""
     n = len(x)
     step = max(n, CHUNK)
     for task in prange(tasks):
