@@ -28,10 +28,10 @@ demo: .venv/.demo ## measure d90 on an encoder and texts that come with the inst
 	$(BIN)/said d90 multirun_outputs/demo
 
 test: .venv/.dev ## run the tests
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --durations=15
 
-stress: .venv/.dev ## run the long forms of the tests of sweeps: hours
-	$(BIN)/pytest -q -s -m stress
+stress: .venv/.dev ## run what repeats for minutes or hours too
+	$(BIN)/pytest -q -s -m "stress or slow"
 
 lint: .venv/.dev ## check style and types
 	$(BIN)/ruff check

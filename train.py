@@ -8,8 +8,9 @@ import hydra
 from omegaconf import DictConfig
 
 from said_lightning.command import Command, plan, read_command, report
-from said_lightning.config import folder_of, foreign, problems
+from said_lightning.config import folder_of, problems
 from said_lightning.errors import UserError
+from said_lightning.kept import foreign
 
 CONF = Path(__file__).parent.resolve() / "conf"
 # Hydra answers these itself and runs nothing.
@@ -41,13 +42,21 @@ def main() -> int:
             raise UserError(*wrong)
     except UserError as error:
         return tell(error.messages)
-    plan(command.jobs)
+    if not command.search:  # its jobs are found as it goes
+        plan(command.jobs)
     # Wrong data were told by the job that read them; how the others ended is told all the same.
     try:
         train()
     finally:
-        code = report(command.jobs)
+        code = report(searched() if command.search else command.jobs)
     return tell(mistakes) if mistakes else code
+
+
+def searched() -> list[DictConfig]:
+    """Gives the jobs that a search made."""
+    from hydra_plugins.d90_sweeper import asked
+
+    return asked
 
 
 def job_problems(command: Command) -> list[str]:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from said_lightning.config import MethodConfig
+from said_lightning.parallel import check_strategy
 from said_lightning.subspace import Subspace
 
 
@@ -31,6 +32,7 @@ class SubspaceCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the subspace, before the model is moved and the optimizer made."""
+        check_strategy(trainer)
         if self.subspace is not None:
             return
         assert isinstance(pl_module.model, nn.Module)
@@ -59,6 +61,11 @@ class SubspaceCallback(Callback):
             subspace.write()
 
         self._handle = optimizer.register_step_post_hook(write_through)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Has all weights written before others look at them."""
+        if self.subspace is not None:
+            self.subspace.flush()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leaves an ordinary model behind."""

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 def said() -> None:
-    """Read what the runs of train.py leave behind."""
+    """Read what the runs of train.py leave behind, or check what they would do."""
 
 
 @app.command()
@@ -56,6 +56,42 @@ def d90(
 
 
 @app.command()
+def bench(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the figures.", show_default=False)
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model of the steps.")] = "minilm",
+    d: Annotated[int, typer.Option(help="Numbers that a subspace trains.")] = 1000,
+    rounds: Annotated[int, typer.Option(help="Steps of each contender.")] = 10,
+) -> None:
+    """Step time and peak memory of SAID and its neighbours, side by side: minutes."""
+    from rich.console import Console
+
+    from said_lightning.bench import table
+    from said_lightning.bench.models import MODELS
+
+    if model not in MODELS:
+        raise UserError(f"--model {model}: no such model; there are {', '.join(MODELS)}")
+    result = table.bench(model, d, rounds)
+    table.show(result, Console(width=None if sys.stdout.isatty() else 100))
+    if json_file is not None:
+        table.write(result, json_file)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def check(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As given to train.py, -m for a sweep included.")
+    ] = None,
+) -> None:
+    """What a command of train.py would do: every mistake in it, or each job's budget."""
+    from said_lightning.check import check
+
+    for budget in check(overrides or [], Path(__file__).parents[1] / "conf"):
+        typer.echo(budget)
+
+
+@app.command()
 def status(
     path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
     watch: Annotated[
@@ -77,6 +113,41 @@ def status(
         while True:
             live.update(show(path), refresh=True)
             time.sleep(2)
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("-o", "--out", help="File to write: .html, .md, .csv, .tex; repeatable."),
+    ] = None,
+) -> None:
+    """d90 with its intervals, curves, lambda by layer, cost and sources, as one file."""
+    from said_lightning.analysis.d90 import estimate
+    from said_lightning.analysis.report import write
+    from said_lightning.runs.index import find
+
+    records, problems = find(path)
+    for problem in problems:
+        _warn(problem)
+    if not (rows := estimate(records)):
+        raise UserError(f"{path}: {len(records)} runs, and none of method did or said yet")
+    for file in out or [path / "report.html"]:
+        write(file, rows, records, path)
+        typer.echo(f"report: {file}", err=True)
+
+
+@app.command()
+def sync(
+    path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
+) -> None:
+    """Push the W&B runs below PATH that were logged offline and not pushed yet."""
+    from said_lightning.sync import sync as push
+
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
+    typer.echo(f"{push(path)} runs pushed", err=True)
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:

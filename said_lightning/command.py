@@ -14,23 +14,27 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from said_lightning.config import Config, folder_of, write_config
+from said_lightning.config import Config, folder_of
 from said_lightning.data.task import FileSource, HubSource, TaskConfig, suggestion
 from said_lightning.errors import UserError
+from said_lightning.kept import write_config
 from said_lightning.runs.index import CONFIG, STOPPED, at
 
 SWEEP_FLAGS = {"-m", "--multirun"}
+SEARCHED = ("d", "seed", "trainer.stop_at")
 
 
 @dataclass(frozen=True)
 class Command:
     """A command line: each job's composed config, and the mistakes in the overrides.
 
-    Mistaken overrides are left out of the jobs, so that the others can be checked all the same.
+    Mistaken overrides are left out of the jobs, so that the others can be checked all the same. Of
+    a search, which finds its jobs as it goes, the jobs are each lane at both ends of its range.
     """
 
     jobs: list[DictConfig]
     mistakes: list[str]
+    search: bool = False
 
 
 def read_command(arguments: list[str], conf: Path) -> Command:
@@ -51,11 +55,18 @@ def read_command(arguments: list[str], conf: Path) -> Command:
             overrides.append(override)
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
-            jobs, swept = _compose(overrides, bool(SWEEP_FLAGS & set(arguments)))
+            sweep = bool(SWEEP_FLAGS & set(arguments))
+            jobs, swept, search = _compose(overrides, sweep)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(*mistakes, str(error)) from None
     mistakes += [f"{text}: several values; add -m to sweep" for text in swept]
-    return Command(jobs, mistakes)
+    if search:
+        mistakes += [
+            f"{override.input_line}: hydra/sweeper=d90 chooses this; leave it out"
+            for override in overrides
+            if override.key_or_group in SEARCHED
+        ]
+    return Command(jobs, mistakes, search)
 
 
 def override_mistakes(override: Override, conf: Path) -> Iterator[str]:
@@ -86,21 +97,26 @@ def override_mistakes(override: Override, conf: Path) -> Iterator[str]:
             yield f"{key}={value}: {str(error).splitlines()[0]}"
 
 
-def _compose(overrides: list[Override], sweep: bool) -> tuple[list[DictConfig], list[str]]:
+def _compose(overrides: list[Override], sweep: bool) -> tuple[list[DictConfig], list[str], bool]:
     """Composes each job inside an initialised Hydra, an experiment's own sweep included.
 
-    Gives the jobs and the overrides that have several values though nothing asks for a sweep.
+    Gives the jobs, the overrides that have several values though nothing asks for a sweep, and
+    whether the d90 sweeper is to find the jobs.
     """
-    swept = [override for override in overrides if override.is_sweep_override()]
+    swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
     fixed = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
     hydra = compose("config", fixed, return_hydra_config=True).hydra
     params: dict[str, Any] = {}
-    if sweep or str(hydra.mode) == "RunMode.MULTIRUN":
+    if multirun := sweep or str(hydra.mode) == "RunMode.MULTIRUN":
         params, swept = hydra.sweeper.get("params") or {}, []
+    if search := "D90Sweeper" in str(hydra.sweeper.get("_target_")):
+        swept = [] if multirun else ["hydra/sweeper=d90"]
+        ends = f"{hydra.sweeper.low},{hydra.sweeper.high}"
+        params = {key: value for key, value in params.items() if key not in SEARCHED} | {"d": ends}
     texts = [f"{key}={value}" for key, value in params.items()]
     parsed = OverridesParser.create().parse_overrides(texts) + overrides
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    return [compose("config", job) for job in jobs], [o.input_line or "" for o in swept]
+    return [compose("config", job) for job in jobs], swept, search
 
 
 def _values(override: Override) -> list[str]:

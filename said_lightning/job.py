@@ -21,8 +21,9 @@ from typing import Any
 from filelock import Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from said_lightning.config import folder_of, foreign, identity, with_schema
+from said_lightning.config import folder_of, identity
 from said_lightning.errors import UserError
+from said_lightning.kept import foreign, with_schema
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
 from said_lightning.runs.index import LOG, STOPPED

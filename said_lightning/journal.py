@@ -76,7 +76,8 @@ class Journal(Callback):
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **logged})
-        write_metrics(self.folder, self.rows)
+        if trainer.is_global_zero:
+            write_metrics(self.folder, self.rows)
         if not math.isfinite(loss := logged["train/loss"]):
             raise FloatingPointError(f"the training loss is {loss} in epoch {epoch}")
         log.info(
@@ -106,7 +107,9 @@ def open_wandb(mode: str, options: dict[str, Any], notes: list[str]) -> Logger |
     """
     for attempt in dict.fromkeys((mode, "offline")):
         try:
-            patience = {"settings": wandb.Settings(init_timeout=WAIT_S, login_timeout=WAIT_S)}
+            patience: dict[str, Any] = {
+                "settings": wandb.Settings(init_timeout=WAIT_S, login_timeout=WAIT_S)
+            }
             online = patience if attempt == "online" else {}
             logger = SoftWandbLogger(**options, **online, mode=attempt)
             logger.experiment  # noqa: B018 - starts W&B here, where its failure is expected

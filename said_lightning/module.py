@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
-from torchmetrics import MeanMetric
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from said_lightning.config import TrainerConfig
 from said_lightning.data.metrics import build_metrics, predictions
-from said_lightning.data.task import TaskConfig
+from said_lightning.data.share import WEIGHT
+from said_lightning.data.task import TaskConfig, also_evaluated
 from said_lightning.projections.core import random
 from said_lightning.rate import learning_rate
 from said_lightning.subspace import Subspace
@@ -20,9 +21,14 @@ from said_lightning.subspace import Subspace
 log = logging.getLogger(__name__)
 
 
-def over_epoch(batch: Mapping[str, Tensor]) -> dict[str, Any]:
+def over_epoch(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Gives the options with which Lightning logs a batch's numbers as their epoch's."""
-    return {"on_step": False, "on_epoch": True, "batch_size": len(batch["labels"])}
+    return {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": rows(batch)}
+
+
+def rows(batch: Mapping[str, Any]) -> int:
+    """Gives the number of rows that count: 0 in a share without any, which holds a stand-in."""
+    return len(batch["labels"]) if batch.get(WEIGHT, 1.0) else 0
 
 
 class Classifier(LightningModule):
@@ -53,7 +59,9 @@ class Classifier(LightningModule):
         # What runs over an epoch is part of the state of a run that stops inside one.
         self.train_metrics.persistent(True)
         self.train_loss.persistent(True)
-        self.eval_metrics = build_metrics(task).clone(prefix="eval/")
+        # The headline's split first, then any others that the task evaluates.
+        prefixes = ["eval/", *(f"eval/{name}/" for name in also_evaluated(task))]
+        self.eval_metrics = nn.ModuleList(build_metrics(task).clone(name) for name in prefixes)
 
     def on_fit_start(self) -> None:
         """Tells the budget: what is trained, at which rate."""
@@ -72,27 +80,39 @@ class Classifier(LightningModule):
         return f"D = {subspace.D:,}, d = {subspace.d:,} = {parts}, lr = {self.rate:.3g}"
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seeds dropout by (seed, epoch, batch): a batch's noise depends on nothing else."""
-        torch.manual_seed(random.key(self.seed, f"{self.current_epoch}/{batch_idx}", "dropout")[0])
+        """Seeds dropout by (seed, epoch, batch, process): its noise depends on nothing else."""
+        place = f"{self.current_epoch}/{batch_idx}"
+        if self.global_rank:
+            place += f"/{self.global_rank}"
+        torch.manual_seed(random.key(self.seed, place, "dropout")[0])
 
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """Gives the loss of a batch, a scalar."""
-        output = self.model(**batch)
-        self.train_metrics.update(predictions(output.logits.detach().float()), batch["labels"])
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """Gives the loss of a batch, a scalar; its mean over all processes is the whole batch's."""
+        output = self.answer(batch, self.train_metrics)
         whole = over_epoch(batch)
-        self.train_loss.update(output.loss.detach(), len(batch["labels"]))
+        self.train_loss.update(output.loss.detach(), rows(batch))
         self.log("train/loss", self.train_loss, prog_bar=True, **whole)
         self.log_dict(self.train_metrics, **whole)
-        loss: Tensor = output.loss
+        loss: Tensor = output.loss * batch.get(WEIGHT, 1.0)
         return loss
 
-    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Adds a batch to the evaluation metrics."""
-        output = self.model(**batch)
-        self.eval_metrics.update(predictions(output.logits.float()), batch["labels"])
-        whole = over_epoch(batch)
-        self.log("eval/loss", output.loss, **whole)
-        self.log_dict(self.eval_metrics, **whole)
+    def validation_step(
+        self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Adds a batch to the metrics of its evaluation split."""
+        metrics: Any = self.eval_metrics[dataloader_idx]
+        output = self.answer(batch, metrics)
+        whole = over_epoch(batch) | {"add_dataloader_idx": False}
+        if dataloader_idx == 0:
+            self.log("eval/loss", output.loss, **whole)
+        self.log_dict(metrics, **whole)
+
+    def answer(self, batch: Mapping[str, Any], metrics: MetricCollection) -> Any:
+        """Gives the model's output for a batch, and adds its rows to the metrics."""
+        output = self.model(**{name: part for name, part in batch.items() if name != WEIGHT})
+        if rows(batch):
+            metrics.update(predictions(output.logits.detach().float()), batch["labels"])
+        return output
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,9 @@ class Saver(Callback):
             return
         due = not whole(pl_module) and trainer.global_step % self.every == 0
         if (due or self.asked.signum) and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.path, weights_only=False)
+            # What is trained alone is saved of a subspace run: its weights need not be written.
+            with nullcontext() if whole(pl_module) else pl_module.subspace.held():  # type: ignore
+                trainer.save_checkpoint(self.path, weights_only=False)
         self.asked.check()
 
     def on_validation_batch_end(self, *_: Any) -> None:

@@ -9,9 +9,9 @@ so gradients are pulled back as they arise and freed, and weights are written in
 step: theta_i = theta_{0,i} + lambda_i P(theta)_i (arXiv 2012.13255, eq. 3; eq. 1 without lambda).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from itertools import takewhile
 from typing import Any
 
 import torch
@@ -19,8 +19,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from said_lightning.errors import UserError
+from said_lightning.groups import group_tensors, split_head
+from said_lightning.lazy import LazyTable, large_tables
 from said_lightning.projections import build
 
+# Gradients of at most so many numbers wait for the end of a backward pass and are pulled back one
+# after the other there: in between, each would find the caches full of the model.
+SMALL = 2**13
 # method, groups, head, origin
 OPTIONS = (
     ("did", "said"),
@@ -81,8 +86,11 @@ class Subspace(nn.Module):
             if origin == "copy"
             else None
         )
-        self._written = self._scaled_theta()
+        self._written = self._numbers()
+        self._large = large_tables(model, inside)
+        self._lazy: dict[str, LazyTable] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._waiting: list[tuple[str, int, Tensor]] = []
 
     def coordinates(self) -> list[nn.Parameter]:
         """Lists the d numbers: theta, and lambda for SAID."""
@@ -93,39 +101,52 @@ class Subspace(nn.Module):
         return self._outside
 
     def attach(self) -> None:
-        """Hooks the weights: each gradient is pulled back into theta's and freed as it arises."""
+        """Hooks the weights: each gradient is pulled back into theta's and freed as it arises.
+
+        Small ones are kept till the backward pass ends. From here to `detach`, `write` leaves a
+        large word embedding to the forward passes that read it.
+        """
         for index, tensors in enumerate(self.groups.values()):
             for name in tensors:
-                hook = partial(self._pull_back, name, index)
+                hook = partial(self._take, name, index)
                 weight = self._weights[name]
                 self._handles.append(weight.register_post_accumulate_grad_hook(hook))
+                self._defer(name, index)
 
     def detach(self) -> None:
-        """Removes the hooks."""
+        """Removes the hooks; all weights are written then."""
+        for table in self._lazy.values():
+            table.remove()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._lazy.clear()
 
     @torch.no_grad()
     def write(self) -> None:
         """Writes theta_0 + lambda P theta into the model's weights, in place."""
-        scaled = self._scaled_theta()
+        written, self._written = self._written, self._numbers()
         for index, tensors in enumerate(self.groups.values()):
+            scaled = self._scaled(self.theta, self.scale, index)
+            if self._origin is None:
+                scaled = scaled - self._scaled(*written, index)
             for name in tensors:
+                if name in self._lazy:
+                    self._lazy[name].outdate()
+                    continue
                 weight = self._weights[name].detach().view(-1)
-                if self._origin is None:
-                    step = scaled[index] - self._written[index]
-                    self.projection.write(weight, weight, step, name)
-                else:
-                    base = self._origin[name].view(-1)
-                    self.projection.write(weight, base, scaled[index], name)
-        if self._origin is None:
-            self._written = scaled
+                base = weight if self._origin is None else self._origin[name].view(-1)
+                self.projection.write(weight, base, scaled, name)
+
+    def flush(self) -> None:
+        """Writes what `write` left to forward passes, for whoever reads the weights otherwise."""
+        for table in self._lazy.values():
+            table.flush()
 
     def restore(self) -> None:
         """Goes on from loaded coordinates; with origin="none" the weights must be loaded too."""
         if self._origin is None:
-            self._written = self._scaled_theta()
+            self._written = self._numbers()
         else:
             self.write()
 
@@ -137,18 +158,65 @@ class Subspace(nn.Module):
         }
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Subspace":
-        """Takes theta_0 along wherever the module is moved."""
-        super()._apply(fn, recurse)
-        self._written = fn(self._written)
+        """Takes theta_0 along wherever the module is moved; 16 bits are for the weights alone."""
+
+        def move(numbers: Tensor) -> Tensor:
+            moved = fn(numbers)
+            return moved if moved.dtype.itemsize >= 4 else numbers.to(moved.device)
+
+        super()._apply(move, recurse)
+        theta, scale = self._written
+        self._written = move(theta), move(scale)
         if self._origin is not None:
-            self._origin = {name: fn(weight) for name, weight in self._origin.items()}
+            self._origin = {name: move(weight) for name, weight in self._origin.items()}
         return self
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lets a `state_dict` whose large tables are dropped find them as they are."""
+        for table in self._lazy.values():
+            table.held = True
+        try:
+            yield
+        finally:
+            for table in self._lazy.values():
+                table.held = False
+
+    def _defer(self, name: str, index: int) -> None:
+        """Makes a weight a lazy table if it can be one."""
+        if name not in self._large or self._origin is None:
+            return
+
+        def places() -> tuple[Tensor, Tensor]:
+            assert self._origin is not None
+            return self._weights[name].detach().view(-1), self._origin[name].view(-1)
+
+        def write(pieces: Tensor) -> None:
+            scaled = self._scaled(*self._written, index)
+            self.projection.write_pieces(*places(), scaled, name, pieces)
+
+        if piece := self.projection.piece(*places()):
+            self._lazy[name] = LazyTable(self._large[name], piece, write)
+
+    def _take(self, name: str, index: int, weight: Tensor) -> None:
+        """Takes a weight's gradient from it."""
+        grad, weight.grad = weight.grad, None
+        assert grad is not None
+        if grad.numel() > SMALL:
+            self._pull_back(name, index, grad)
+            return
+        if not self._waiting:
+            torch.autograd.Variable._execution_engine.queue_callback(self._pull_back_waiting)
+        self._waiting.append((name, index, grad))
+
+    def _pull_back_waiting(self) -> None:
+        for name, index, grad in self._waiting:
+            self._pull_back(name, index, grad)
+        self._waiting.clear()
+
     @torch.no_grad()
-    def _pull_back(self, name: str, index: int, weight: Tensor) -> None:
-        assert weight.grad is not None
-        v = self.projection.pull_back(weight.grad.reshape(-1), name).to(self.theta)
-        weight.grad = None
+    def _pull_back(self, name: str, index: int, grad: Tensor) -> None:
+        v = self.projection.pull_back(grad.reshape(-1), name).to(self.theta)
         if self.theta.grad is None:
             self.theta.grad = torch.zeros_like(self.theta)
         share = v * self.projection.gradient_weight(name)
@@ -160,10 +228,15 @@ class Subspace(nn.Module):
         self.theta.grad += share * self.scale[index]
         self.scale.grad[index] += v @ self.theta
 
-    @torch.no_grad()
-    def _scaled_theta(self) -> Float[Tensor, "groups rest"]:
-        """Gives lambda_l theta for each group, or theta alone where there is no lambda."""
-        return self.scale[:, None] * self.theta if self.m else self.theta[None].clone()
+    def _numbers(self) -> tuple[Tensor, Tensor]:
+        """Copies theta and lambda."""
+        return self.theta.detach().clone(), self.scale.detach().clone()
+
+    def _scaled(
+        self, theta: Float[Tensor, " rest"], scale: Float[Tensor, " m"], index: int
+    ) -> Float[Tensor, " rest"]:
+        """Gives lambda_l theta for a group, or theta alone where there is no lambda."""
+        return scale[index] * theta if self.m else theta
 
 
 def budget(
@@ -187,65 +260,3 @@ def budget_problems(d: int, m: int, D: int) -> list[str]:
     if d > D:
         return [f"d={d}: the model has only D={D:,} trainable weights; d can be at most {D}"]
     return []
-
-
-def split_head(
-    model: nn.Module, head: str
-) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-    """Splits the trainable weights, tied ones once, into those inside the subspace and the rest.
-
-    The head is what lies outside the encoder, transformers' `base_model_prefix`, if any.
-    """
-    trainable = {name: w for name, w in model.named_parameters() if w.requires_grad}
-    if head == "inside":
-        return trainable, {}
-    encoder = _encoder(model)
-    inside = {name: w for name, w in trainable.items() if name.startswith(encoder)}
-    return inside, {name: w for name, w in trainable.items() if name not in inside}
-
-
-def group_tensors(model: nn.Module, weights: dict[str, nn.Parameter]) -> dict[str, list[str]]:
-    """Groups tensors by layer, in the model's order: embeddings, layer.0, layer.1, ..., head.
-
-    A layer is an element of an outermost nn.ModuleList. Embeddings are what comes before the first
-    layer or lies beside the layers in their stack (relative positions, a final norm); the head is
-    the rest (pooler, classifier), and all outside the encoder. Where a model has several stacks,
-    their names come first: encoder.layer.0, decoder.layer.0.
-    """
-    lists = {name for name, part in model.named_modules() if isinstance(part, nn.ModuleList)}
-    layers = {name: layer for name in weights if (layer := _layer(name, lists)) is not None}
-    stacks = {stack for stack, _ in layers.values()}
-    before = set(takewhile(lambda name: name not in layers, weights))
-    encoder = _encoder(model)
-    groups: dict[str, list[str]] = {"embeddings": []}
-    head = []
-    for name in weights:
-        if name in layers:
-            stack, index = layers[name]
-            prefix = f"{stack.rpartition('.')[2]}." if len(stacks) > 1 else ""
-            groups.setdefault(f"{prefix}layer.{index}", []).append(name)
-        elif name.startswith(encoder) and (name in before or _beside(name, stacks)):
-            groups["embeddings"].append(name)
-        else:
-            head.append(name)
-    groups["head"] = head
-    return {group: tensors for group, tensors in groups.items() if tensors}
-
-
-def _layer(name: str, lists: set[str]) -> tuple[str, int] | None:
-    """Finds the stack of layers that a tensor lies in, and its layer there, outermost first."""
-    parts = name.split(".")
-    for index, part in enumerate(parts):
-        if part.isdigit() and ".".join(parts[:index]) in lists:
-            return ".".join(parts[: index - 1]), int(part)
-    return None
-
-
-def _encoder(model: nn.Module) -> str:
-    """Gives the start of the encoder's tensor names, "" for a model that is one."""
-    name = getattr(model, "base_model_prefix", "")
-    return f"{name}." if name and hasattr(model, name) else ""
-
-
-def _beside(name: str, stacks: set[str]) -> bool:
-    return any(stack and name.startswith(f"{stack}.") for stack in stacks)

@@ -15,22 +15,23 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors.torch import save as serialise
 
 from said_lightning.callback import SubspaceCallback
 from said_lightning.config import (
     folder_of,
-    foreign,
     identity,
     problems,
     typed,
-    write_config,
 )
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
 from said_lightning.journal import Journal, open_wandb
+from said_lightning.kept import foreign, write_config
 from said_lightning.module import Classifier
+from said_lightning.parallel import SubspaceStrategy, device_problems, processes
 from said_lightning.resume import SafeCheckpointIO, Saver
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
@@ -38,6 +39,7 @@ from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
 from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
+from said_lightning.stop import StopAt
 from said_lightning.subspace import budget, budget_problems
 
 log = logging.getLogger(__name__)
@@ -86,22 +88,23 @@ def run(cfg: DictConfig) -> Record:
 
 
 def model_problems(cfg: DictConfig) -> list[str]:
-    """Tells what is wrong with the model and with d for it; reads its config, not its weights.
+    """Tells what is wrong with the model, with d for it and with the machine; reads no weights.
 
     A config that lacks values is judged by `problems` alone.
     """
     if OmegaConf.missing_keys(cfg):
         return []
     config = typed(cfg)
+    found = device_problems(config.trainer.devices)
     try:
         skeleton = outline(config.model, config.task)
     except UserError as error:
-        return list(error.messages)
+        return found + list(error.messages)
     method = config.method
     if method.name == "full":
-        return []
+        return found
     groups, D = budget(skeleton, method.name, method.groups, method.head)
-    return budget_problems(config.d, len(groups) if method.name == "said" else 0, D)
+    return found + budget_problems(config.d, len(groups) if method.name == "said" else 0, D)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -109,23 +112,18 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     config = typed(cfg)
     task, settings = config.task, config.trainer
     model, tokenizer, model_sha256 = load(config.model, task, config.seed)
-    data = TextDataModule(
-        task,
-        tokenizer,
-        settings.batch_size,
-        settings.eval_batch_size,
-        config.seed,
-        settings.workers,
-    )
+    sizes = (settings.batch_size, settings.eval_batch_size)
+    data = TextDataModule(task, tokenizer, *sizes, config.seed, settings.workers)
     data.setup()
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric)
-    callbacks: list[Callback] = [journal]
+    callbacks: list[Callback] = [journal, StopAt(task.metric, settings.stop_at)]
     if config.method.name != "full":
         options = dict(config.projection)
         name = options.pop("name")
         callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
-    trainer, saver = fit(cfg, folder, module, data, callbacks)
+    with processes(settings.devices, train, cfg, folder):
+        trainer, saver = fit(cfg, folder, module, data, callbacks)
     save(module, folder)
     return {
         **outcome(module),
@@ -167,7 +165,8 @@ def fit(
 
 def quiet() -> None:
     """Keeps Lightning's tips and notes on its own workings out of the log."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for logger in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
     for message in (".*does not have many workers.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", message)
 
@@ -178,22 +177,30 @@ def make_trainer(
     """Makes the Lightning Trainer: a progress bar on a terminal, none in a log."""
     quiet()
     settings = cfg.trainer
+    float16 = settings.precision == "16-mixed"
     return Trainer(
         max_epochs=settings.epochs,
-        precision=settings.precision,
+        precision=None if float16 else settings.precision,
         gradient_clip_val=settings.clip or None,
         accumulate_grad_batches=settings.accumulate,
         callbacks=callbacks,
-        plugins=[SafeCheckpointIO()],
+        plugins=[SafeCheckpointIO(), *([float16_plugin()] if float16 else [])],
         logger=make_logger(cfg, folder, notes),
         default_root_dir=folder,
-        devices=1,
+        devices=settings.devices,
+        strategy="auto" if settings.devices == 1 else SubspaceStrategy(),
         use_distributed_sampler=False,  # it would shuffle its own way
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
         num_sanity_val_steps=0,
     )
+
+
+def float16_plugin() -> MixedPrecision:
+    """Makes what Lightning makes for 16-mixed, on a CPU too, where Lightning takes bfloat16."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return MixedPrecision("16-mixed", found.type if found else "cpu")
 
 
 def make_logger(cfg: DictConfig, folder: Path, notes: list[str]) -> Logger | bool:
@@ -248,7 +255,12 @@ def outcome(module: Classifier) -> dict[str, Any]:
 
 
 def save(module: Classifier, folder: Path) -> None:
-    """Saves what was trained: the subspace's numbers, or all weights of full fine-tuning."""
+    """Saves what was trained: the subspace's numbers, or all weights of full fine-tuning.
+
+    Of several processes, the first does.
+    """
+    if module.global_rank:
+        return
     checkpoint = folder / generations.FOLDER
     checkpoint.mkdir(exist_ok=True)
     if (subspace := module.subspace) is None:

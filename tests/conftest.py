@@ -1,6 +1,7 @@
 """Holds for all tests: annotations are checked, the network is not asked, draws repeat."""
 
 import os
+import tempfile
 
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -15,3 +16,6 @@ settings.load_profile("ci")
 # Before the first import of the libraries that read them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
+
+# What tests tokenise stays out of the user's cache.
+os.environ["SAID_CACHE"] = tempfile.mkdtemp(prefix="said-cache-")

@@ -133,3 +133,50 @@ finally:
     )
     assert "1,000 (100, 1,000]" in ended.stdout
     assert ended.stderr.endswith("imported:\n")
+
+
+def test_report_writes_each_file_that_is_asked_for(runs: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "new" / name for name in ("r.html", "r.md", "r.csv", "r.tex")]
+    result = said("report", runs, *(part for file in files for part in ("-o", file)))
+    assert result.exit_code == 0, result.stderr
+    assert all(file.exists() for file in files)
+
+
+def test_report_lands_beside_the_runs_and_does_not_change_the_next(runs: Path) -> None:
+    assert said("report", runs).exit_code == 0
+    first = (runs / "report.html").read_bytes()
+    assert said("report", runs).exit_code == 0
+    assert (runs / "report.html").read_bytes() == first
+
+
+def test_2000_runs_are_read_in_seconds_and_without_torch(tmp_path: Path) -> None:
+    for index in range(2000):
+        folder = tmp_path / f"{index}"
+        folder.mkdir()
+        full = index < 10
+        record = Record(
+            status="done",
+            model="minilm",
+            task="sst2",
+            method="full" if full else "did",
+            projection=None if full else "fastfood",
+            d=10**6 if full else 10 + index % 199,
+            seed=index // 199,
+            lr=0.1,
+            metric=Metric(name="accuracy", value=0.8 if full else 0.6 + index % 199 / 1000),
+        )
+        write(record, folder)
+    program = """
+import resource, sys
+from said_lightning import cli
+for command in (["d90", sys.argv[1], "--no-plot"], ["report", sys.argv[1]]):
+    cli.app(command, standalone_mode=False)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, "torch" in sys.modules)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    times = [line.split() for line in ended.stdout.splitlines() if line.endswith("False")]
+    assert len(times) == 2
+    # Of the processor, since other work on the machine is no fault of this program.
+    assert all(float(seconds) < 5 for seconds, _ in times)

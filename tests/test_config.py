@@ -89,6 +89,7 @@ def test_what_leaves_the_numbers_as_they_are_leaves_the_hash(
         "trainer.epochs=2",
         "trainer.full_lr=1e-4",
         "trainer.step_ratio=10",
+        "trainer.devices=2",
     ],
 )
 def test_what_changes_the_numbers_changes_the_hash(job: DictConfig, override: str) -> None:
@@ -105,6 +106,32 @@ def test_one_baseline_serves_every_subspace(job: DictConfig, override: str) -> N
 @pytest.mark.parametrize("override", ["seed=1", "lr=0.1", "task.name=mrpc", "trainer.epochs=2"])
 def test_a_baseline_has_its_own_seed_rate_and_task(job: DictConfig, override: str) -> None:
     assert hash_of(job, "method.name=full", override) != hash_of(job, "method.name=full")
+
+
+def test_a_family_takes_a_size_or_a_step() -> None:
+    (small,) = compose("model=bert-miniatures", "model.size=L-2_H-128_A-2")
+    assert (small.model.name, small.model.path) == (
+        "bert-L-2_H-128_A-2",
+        "google/bert_uncased_L-2_H-128_A-2",
+    )
+    early, late = compose("-m", "model=multiberts", "model.run=3", "model.step=0k,2000k")
+    assert early.model.path == "google/multiberts-seed_3-step_0k"
+    assert late.model.name == "multiberts-3-2000k"
+    assert run_folder(early) != run_folder(late)
+
+
+def test_a_member_that_a_family_lacks_is_told() -> None:
+    (job,) = compose("model=bert-miniatures", "model.size=L-2_H-129_A-2", "model.step=20k")
+    assert problems(job) == [
+        "model.size=L-2_H-129_A-2: not one of the family; did you mean 'L-2_H-128_A-2'?",
+        "model.step=20k: not one of the family; bert-L-2_H-129_A-2 has no steps",
+    ]
+
+
+def test_a_model_with_fewer_layers_has_a_name_and_a_baseline_of_its_own(job: DictConfig) -> None:
+    cut = change(job, "model.layers=3", "method.name=full")
+    assert run_folder(cut).startswith("minilm-3-layers/sst2/full-seed0-")
+    assert config_hash(cut) != hash_of(job, "method.name=full")
 
 
 def test_the_folder_says_what_ran(job: DictConfig) -> None:
@@ -124,10 +151,12 @@ WRONG = {
     "method.head=insid": "method.head=insid: unknown value; did you mean 'inside'?",
     "method.origin=copied": "method.origin=copied: unknown value; did you mean 'copy'?",
     "logger.mode=onlin": "logger.mode=onlin: unknown value; did you mean 'online'?",
-    "trainer.precision=bf16": "trainer.precision=bf16: unknown value; did you mean 'bf16-mixed'?",
+    "trainer.precision=bf16": "trainer.precision=bf16: unknown value; did you mean 'bf16-true'?",
     "trainer.epochs=0": "trainer.epochs=0: expected more than 0",
+    "trainer.devices=0": "trainer.devices=0: expected more than 0",
     "trainer.clip=-1": "trainer.clip=-1.0: expected 0 or more",
     "trainer.warmup=2": "trainer.warmup=2.0: expected a share of the steps, 0 to 1",
+    "model.layers=0": "model.layers=0: expected at least 1, or null for all",
     "d=0": "d=0: expected at least 1",
     "seed=-1": "seed=-1: expected 0 or more",
     "lr=0": "lr=0.0: expected more than 0, or null for the rule",

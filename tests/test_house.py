@@ -23,26 +23,38 @@ MAY_IMPORT = {
     "projections": set[str](),
     "runs": {"errors"},
     "analysis": {"errors", "runs"},
+    "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
-    "config": {"errors", "data", "runs"},
-    "subspace": {"errors", "projections"},
+    "config": {"errors", "data"},
+    "kept": {"config", "errors", "runs"},
+    "groups": set[str](),
+    "lazy": set[str](),
+    "subspace": {"errors", "groups", "lazy", "projections"},
     "rate": set[str](),
-    "command": {"errors", "config", "data", "runs"},
-    "encoder": {"errors", "config", "data", "projections"},
+    "bench": {"config", "data", "encoder", "projections", "subspace"},
+    "stop": set[str](),
+    "sync": {"errors"},
+    "command": {"errors", "config", "data", "kept", "runs"},
+    "locate": {"errors", "config"},
+    "t5": set[str](),
+    "encoder": {"errors", "config", "data", "locate", "projections", "t5"},
+    "estimate": {"config", "encoder", "errors", "groups", "subspace"},
+    "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
+    "parallel": {"errors", "subspace"},
     "resume": {"runs"},
-    "callback": {"errors", "config", "projections", "subspace"},
+    "callback": {"errors", "config", "parallel", "projections", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
-MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "runs", "training"}
+MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
 MAY_IMPORT["cli"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 
 # What reads run folders starts in a second, so it does without these.
 SLOW = {"datasets", "lightning", "pytorch_lightning", "torch", "torchmetrics", "transformers"}
-WITHOUT_SLOW = {"analysis", "runs"}
+WITHOUT_SLOW = {"analysis", "runs", "search"}
 
 # Written in parts, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|work)" + r"/[\w.]+")

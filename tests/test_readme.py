@@ -48,3 +48,23 @@ def test_the_rate_table_is_that_of_its_results() -> None:
         record = json.loads(path.read_text())
         found[record["d"], float(f"{record['lr']:.2g}")] = round(record["metric"]["value"], 3)
     assert told == found
+
+
+def test_the_simulated_figures_are_those_of_the_results() -> None:
+    folder = ROOT / "results" / "simulated"
+    designs = json.loads((folder / "coverage.json").read_text())
+    found = json.loads((folder / "search.json").read_text())
+    held = [design["held"] for design in designs]
+    kinks = min(design["held_by_family"]["kinks"] for design in designs)
+    noisy = json.loads((folder / "search-noisy.json").read_text())
+    told = (
+        *(
+            study["within_one_grid_step"][pair]
+            for pair in ("search, grid", "grid, grid again", "search, truth", "grid, truth")
+            for study in (found, noisy)
+        ),
+        *(min(held), max(held), found["search_interval_holds_truth"], kinks),
+    )
+    section = README[README.index("On 1,000 simulated") : README.index("## Weights")]
+    shares = [float(share) / 100 for share in re.findall(r"([\d.]+) %", section) if "." in share]
+    assert shares == pytest.approx([round(share, 3) for share in told])

@@ -6,44 +6,32 @@ From Li et al. (arXiv:1804.08838); for language models arXiv:2012.13255, section
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from said_lightning.analysis.jobs import Done, Jobs, head, metric_name, missing, mixtures, settle
+from said_lightning.analysis.fit import LEVEL, Fit, Levels, fit
+from said_lightning.analysis.jobs import Jobs, head, metric_name, missing, mixtures, settle
+from said_lightning.analysis.points import DIGITS, Point, best, curve, tried
 from said_lightning.runs.record import Record
 
 SHARE = 0.9
-
-# Metrics are mostly quotients of counts, and rounding makes a tie a tie: 72 % against 80 % meets
-# the threshold, though 0.9 * 0.8 is 0.7200000000000001.
-DIGITS = 12
 
 Verdict = Literal["found", "trivial", "below-grid", "above-grid", "no-baseline", "incomplete"]
 Bracket = tuple[int | None, int | None]
 _UNKNOWN: Bracket = (None, None)
 
 
-class Point(NamedTuple):
-    """The metric at one d: the mean over `values`, one for each seed, at learning rate `lr`."""
-
-    d: int
-    mean: float
-    lr: float
-    values: tuple[float, ...]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """What the runs of one (model, task, method, projection) say of d90.
+class Reading:
+    """d90 against one threshold, read twice: from the grid as the paper does, and from a fit.
 
-    Of several learning rates the one with the best mean over seeds counts, by this same rule at
-    each d of `curve` and for full fine-tuning, `baseline`. `threshold` is 0.9 of the baseline's
-    mean, and `trivial` what the majority class scores. `lr` is the rate at d90, and `seeds` the
-    fewest seeds behind a point of the curve.
+    `d90` is the grid's smallest d whose mean over seeds meets `threshold`, and `bracket` (low,
+    high] where it may lie: low is the largest d that was run below d90. None marks an end that the
+    grid leaves open.
 
-    `interval` is the grid's bracket (low, high]: low is the largest d that was run below d90, and
-    high the smallest that meets the threshold. It is not a confidence interval. None marks an end
-    that the grid leaves open.
+    `fitted` is where a monotone fit in log d crosses the threshold (said_lightning.analysis.fit),
+    None out of the range that was run. `interval` is its 90 % interval, from a bootstrap over the
+    seeds of baseline and subspace runs alike. Where no two runs differ in their seed alone, `level`
+    is None and `interval` is the bracket: it holds no seed variance.
 
     The verdict says how far `d90` is known; it is a number for `found` alone:
     - found: the grid's smallest d that meets the threshold, with one below that does not.
@@ -52,7 +40,30 @@ class Row:
     - trivial: the threshold or the full metric lies at or below the majority class's score, so
       that d90 would be 0.
     - no-baseline: no run of full fine-tuning is done, and none is under way.
-    - incomplete: a run is missing that could change the answer.
+    - incomplete: a run is missing that could change the answer, or ended below the threshold
+      before its time.
+    """
+
+    threshold: float | None
+    verdict: Verdict
+    d90: int | None
+    bracket: Bracket
+    fitted: int | None
+    interval: Bracket
+    level: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row(Reading):
+    """What the runs of one (model, task, method, projection) say of d90.
+
+    As a reading, the row is the paper's: `threshold` is 0.9 of the baseline's mean. `corrected` is
+    the one corrected for chance, whose threshold lies 90 % of the way from `trivial`, what the
+    majority class scores, to full fine-tuning.
+
+    Of several learning rates one counts, chosen by one rule (said_lightning.analysis.points.best)
+    at each d of `curve` and for full fine-tuning, `baseline`. `tried` has them all. `lr` is the
+    rate at d90, and `seeds` the fewest seeds behind a point of the curve.
 
     `planned` counts the jobs (d, lr, seed) that were begun, and `done` those with a metric.
     """
@@ -63,16 +74,14 @@ class Row:
     projection: str | None
     metric: str | None
     baseline: Point | None
-    threshold: float | None
     trivial: float | None
-    verdict: Verdict
-    d90: int | None
-    interval: Bracket
+    corrected: Reading
     lr: float | None
     seeds: int
     done: int
     planned: int
     curve: tuple[Point, ...]
+    tried: tuple[Point, ...]
     notes: tuple[str, ...]
 
     @property
@@ -99,54 +108,103 @@ def estimate(records: Iterable[Record]) -> list[Row]:
 
 def _row(lane: Jobs, full: Jobs) -> Row:
     one = lane.done[0].record if lane.done else lane.open[0]
-    curve = _curve(lane.done)
-    baseline = _point(full.done) if full.done else None
-    threshold = None if baseline is None else round(SHARE * baseline.mean, DIGITS)
-    trivial = _trivial(full.done or lane.done)
-    met = [point.d for point in curve if threshold is not None and point.mean >= threshold]
-    if baseline is None or threshold is None or full.open:
-        verdict, interval = _wait(full), _UNKNOWN
-    elif trivial is not None and min(baseline.mean, threshold) <= trivial:
-        verdict, interval = "trivial", _UNKNOWN
-    else:
-        verdict, interval = _search([point.d for point in curve], met, lane.open)
-    d90 = interval[1] if verdict == "found" else None
+    points = tried(lane.done)
+    line = curve(points)
+    baseline = best(tried(full.done)) if full.done else None
+    trivial = _trivial(full, lane)
+    raw = _read(Levels(SHARE, 0), lane, full, line, baseline, trivial)
+    toward = Levels(SHARE, (1 - SHARE) * (trivial or 0.0))
+    corrected = _read(toward, lane, full, line, baseline, trivial)
     done = len({(run.d, run.lr, run.seed) for run in lane.done})
     return Row(
+        **{name: getattr(raw, name) for name in Reading.__slots__},
+        corrected=corrected,
         model=one.model,
         task=one.task,
         method=one.method,
         projection=one.projection,
         metric=metric_name(full.done or lane.done),
         baseline=baseline,
-        threshold=threshold,
         trivial=trivial,
-        verdict=verdict,
-        d90=d90,
-        interval=interval,
-        lr=next((point.lr for point in curve if point.d == d90), None),
-        seeds=min((len(point.values) for point in curve), default=0),
+        lr=next((point.lr for point in line if point.d == raw.d90), None),
+        seeds=min((len(point.values) for point in line), default=0),
         done=done,
         planned=done + len(lane.open),
-        curve=curve,
+        curve=line,
+        tried=points,
         notes=(
             *missing(full.open, "full fine-tuning"),
             *missing(lane.open, "runs"),
-            *_doubts(verdict, met, curve),
+            *_doubts(raw, line),
+            *_seeds(raw, baseline),
             *head(lane.done),
             *mixtures(lane.done, full.done),
         ),
     )
 
 
-def _trivial(done: list[Done]) -> float | None:
-    scores = [run.record.metric.trivial for run in done]
+def _trivial(full: Jobs, lane: Jobs) -> float | None:
+    scores = [run.record.metric.trivial for run in full.done or lane.done]
     return max((round(score, DIGITS) for score in scores if score is not None), default=None)
+
+
+def _read(
+    levels: Levels,
+    lane: Jobs,
+    full: Jobs,
+    line: tuple[Point, ...],
+    baseline: Point | None,
+    trivial: float | None,
+) -> Reading:
+    if baseline is None:
+        return _open(None, _wait(full))
+    threshold = round(levels.share * baseline.mean + levels.offset, DIGITS)
+    if full.open:
+        return _open(threshold, "incomplete")
+    if trivial is not None and min(baseline.mean, threshold) <= trivial:
+        return _open(threshold, "trivial")
+    if not line:
+        return _open(threshold, "incomplete")
+    over = [run.value - threshold for run in lane.done if run.stopped]
+    undecided = [run.record for run in lane.done if run.stopped and run.value < threshold]
+    met = [point.d for point in line if point.mean >= threshold]
+    verdict, bracket = _search([point.d for point in line], met, [*lane.open, *undecided])
+    values = [(point.d, point.values) for point in line]
+    found = Fit(None, None)
+    if not undecided:
+        found = fit(values, baseline.values, levels, min(over, default=None))
+    low, high = (_whole(end) for end in found.interval or bracket)
+    return Reading(
+        threshold=threshold,
+        verdict=verdict,
+        d90=bracket[1] if verdict == "found" else None,
+        bracket=bracket,
+        fitted=_whole(found.d),
+        interval=(low, high),
+        level=LEVEL if found.interval else None,
+    )
+
+
+def _whole(d: float | int | None) -> int | None:
+    return None if d is None else round(d)
+
+
+def _open(threshold: float | None, verdict: Verdict) -> Reading:
+    """A reading that gives no d."""
+    return Reading(
+        threshold=threshold,
+        verdict=verdict,
+        d90=None,
+        bracket=_UNKNOWN,
+        fitted=None,
+        interval=_UNKNOWN,
+        level=None,
+    )
 
 
 def _wait(full: Jobs) -> Verdict:
     """Whether a threshold is still to be hoped for, where full fine-tuning gives none yet."""
-    hope = full.done or any(run.status in ("running", "preempted") for run in full.open)
+    hope = any(run.status in ("running", "preempted") for run in full.open)
     return "incomplete" if hope else "no-baseline"
 
 
@@ -161,30 +219,20 @@ def _search(grid: list[int], met: list[int], missing: list[Record]) -> tuple[Ver
     return ("found", (below[-1], found)) if below else ("below-grid", (None, found))
 
 
-def _doubts(verdict: Verdict, met: list[int], curve: tuple[Point, ...]) -> list[str]:
+def _doubts(raw: Reading, line: tuple[Point, ...]) -> list[str]:
     """Notes on a d that meets the threshold but need not be the answer."""
-    if not met or verdict == "trivial":
+    level = raw.threshold
+    met = [point.d for point in line if level is not None and point.mean >= level]
+    if not met or raw.verdict == "trivial":
         return []
-    if verdict == "incomplete":
+    if raw.verdict == "incomplete":
         return [f"so far d = {met[0]:,} meets the threshold"]
-    fallen = [f"{point.d:,}" for point in curve if point.d > met[0] and point.d not in met]
+    fallen = [f"{point.d:,}" for point in line if point.d > met[0] and point.d not in met]
     return [f"not monotone: below the threshold again at d = {', '.join(fallen)}"] if fallen else []
 
 
-def _curve(done: list[Done]) -> tuple[Point, ...]:
-    by_d: dict[int, list[Done]] = defaultdict(list)
-    for run in done:
-        by_d[run.d].append(run)
-    return tuple(_point(by_d[d]) for d in sorted(by_d))
-
-
-def _point(runs: list[Done]) -> Point:
-    """The level at the learning rate whose mean over seeds is best; of equals, the smallest."""
-    rates: dict[float, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        rates[run.lr][run.seed].append(run.value)
-    points = []
-    for lr, seeds in rates.items():
-        values = tuple(fmean(seeds[seed]) for seed in sorted(seeds))
-        points.append(Point(max(run.d for run in runs), round(fmean(values), DIGITS), lr, values))
-    return max(points, key=lambda point: (point.mean, -point.lr))
+def _seeds(raw: Reading, baseline: Point | None) -> list[str]:
+    """A note on an interval for which one seed of full fine-tuning had to do."""
+    if raw.level is None or baseline is None or len(baseline.values) > 1:
+        return []
+    return ["full fine-tuning has one seed: its variance is taken to be the runs'"]

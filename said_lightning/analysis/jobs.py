@@ -13,13 +13,19 @@ _SHOWN = 3
 
 
 class Done(NamedTuple):
-    """A run that gave a metric, `value`."""
+    """A run that gave a metric, `value`; one that `stopped` at the threshold had epochs to go."""
 
     d: int
     lr: float
     seed: int
     value: float
     record: Record
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `value` is a lower bound of what the run would have come to."""
+        last, epochs = self.record.last, self.record.epochs
+        return last is not None and epochs is not None and last.epoch < epochs
 
 
 class Jobs(NamedTuple):

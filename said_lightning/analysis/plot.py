@@ -92,9 +92,9 @@ def _curve(axis: Axes, row: Row, index: int) -> None:
 
 def _legend(row: Row) -> str:
     """The lane, with the answer where the panel itself does not mark it."""
-    if row.interval[1] is not None:
+    if row.bracket[1] is not None:
         return lane(row)
-    return f"{lane(row)}: {row.verdict if row.interval[0] is None else f'd90 {bracket(row)}'}"
+    return f"{lane(row)}: {row.verdict if row.bracket[0] is None else f'd90 {bracket(row)}'}"
 
 
 def _levels(row: Row) -> dict[str, float]:
@@ -109,7 +109,7 @@ def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
     low, high = min([*values, *levels], default=0.0), max([*values, *levels], default=1.0)
     margin = 0.06 * (high - low or 1.0)
     low, high = low - margin, high + margin
-    room = _LINE * sum(row.interval[1] is not None for row in rows)
+    room = _LINE * sum(row.bracket[1] is not None for row in rows)
     axis.set_ylim(low - (high - low) * room / (1 - room), high)
     grid = [point.d for row in rows for point in row.curve] or [1]
     span = max(grid) / min(grid)
@@ -144,13 +144,16 @@ def _mark_d90(axis: Axes, rows: list[Row], lanes: list[str]) -> None:
     The smallest d has the lowest label, so that no line runs through another's.
     """
     bottom, top = axis.get_ylim()
-    marked = [(row.interval[1], row) for row in rows if row.interval[1] is not None]
+    marked = [(row.bracket[1], row) for row in rows if row.bracket[1] is not None]
     for i, (d, row) in enumerate(sorted(marked, key=lambda mark: mark[0])):
         colour = _COLOURS[lanes.index(lane(row)) % len(_COLOURS)]
         mean = next(point.mean for point in row.curve if point.d == d)
         foot = bottom + (i + 0.6) * _LINE * (top - bottom)
         axis.plot([d, d], [foot, mean], color=colour, linewidth=1, linestyle=":", zorder=1)
         axis.plot([d], [mean], "o", markerfacecolor="none", color=colour, markersize=10)
+        if row.level is not None and row.threshold is not None:
+            ends = [end or edge for end, edge in zip(row.interval, axis.get_xlim(), strict=True)]
+            axis.plot(ends, [row.threshold] * 2, color=colour, linewidth=6, alpha=0.25, zorder=1)
         label = f"d90 {'≤' if row.d90 is None else '='} {d:,}"
         axis.annotate(
             label, (d, foot), (4, 0), textcoords="offset points", va="center", color=colour, size=8

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from said_lightning.analysis.d90 import SHARE, Row
+from said_lightning.analysis.d90 import SHARE, Reading, Row
 
 _STYLES = {"found": "green", "incomplete": "dim", "no-baseline": "red"}
 _COLUMNS = {"method": 6, "projection": 10, "d90": 21, "verdict": 11, "lr": 6, "seeds": 5, "runs": 6}
@@ -47,6 +47,11 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
         Text(f"{one.model} · {one.task}", style="bold"),
         Text(_threshold(one)),
         table,
+        *(
+            Padding(Text(fitted(row)), (0, 0, 0, 1), expand=False)
+            for row in rows
+            if row.bracket != (None, None)
+        ),
         *(Padding(note, (0, 0, 0, 1), style="yellow", expand=False) for note in _notes(rows)),
         "",
     ]
@@ -81,14 +86,35 @@ def _threshold(row: Row) -> str:
     return f"{row.metric or 'metric unknown'}: {', '.join(parts)}"
 
 
-def bracket(row: Row) -> str:
+def bracket(row: Reading) -> str:
     """d90 with the grid's bracket: `1,000 (700, 1,000]`, `<= 50`, `> 5,000`, or a dash."""
-    low, high = row.interval
+    low, high = row.bracket
     if low is not None and high is not None:
         return f"{high:,} ({low:,}, {high:,}]"
     if high is not None:
         return f"<= {high:,}"
     return "-" if low is None else f"> {low:,}"
+
+
+def estimate_of(reading: Reading) -> str:
+    """The fitted d90 with its interval: `843 [620, 1,010]`, an open end as dots.
+
+    Where the fit does not cross the threshold, the grid's bound, or else the verdict.
+    """
+    if reading.fitted is None:
+        return reading.verdict if reading.bracket == (None, None) else bracket(reading)
+    if reading.level is None:
+        return f"{reading.fitted:,}"
+    low, high = ("..." if end is None else f"{end:,}" for end in reading.interval)
+    return f"{reading.fitted:,} [{low}, {high}]"
+
+
+def fitted(row: Row) -> str:
+    """A line on what the fits say of a row: the paper's threshold, then the chance-corrected."""
+    parts = f"fitted {estimate_of(row)}, chance-corrected {estimate_of(row.corrected)}"
+    if row.level is None:
+        return f"{lane(row)}: {parts}; one seed: no seed variance in these"
+    return f"{lane(row)}: {parts}; {row.level * 100:g} % intervals"
 
 
 def to_json(rows: Iterable[Row]) -> str:
@@ -97,6 +123,8 @@ def to_json(rows: Iterable[Row]) -> str:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    points = [point._asdict() for point in row.curve]
+    points = {
+        name: [point._asdict() for point in getattr(row, name)] for name in ("curve", "tried")
+    }
     baseline = row.baseline and row.baseline._asdict()
-    return {**asdict(row), "full": row.full, "baseline": baseline, "curve": points}
+    return {**asdict(row), "full": row.full, "baseline": baseline, **points}

@@ -8,20 +8,19 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from said_lightning.data.examples import Collector, Examples, gather
+from said_lightning.data.examples import Collector, Read
 from said_lightning.data.task import BBC_PACKAGE, HubSource, TaskConfig
 from said_lightning.errors import UserError
 
 
-def read_bbc(task: TaskConfig) -> tuple[Examples, Examples]:
+def read_bbc(task: TaskConfig) -> dict[str, Collector]:
     """Read the articles, split 4:1 by a hash of the body, so alike on every machine.
 
     An article whose headline or body came before is left out (165 of 2,225), so that no story,
     reissued with a word changed, stands in both splits.
     """
     columns = HubSource(text=["article"], label="topic")
-    train = Collector(task, columns, f"{BBC_PACKAGE} (train)", task.rows.train)
-    evaluation = Collector(task, columns, f"{BBC_PACKAGE} (eval)", task.rows.eval)
+    rows: dict[str, list[Read]] = {"train": [], "eval": []}
     seen: set[str] = set()
     for path in sorted(_folder().glob("*/*.txt")):
         lines = _decode(path.read_bytes()).partition("\n")
@@ -30,11 +29,13 @@ def read_bbc(task: TaskConfig) -> tuple[Examples, Examples]:
             continue
         seen.update((headline, body))
         digest = hashlib.sha256(body.encode()).digest()
-        split = evaluation if digest[0] % 5 == 0 else train
-        split.add(str(path), {"article": f"{headline} {body}", "topic": path.parent.name})
-    for split in (train, evaluation):
-        split.end(split.place, len(split.labels))
-    return gather(train, evaluation)
+        row = {"article": f"{headline} {body}", "topic": path.parent.name}
+        rows["eval" if digest[0] % 5 == 0 else "train"].append((str(path), row))
+    found = {}
+    for split, expected in (("train", task.rows.train), ("eval", task.rows.eval)):
+        found[split] = Collector(task, columns, f"{BBC_PACKAGE} ({split})", expected)
+        found[split].add_all(rows[split])
+    return found
 
 
 def _folder() -> Path:

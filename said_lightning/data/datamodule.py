@@ -1,17 +1,19 @@
 """The LightningDataModule of every text task."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from said_lightning.data.encoded import Encoded, encode
 from said_lightning.data.metrics import trivial_score
 from said_lightning.data.order import EpochBatches, Indices, sorted_batches
 from said_lightning.data.readers import read_task
+from said_lightning.data.share import Share
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
 
@@ -26,6 +28,9 @@ class TextDataModule(LightningDataModule):
     Batches are padded to their longest row: input_ids [batch, tokens] and so on; labels [batch],
     long for classes and float for scores. The training order is f(seed, epoch); `start`, the epoch
     and the batch at which training begins, is set before a resumed run asks for batches.
+
+    Where a Trainer runs several processes, `batch_size` rows are for each of them: together they
+    see the batches that one process with so many times the batch size would, each its Share.
     """
 
     def __init__(
@@ -52,38 +57,48 @@ class TextDataModule(LightningDataModule):
         self.start = (0, 0)
 
     def setup(self, stage: str = "fit") -> None:
-        """Read, check and tokenise both splits, the first time it is called."""
+        """Read, check and tokenise all splits, the first time it is called."""
         if hasattr(self, "data"):
             return
         data = read_task(self.task)
         self.train_set = encode(data.train, self.tokenizer, self.task.max_length)
-        self.eval_set = encode(data.eval, self.tokenizer, self.task.max_length)
+        self.eval_sets = [
+            encode(rows, self.tokenizer, self.task.max_length)
+            for rows in (data.eval, *data.also.values())
+        ]
         self.data = data
 
     @property
     def trivial(self) -> float:
         """The headline metric of the best constant answer on the evaluation split."""
-        return trivial_score(self.task.metric, self.data.eval.labels)
+        return trivial_score(self.task.metric, self.data.eval.labels.tolist())
 
     def train_dataloader(self) -> DataLoader[list[Batch]]:
         """Return the training batches: random order, similar lengths, the short last one kept."""
-        return self._loader(
-            self.train_set,
-            EpochBatches(self.train_set.lengths, self.batch_size, self.seed, self.start),
-        )
+        size = self.batch_size * self._processes
+        order = EpochBatches(self.train_set.lengths, size, self.seed, self.start)
+        return self._loader(self.train_set, order)
 
-    def val_dataloader(self) -> DataLoader[list[Batch]]:
-        """Return the evaluation batches, by ascending length."""
-        return self._loader(
-            self.eval_set, sorted_batches(self.eval_set.lengths, self.eval_batch_size)
-        )
+    def val_dataloader(self) -> list[DataLoader[list[Batch]]]:
+        """Return each evaluation split's batches by ascending length, the headline's first."""
+        size = self.eval_batch_size * self._processes
+        return [self._loader(rows, sorted_batches(rows.lengths, size)) for rows in self.eval_sets]
+
+    @property
+    def _processes(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
 
     def _loader(self, rows: Encoded, batches: Iterable[Indices]) -> DataLoader[list[Batch]]:
+        source: Dataset[Any] = rows
+        collate: Callable[[Any], Any] = DataCollatorWithPadding(self.tokenizer)
+        if self.trainer and self._processes > 1:
+            source = Share(rows, collate, self.trainer.global_rank, self._processes)
+            collate = dict  # a share is padded already
         return DataLoader(
-            rows,
+            source,
             sampler=batches,
             batch_size=None,
-            collate_fn=DataCollatorWithPadding(self.tokenizer),
+            collate_fn=collate,
             num_workers=self.workers,
             # A loader draws a number at each start, which must not come out of the dropout's.
             generator=torch.Generator(),

@@ -2,44 +2,65 @@
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+import mmap
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
+from said_lightning.data.labels import label_parser
 from said_lightning.data.order import Indices
-from said_lightning.data.task import FileSource, HubSource, TaskConfig, suggestion
+from said_lightning.data.task import FileSource, HubSource, TaskConfig
 from said_lightning.errors import UserError
 
-# Malformed rows told of each file; the others are counted.
+# Malformed rows told of each split; the last one counts the others.
 SHOWN = 2
+
+# JSON may escape half of a UTF-16 pair, which is no text and which no tokenizer takes.
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+# A place, as `file:line`, and the row there by column, or else what is wrong with it.
+Read = tuple[str, Mapping[str, str] | str]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of a split: one text each, or two; labels are class ids, or scores in regression."""
+    """Rows of a split: one text each, or two; labels are class ids, or scores in regression.
 
-    text_a: list[str]
-    text_b: list[str] | None
-    labels: list[int | float]
+    The texts lie in an unnamed temporary file, not in memory: a JSON line for each row, [text,
+    (text,) label]. `spans` holds each line's start and length in bytes.
+    """
+
+    lines: mmap.mmap
+    spans: Int[np.ndarray, "rows 2"]
+    labels: Shaped[np.ndarray, " rows"]
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __iter__(self) -> Iterator[list[Any]]:
+        return map(json.loads, self.encoded())
+
+    def encoded(self) -> Iterator[bytes]:
+        """Yield each row as its JSON line, without the line end."""
+        for start, length in self.spans.tolist():
+            yield self.lines[start : start + length]
+
     def take(self, rows: Indices) -> "Examples":
         """Return the rows with these indices, in this order."""
-        second = None if self.text_b is None else [self.text_b[i] for i in rows]
-        return Examples([self.text_a[i] for i in rows], second, [self.labels[i] for i in rows])
+        return Examples(self.lines, self.spans[rows], self.labels[rows])
 
 
 def sha256(*splits: Examples) -> str:
-    """Return the hex digest of the content: one JSON line for each row, [text, (text,) label]."""
+    """Return the hex digest of the content: each split's JSON lines and an empty one."""
     digest = hashlib.sha256()
     for split in splits:
-        texts = [split.text_a] if split.text_b is None else [split.text_a, split.text_b]
-        for row in zip(*texts, split.labels, strict=True):
-            digest.update(json.dumps(row).encode() + b"\n")
+        for line in split.encoded():
+            digest.update(line + b"\n")
         digest.update(b"\n")
     return digest.hexdigest()
 
@@ -48,99 +69,96 @@ def sha256(*splits: Examples) -> str:
 class Collector:
     """Gathers a split's rows, checks each, and keeps a note of whatever is wrong.
 
-    `place` is the file or split, for messages; `expected` the official row count, None if free.
+    `place` is where an empty split is told of; `expected` the official row count, None if free.
     """
 
     task: TaskConfig
     source: HubSource | FileSource
     place: str
     expected: int | None
-    texts: list[list[str]] = field(default_factory=list)
-    labels: list[int | float] = field(default_factory=list)
+    unread: bool = False
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.parse = label_parser(self.task)
+        self.parse: Callable[[str], int | float] = label_parser(self.task, self.source)
+        self.columns = (*self.source.text, self.source.label)
+        self.lines = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the rows
+        self.lengths: list[int] = []
+        self.labels: list[int | float] = []
 
-    def has_columns(self, where: str, columns: Sequence[str]) -> bool:
-        """Return whether each of the source's columns is there exactly once, or note that not."""
-        wanted = (*self.source.text, self.source.label)
-        if all(columns.count(column) == 1 for column in wanted):
+    def has_columns(self, where: str, columns: Sequence[str], wrong: str | None = None) -> bool:
+        """Return whether each of the source's columns is there exactly once, or note that not.
+
+        `wrong` is what is known to be wrong with the header already.
+        """
+        if wrong:
+            self.give_up(f"{where}: {wrong}")
+            return False
+        if all(columns.count(column) == 1 for column in self.columns):
             return True
-        expected, found = (", ".join(map(repr, names)) for names in (wanted, columns))
+        expected, found = (", ".join(map(repr, names)) for names in (self.columns, columns))
         found = found if len(found) <= 120 else f"{found[:117]}..."
-        self.problems.append(f"{where}: expected a header with {expected} once each, found {found}")
+        self.give_up(f"{where}: expected a header with {expected} once each, found {found}")
         return False
 
-    def add(self, where: str, row: Mapping[str, str]) -> None:
-        """Keep a row, or note what is wrong with it."""
+    def give_up(self, problem: str) -> None:
+        """Note why rows are left unread, so that nobody counts them."""
+        self.problems.append(problem)
+        self.unread = True
+
+    def add_all(self, rows: Iterable[Read]) -> None:
+        """Keep each row, or note what is wrong with it; compare their number with the official."""
+        where, count = self.place, 0
+        for where, row in rows:
+            count += 1
+            if isinstance(row, str):
+                self.problems.append(f"{where}: {row}")
+                continue
+            try:
+                texts, label = self._checked(row)
+            except ValueError as error:
+                self.problems.append(f"{where}: column {error}")
+                continue
+            self.lengths.append(self.lines.write(json.dumps([*texts, label]).encode()))
+            self.labels.append(label)
+        if not self.unread and (not count or self.expected not in (None, count)):
+            expected = f"{self.expected} (task.rows)" if self.expected else "at least one"
+            self.problems.insert(0, f"{where}: ends after {count} rows, expected {expected}")
+
+    def _checked(self, row: Mapping[str, str]) -> tuple[list[str], int | float]:
         texts = [row[column] for column in self.source.text]
         for column, text in zip(self.source.text, texts, strict=True):
             if not text.strip():
-                self.problems.append(f"{where}: column {column!r} is empty, expected text")
-                return
+                raise ValueError(f"{column!r} is empty, expected text")
+            if not text.isascii() and SURROGATE.search(text):
+                raise ValueError(f"{column!r} holds half a character, expected text")
+        written = row[self.source.label]
+        if not written:
+            raise ValueError(f"{self.source.label!r} is empty, expected a label")
         try:
-            self.labels.append(self.parse(row[self.source.label]))
+            return texts, self.parse(written)
         except ValueError as error:
-            self.problems.append(f"{where}: column {self.source.label!r}: {error}")
-            return
-        self.texts.append(texts)
-
-    def end(self, where: str, count: int) -> None:
-        """Compare the number of rows, good or malformed, with the official one."""
-        if count and self.expected in (None, count):
-            return
-        expected = f"{self.expected} (task.rows)" if self.expected else "at least one"
-        self.problems.insert(0, f"{where}: ends after {count} rows, expected {expected}")
+            raise ValueError(f"{self.source.label!r}: {error}") from None
 
     def messages(self) -> list[str]:
         """Return the first problems, and how many more there are."""
-        more = len(self.problems) - SHOWN
-        rest = [f"{self.place}: {more} more such problems"] if more > 0 else []
-        return self.problems[:SHOWN] + rest
+        shown, more = self.problems[: SHOWN + 1], len(self.problems) - SHOWN - 1
+        return [*shown[:-1], f"{shown[-1]}; and {more} more such problems"] if more > 0 else shown
 
     def examples(self) -> Examples:
         """Return the rows kept."""
-        columns = [list(column) for column in zip(*self.texts, strict=True)]
-        return Examples(columns[0], columns[1] if len(columns) == 2 else None, self.labels)
+        self.lines.flush()
+        with self.lines:
+            lines = mmap.mmap(self.lines.fileno(), 0, access=mmap.ACCESS_READ)
+        lengths = np.array(self.lengths, np.int64)
+        spans = np.stack([np.cumsum(lengths) - lengths, lengths], axis=1)
+        return Examples(lines, spans, np.array(self.labels))
 
 
-def gather(train: Collector, evaluation: Collector) -> tuple[Examples, Examples]:
-    """Return both splits, or raise a UserError that tells the problems of both."""
-    messages = [*train.messages(), *evaluation.messages()]
-    if messages:
+def gather(*splits: Collector) -> list[Examples]:
+    """Return the splits' rows, or raise a UserError that tells the problems of all."""
+    if messages := [message for split in splits for message in split.messages()]:
+        for split in splits:
+            split.lines.close()
         raise UserError(*messages)
-    return train.examples(), evaluation.examples()
-
-
-def label_parser(task: TaskConfig) -> Callable[[str], int | float]:
-    """Return the function from a label as written to its id or score; it raises ValueError.
-
-    Classes may be written as names or as ids, unless a name is itself a number.
-    """
-    if task.kind == "regression":
-        return lambda text: _score(text, task.score_range)
-    ids = {name: i for i, name in enumerate(task.labels)}
-    if not any(name.isdecimal() for name in ids):
-        ids |= {str(i): i for i in range(len(task.labels))}
-
-    def parse(text: str) -> int:
-        if text not in ids:
-            raise ValueError(f"found {text[:40]!r}{suggestion(text, ids)}")
-        return ids[text]
-
-    return parse
-
-
-def _score(text: str, score_range: list[float]) -> float:
-    largest = float(np.finfo(np.float32).max)
-    low, high = score_range or (-largest, largest)
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if not low <= score <= high:
-        limits = f" from {low:g} to {high:g}" if score_range else ""
-        raise ValueError(f"found {text[:40]!r}, expected a number{limits}")
-    # Rounded as training will use it, so that files and hub give the same hash.
-    return float(np.float32(score))
+    return [split.examples() for split in splits]

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-from said_lightning.data.examples import Collector, Examples, gather
+from said_lightning.data.examples import Collector, Read
 from said_lightning.data.task import HubSource, TaskConfig
 from said_lightning.errors import UserError
 
+# Rows taken out of a memory-mapped data set at once.
+CHUNK = 1000
+# How `datasets` begins to tell of a split or a configuration that a data set at hand lacks.
+WRONG_NAME = ("Unknown split", "BuilderConfig")
 
-def read_hub(task: TaskConfig, hub: HubSource) -> tuple[Examples, Examples]:
-    """Load both splits with `datasets`, which honours HF_HUB_OFFLINE, and check every row.
+
+def read_split(task: TaskConfig, hub: HubSource, split: str, rows: int | None) -> Collector:
+    """Load a split with `datasets`, which honours HF_HUB_OFFLINE, and check every row.
 
     A data set that is neither cached nor within reach is a UserError that names the command that
     fetches it.
@@ -18,14 +23,17 @@ def read_hub(task: TaskConfig, hub: HubSource) -> tuple[Examples, Examples]:
     from datasets import load_dataset
 
     try:
-        train, evaluation = load_dataset(hub.path, hub.name, split=[hub.train, hub.eval])
+        dataset = load_dataset(hub.path, hub.name, split=split)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
+        if reason.startswith(WRONG_NAME):
+            raise UserError(f"task={task.name}: {hub.path}: {reason}") from error
         raise UserError(_how_to_fetch(task, hub, reason)) from error
-    return gather(
-        _collect(train, task, hub, hub.train, task.rows.train),
-        _collect(evaluation, task, hub, hub.eval, task.rows.eval),
-    )
+    place = f"{hub.path}{f'/{hub.name}' if hub.name else ''} ({split})"
+    found = Collector(task, hub, place, rows)
+    if found.has_columns(place, dataset.column_names, _no_text(dataset.features, found.columns)):
+        found.add_all(_rows(dataset, place, found.columns))
+    return found
 
 
 def _how_to_fetch(task: TaskConfig, hub: HubSource, reason: str) -> str:
@@ -38,30 +46,28 @@ def _how_to_fetch(task: TaskConfig, hub: HubSource, reason: str) -> str:
     )
 
 
-def _collect(
-    dataset: Any, task: TaskConfig, hub: HubSource, split: str, rows: int | None
-) -> Collector:
-    place = f"{hub.path}{f'/{hub.name}' if hub.name else ''} ({split})"
-    found = Collector(task, hub, place, rows)
-    if not found.has_columns(place, dataset.column_names):
-        return found
-    for number, row in enumerate(_rows(dataset, [*hub.text, hub.label])):
-        found.add(f"{place}, row {number}", row)
-    found.end(place, len(dataset))
-    return found
+def _no_text(features: Any, columns: tuple[str, ...]) -> str | None:
+    """Tell of a column that holds lists or the like, which would be written out as if text."""
+    for column in columns:
+        if column in features and not hasattr(features[column], "dtype"):
+            return f"column {column!r} holds {features[column]}, expected text or a number"
+    return None
 
 
-def _rows(dataset: Any, columns: list[str]) -> Iterator[dict[str, str]]:
+def _rows(dataset: Any, place: str, columns: tuple[str, ...]) -> Iterator[Read]:
     """Yield rows as written text: nothing for null, the name for a class id."""
-    texts = [_written(dataset.features[column], dataset[column][:]) for column in columns]
-    for row in zip(*texts, strict=True):
-        yield dict(zip(columns, row, strict=True))
+    number = 0
+    for chunk in dataset.select_columns(list(columns)).iter(CHUNK):
+        texts = [_written(dataset.features[column], chunk[column]) for column in columns]
+        for row in zip(*texts, strict=True):
+            yield f"{place}, row {number}", dict(zip(columns, row, strict=True))
+            number += 1
 
 
 def _written(feature: Any, values: list[Any]) -> list[str]:
     """Write values out; a ClassLabel by name, for its ids need not be in the task's order."""
     names = getattr(feature, "names", None)
-    if names is None:
-        return ["" if value is None else str(value) for value in values]
-    known = range(len(names))
-    return [names[value] if value in known else str(value) for value in values]
+    if names is not None:
+        # -1 stands for no label, as in test sets.
+        values = [names[value] if value not in (None, -1) else None for value in values]
+    return ["" if value is None else str(value) for value in values]

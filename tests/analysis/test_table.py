@@ -40,6 +40,9 @@ def test_the_table_says_what_d90_is_and_what_it_rests_on(run: MakeRun) -> None:
     )
     assert lines[4].split() == ["said", "fastfood", "<=", "700", "below-grid", "1", "1/2"]
     assert lines[5] == (
+        "did fastfood: fitted 931, chance-corrected > 1,000; one seed: no seed variance in these"
+    )
+    assert lines[7] == (
         "said fastfood: runs not done: d = 5,000, lr = 0.1, seed 0 (failed: loss is NaN)"
     )
 
@@ -52,7 +55,9 @@ def test_the_widest_numbers_fit_on_one_line_of_100_columns(run: MakeRun) -> None
         for seed in range(500)
     ]
     (line,) = [
-        line for line in printed(estimate([run("full", 0.8), *runs])).splitlines() if "said" in line
+        line
+        for line in printed(estimate([run("full", 0.8), *runs])).splitlines()
+        if "found" in line
     ]
     answer = f"{high:,} ({low:,}, {high:,}] found 0.000123 500 1000/1000"
     assert line.split() == ["said", "kronecker", *answer.split()]
@@ -85,6 +90,8 @@ def test_json_is_a_list_of_objects_with_plain_numbers(run: MakeRun) -> None:
     }
     assert (did["full"], did["threshold"], did["trivial"]) == (0.8, 0.72, 0.5)
     assert (did["verdict"], did["d90"], did["interval"]) == ("found", 1000, [700, 1000])
+    assert (did["fitted"], did["bracket"], did["level"]) == (931, [700, 1000], None)
+    assert (did["corrected"]["threshold"], did["corrected"]["verdict"]) == (0.77, "above-grid")
     assert (did["done"], did["planned"], did["lr"], did["seeds"]) == (2, 2, 0.1, 1)
     assert did["baseline"] == {"d": 10**6, "mean": 0.8, "lr": 5e-5, "values": [0.8]}
     assert did["curve"][0] == {"d": 700, "mean": 0.6, "lr": 0.1, "values": [0.6]}
@@ -94,3 +101,21 @@ def test_json_is_a_list_of_objects_with_plain_numbers(run: MakeRun) -> None:
 def test_json_without_a_baseline_has_nulls(run: MakeRun) -> None:
     (did, _) = json.loads(table.to_json(estimate(study(run)[1:])))
     assert (did["full"], did["baseline"], did["threshold"]) == (None, None, None)
+
+
+def test_with_seeds_the_fit_is_told_with_its_interval(run: MakeRun) -> None:
+    runs = [
+        run(method, value + seed / 100, seed=seed, **facts)
+        for method, value, facts in (
+            ("full", 0.8, {}),
+            ("did", 0.6, {"d": 100}),
+            ("did", 0.78, {"d": 1000}),
+        )
+        for seed in (0, 1)
+    ]
+    (row,) = estimate(runs)
+    low, high = row.interval
+    line = table.fitted(row)
+    assert line.startswith(f"did fastfood: fitted {row.fitted:,} [{low:,}, ")
+    assert line.endswith("; 90 % intervals")
+    assert high is None or high <= 1000

@@ -1,7 +1,9 @@
 """Tasks from their yamls, planted files, and a tokenizer that needs no network."""
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from said_lightning.data.task import TaskConfig
+from said_lightning.data.task import FileSource, Rows, TaskConfig
 
 ROOT = Path(__file__).parents[2]
 MakeTask = Callable[..., TaskConfig]
@@ -27,6 +29,81 @@ def make_task() -> MakeTask:
         return task
 
     return make
+
+
+@dataclass
+class Planted:
+    """A task whose files hold a few rows: what each file and each split should give."""
+
+    task: TaskConfig
+    rows: dict[Path, list[list[Any]]]
+    splits: dict[str, list[Path]] = field(default_factory=dict)
+
+    def expected(self, split: str) -> list[list[Any]]:
+        """Give a split's rows, texts and label."""
+        return [row for path in self.splits[split] for row in self.rows[path]]
+
+
+@pytest.fixture
+def plant(make_task: MakeTask, tmp_path: Path) -> Callable[..., Planted]:
+    """Return a function that writes a task's original files, of a few rows, in their layout."""
+
+    def write(name: str) -> Planted:
+        task = make_task(name, data_dir=str(tmp_path))
+        source, evaluation = task.files, task.eval_files or task.files
+        assert source is not None
+        assert evaluation is not None
+        planted = Planted(task, {})
+        splits = {"train": source.train, "eval": evaluation.eval, **evaluation.also}
+        for split, names in splits.items():
+            files = source if split == "train" else evaluation
+            for file in names.split("+"):
+                path = tmp_path / files.folder / file
+                if path not in planted.rows:
+                    planted.rows[path] = write_file(path, task, files, 6 if split == "train" else 3)
+            planted.splits[split] = [tmp_path / files.folder / file for file in names.split("+")]
+        sizes: dict[str, int | None] = {
+            split: sum(len(planted.rows[path]) for path in paths)
+            for split, paths in planted.splits.items()
+        }
+        task.rows = Rows(sizes.pop("train"), sizes.pop("eval"), sizes)
+        return planted
+
+    return write
+
+
+def write_file(path: Path, task: TaskConfig, files: FileSource, count: int) -> list[list[Any]]:
+    """Write a file in the format that its name ends in, and give its rows as read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = files.columns or ["index", *files.text, files.label, "note"]
+    forms = {label: form for form, label in files.label_map.items()}
+    rows, lines = [], []
+    for i in range(count):
+        texts = [f'{path.stem} "{column}" of {i}, §5' for column in files.text]
+        label: float = i % 6
+        form = f"{label:.3f}"
+        if task.labels:
+            label = i % len(task.labels)
+            name = task.labels[i % len(task.labels)]
+            form = forms.get(name, name)
+        cells = dict.fromkeys(columns, str(i))
+        cells |= {**dict(zip(files.text, texts, strict=True)), files.label: form}
+        rows.append([*texts, label])
+        lines.append(join(path.suffix, cells))
+    if not files.columns and path.suffix != ".jsonl":
+        lines.insert(0, join(path.suffix, dict(zip(columns, columns, strict=True))))
+    path.write_text("\n".join(lines) + "\n")
+    return rows
+
+
+def join(suffix: str, cells: dict[str, str]) -> str:
+    """Write a line in a format."""
+    if suffix == ".jsonl":
+        return json.dumps(cells, ensure_ascii=False)
+    if suffix == ".csv":
+        quoted = (cell.replace('"', '""') for cell in cells.values())
+        return ",".join(f'"{cell}"' for cell in quoted)
+    return "\t".join(cells.values())
 
 
 @pytest.fixture

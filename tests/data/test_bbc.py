@@ -30,7 +30,7 @@ def test_the_split_is_the_same_on_every_machine(make_task: Any) -> None:
 @pytest.mark.usefixtures("package")
 def test_no_article_is_in_both_splits(make_task: Any) -> None:
     data = read_task(make_task("bbc"))
-    everything = data.train.text_a + data.eval.text_a
+    everything = [text for split in (data.train, data.eval) for text, _ in split]
     assert len(set(everything)) == len(everything)
     assert not any("\ufffd" in text or "\xc2" in text for text in everything)
 
@@ -49,6 +49,6 @@ def test_a_changed_corpus_is_noticed(
         (tmp_path / topic / f"{text[-1]}.txt").write_bytes(text)
     monkeypatch.setattr(bbc, "_folder", lambda: tmp_path)
     with pytest.raises(UserError) as error:
-        bbc.read_bbc(make_task("bbc"))
+        read_task(make_task("bbc"))
     assert "column 'topic': found 'sport'; did you mean 'sports'?" in str(error.value)
     assert "rows, expected 1672 (task.rows)" in str(error.value)

@@ -1,5 +1,6 @@
 """What the model is served: right tensors, every row once, in an order that Lightning keeps."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_scores_are_floats_and_pairs_have_two_token_types(
         make_task("stsb", data_dir=str(tmp_path), rows=own_rows, max_length=16), tokenizer, 4, 4, 0
     )
     module.setup()
-    (batch,) = module.val_dataloader()
+    (batch,) = chain(*module.val_dataloader())
     assert batch["labels"].dtype == torch.float32
     assert batch["labels"].tolist() == pytest.approx([3.8])
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1]]
@@ -83,7 +84,7 @@ def test_every_row_comes_once_in_both_splits(make: Any, tokenizer: Any) -> None:
     train = served(module.train_dataloader())
     assert len(train) == 200
     assert set(train) == expected
-    assert len(set(served(module.val_dataloader()))) == 30
+    assert len(set(served(chain(*module.val_dataloader())))) == 30
 
 
 def test_labels_stay_with_their_texts(make: Any) -> None:
@@ -150,7 +151,7 @@ def test_loading_draws_nothing_from_the_global_generator(make: Any) -> None:
     module = make()
     before = torch.get_rng_state()
     list(module.train_dataloader())
-    list(module.val_dataloader())
+    list(chain(*module.val_dataloader()))
     assert torch.equal(torch.get_rng_state(), before)
 
 

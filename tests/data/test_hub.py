@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from said_lightning.data.examples import Examples
 from said_lightning.data.readers import read_task
 from said_lightning.errors import UserError
 
@@ -34,7 +33,7 @@ def test_rows_come_back_with_their_labels(make_task: Any, own_rows: Any, tmp_pat
     columns: Columns = {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [1, 0]}
     path = save(tmp_path, columns, ["not_equivalent", "equivalent"])
     data = read_task(make_task("mrpc", hub={"path": path, "name": None}, rows=own_rows))
-    assert data.train == data.eval == Examples(["a", "b"], ["c", "d"], [1, 0])
+    assert list(data.train) == list(data.eval) == [["a", "c", 1], ["b", "d", 0]]
 
 
 def test_the_hubs_own_order_of_labels_does_not_fool_us(
@@ -42,7 +41,7 @@ def test_the_hubs_own_order_of_labels_does_not_fool_us(
 ) -> None:
     path = save(tmp_path, {"sentence": ["bad", "good"], "label": [1, 0]}, ["positive", "negative"])
     data = read_task(make_task("sst2", hub={"path": path, "name": None}, rows=own_rows))
-    assert data.train.labels == [0, 1]
+    assert data.train.labels.tolist() == [0, 1]
 
 
 def test_hub_and_files_with_the_same_content_have_the_same_hash(
@@ -62,12 +61,29 @@ def test_missing_labels_columns_and_rows_are_told(
     path = save(tmp_path, {"sentence": ["bad", None], "label": [-1, 0]}, ["negative", "positive"])
     with pytest.raises(UserError) as error:
         read_task(make_task("sst2", hub={"path": path, "name": None}, rows=own_rows))
-    assert f"{path} (train), row 0: column 'label': found '-1'; did you" in str(error.value)
+    assert f"{path} (train), row 0: column 'label' is empty, expected a label" in str(error.value)
     assert f"{path} (train), row 1: column 'sentence' is empty, expected text" in str(error.value)
-    with pytest.raises(UserError, match=r"\(validation\): ends after 2 rows, expected 872"):
+    with pytest.raises(UserError, match=r"\(validation\), row 1: ends after 2 rows, expected 872"):
         read_task(make_task("sst2", hub={"path": path, "name": None}))
     with pytest.raises(UserError, match="'txt', 'label' once each, found 'sentence', 'label'"):
         read_task(make_task("sst2", hub={"path": path, "name": None, "text": ["txt"]}))
+
+
+def test_a_column_of_lists_is_no_text(make_task: Any, own_rows: Any, tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    for split in ("train", "validation"):
+        rows = Dataset.from_dict({"sentence": [["a", "b"]], "label": ["positive"]})
+        rows.to_parquet(tmp_path / "saved" / f"{split}.parquet")
+    hub = {"path": str(tmp_path / "saved"), "name": None}
+    with pytest.raises(UserError, match=r"column 'sentence' holds List.*, expected text"):
+        read_task(make_task("sst2", hub=hub, rows=own_rows))
+
+
+def test_a_split_that_the_data_set_lacks_is_told(make_task: Any, tmp_path: Path) -> None:
+    path = save(tmp_path, {"sentence": ["a"], "label": [0]}, ["negative", "positive"])
+    with pytest.raises(UserError) as error:
+        read_task(make_task("sst2", hub={"path": path, "name": None, "train": "trian"}))
+    assert str(error.value).startswith(f'task=sst2: {path}: Unknown split "trian". Should be one')
 
 
 def test_without_network_the_command_that_fetches_the_data_is_named(make_task: Any) -> None:

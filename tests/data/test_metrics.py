@@ -10,8 +10,9 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from said_lightning.data.metrics import BUILDERS, build_metrics, predictions, trivial_score
+from said_lightning.data.mistakes import METRICS
 from said_lightning.data.readers import read_task
-from said_lightning.data.task import METRICS, TaskConfig
+from said_lightning.data.task import TaskConfig
 
 REFERENCE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy_score,
@@ -74,7 +75,7 @@ def test_no_constant_answer_beats_the_trivial_score_and_one_reaches_it(classes: 
 
 
 def test_trivial_scores_of_the_original_mrpc(make_task: Any, glue: Any) -> None:
-    labels = read_task(make_task("mrpc", data_dir=str(glue))).eval.labels
+    labels = read_task(make_task("mrpc", data_dir=str(glue))).eval.labels.tolist()
     assert trivial_score("accuracy", labels) == pytest.approx(0.684, abs=5e-4)
     assert trivial_score("f1", labels) == pytest.approx(0.812, abs=5e-4)
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors import numpy as safetensors
 
 from said_lightning.errors import UserError
-from said_lightning.runs import checkpoint, files
+from said_lightning.runs import checkpoint
 
 Fault = Callable[[pytest.MonkeyPatch], None]
 
@@ -101,7 +101,7 @@ def broken(patch: pytest.MonkeyPatch) -> None:
     def fsync(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    patch.setattr(files.os, "fsync", fsync)
+    patch.setattr(os, "fsync", fsync)
 
 
 def read_only(patch: pytest.MonkeyPatch) -> None:

@@ -147,14 +147,22 @@ def test_no_more_than_one_gradient_is_alive(
 ) -> None:
     model = make_model()
     subspace = Subspace(model, D, seed=0)
-    alive = []
+    kept, sizes = [], []
     pull_back = subspace.projection.pull_back
 
     def watched(grad: Tensor, tensor: str) -> Tensor:
-        alive.append(sum(weight.grad is not None for weight in model.parameters()))
+        kept.append(sum(weight.grad is not None for weight in model.parameters()))
+        sizes.append(grad.numel())
         return pull_back(grad, tensor)
 
     monkeypatch.setattr(subspace.projection, "pull_back", watched)
+    monkeypatch.setattr("said_lightning.subspace.SMALL", 100)  # these wait till the pass ends
     pulled_back(model, subspace, batches[:2])
-    assert alive == [1] * 2 * len(list(model.parameters()))
-    assert all(weight.grad is None for weight in model.parameters())
+    tensors = len(list(model.parameters()))
+    assert kept == [0] * 2 * tensors
+    for once in (sizes[:tensors], sizes[tensors:]):
+        first = next(index for index, size in enumerate(once) if size <= 100)
+        assert first > 0
+        assert all(size > 100 for size in once[:first])
+        assert all(size <= 100 for size in once[first:])
+    assert not subspace._waiting

@@ -145,7 +145,7 @@ def test_a_subspace_that_is_moved_takes_theta_0_along(make_model: Any, batches: 
     model = make_model()
     subspace = Subspace(model, D, seed=0).to(torch.float64)
     model.to(torch.float64)
-    tensors = [*(subspace._origin or {}).values(), *subspace.coordinates(), subspace._written]
+    tensors = [*(subspace._origin or {}).values(), *subspace.coordinates(), *subspace._written]
     assert {tensor.dtype for tensor in tensors} == {torch.float64}
     base = state(model)
     step(model, subspace, batches[0])

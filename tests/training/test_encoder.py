@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from said_lightning.config import ModelConfig
 from said_lightning.data.task import TaskConfig
-from said_lightning.encoder import load, locate, outline
+from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
+from said_lightning.locate import locate
 
 TASK = TaskConfig(name="toy", labels=["no", "yes"], metric="accuracy", metrics=["accuracy"])
 SCORES = TaskConfig(name="toy", kind="regression", metric="pearson", metrics=["pearson"])

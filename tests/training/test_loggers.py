@@ -108,5 +108,5 @@ def careless(plain: Any, folder: str, environment: dict[str, str]) -> None:
     def train(*_: Any) -> Any:
         raise RuntimeError(f"refused: {os.environ['HF_TOKEN']}")
 
-    training.train = train
+    training.train = train  # type: ignore[assignment]
     job.work(plain, folder, environment)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_a_run_asked_to_stop_anywhere_ends_with_the_bits_of_one_that_was_not(
     assert run(whole).status == "done"
     for index, (place, call) in enumerate([(STEP, 2), (STEP, 4), (EVALUATION, 2)]):
         cfg = compose(tmp_path / str(index), *options)
-        stopped = interrupt(place, call, signal.SIGTERM, lambda cfg=cfg: run(cfg))
+        stopped = interrupt(place, call, signal.SIGTERM, partial(run, cfg))
         assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
         assert run(cfg).status == "done"
         assert outcome(cfg) == outcome(whole), (place, call)
@@ -130,7 +131,7 @@ def test_nothing_that_a_run_leaves_is_pickled(
 ) -> None:
     for method in ("full", "said"):
         cfg = compose(tmp_path / method, f"method={method}")
-        interrupt(STEP, 5, signal.SIGTERM, lambda cfg=cfg: run(cfg))
+        interrupt(STEP, 5, signal.SIGTERM, partial(run, cfg))
         files = [path for path in (tmp_path / method).rglob("*") if path.is_file()]
         assert any(path.name == checkpoint.STATE for path in files)
         # A pickle is a zip file in torch's format, or starts with its protocol's mark.

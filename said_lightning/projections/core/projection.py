@@ -133,6 +133,30 @@ class Projection(ABC):
                 sums = part + self.forward_rows(theta, tensor, start, stop)
             out[start:stop] = sums
 
+    def piece(self, out: Float[Tensor, " rows"], base: Float[Tensor, " rows"]) -> int | None:
+        """Gives the rows of a piece for `write_pieces`, None where it cannot serve these."""
+        engine = self._engine(out)
+        if engine is None or not hasattr(engine, "write_pieces"):
+            return None
+        if not _ready(engine, _widest(out), out, base):
+            return None
+        rows: int = engine.piece(self)
+        return rows
+
+    @torch.no_grad()
+    def write_pieces(
+        self,
+        out: Float[Tensor, " rows"],
+        base: Float[Tensor, " rows"],
+        theta: Float[Tensor, " d"],
+        tensor: str,
+        pieces: Int[Tensor, " pieces"],
+    ) -> None:
+        """Does what `write` does, for some pieces of `piece` rows of the tensor alone."""
+        engine = self._engine(out)
+        assert engine is not None
+        engine.write_pieces(self, out, base, theta.to(out).contiguous(), tensor, pieces)
+
     def fingerprint(self) -> str:
         """Gives 16 hex digits that differ where P differs: a hash of sizes, d, seed and draws.
 

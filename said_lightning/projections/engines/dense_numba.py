@@ -11,7 +11,7 @@ from torch import Tensor
 from said_lightning.projections.core.random import STREAM_ROWS, quantile_table
 from said_lightning.projections.dense import Dense
 from said_lightning.projections.engines.numba_random import DRAWN, half_words
-from said_lightning.projections.engines.numba_tasks import keys, tasks
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import kernel
 
 STEP = 8  # rows of a task's turn: their half-words start at a counter, whatever d
@@ -28,7 +28,7 @@ def write(
     """Sets out = base + P theta for the rows of a tensor from `start` on."""
     x = (theta * projection.scale).numpy()
     draws = (start, *keys(projection, tensor), quantile_table())
-    _write(out.numpy(), base.numpy(), x, *draws, tasks(len(out), STEP, projection.d))
+    _write(tasks(len(out), STEP, projection.d), out.numpy(), base.numpy(), x, *draws)
 
 
 def pull_back(
@@ -36,13 +36,13 @@ def pull_back(
 ) -> Float[Tensor, " d"]:
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
-    _pull_back(grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
-    return torch.from_numpy(sums.sum(0)) * projection.scale
+    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
+    return torch.from_numpy(total(sums, projection.d, projection.scale))
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _write(out, base, x, first, k0, k1, table, tasks):
+def _write(tasks, out, base, x, first, k0, k1, table):
     rows, d = len(out), len(x)
     for task in prange(tasks):
         halves = np.empty((STEP * d + DRAWN - 1) // DRAWN * DRAWN, np.uint16)
@@ -57,14 +57,15 @@ def _write(out, base, x, first, k0, k1, table, tasks):
                 out[start + row] = base[start + row] + out.dtype.type(total)
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _pull_back(grad, sums, first, k0, k1, table):
-    rows, (tasks, d) = len(grad), sums.shape
+def _pull_back(tasks, grad, sums, first, k0, k1, table):
+    rows, d = len(grad), sums.shape[1]
     for task in prange(tasks):
         halves = np.empty((STEP * d + DRAWN - 1) // DRAWN * DRAWN, np.uint16)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * STEP, rows, tasks * STEP):
-            if not np.any(grad[start : start + STEP]):
+            if untouched(grad, start, min(STEP, rows - start), bits):
                 continue
             half_words(k0, k1, (first + start) * d, halves, STREAM_ROWS)
             for row in range(min(STEP, rows - start)):

@@ -7,8 +7,9 @@ from typing import Any, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numba import njit, prange
+from numpy.typing import NDArray
 from torch import Tensor
 
 from said_lightning.projections.core.random import SIGN, STREAM_ROWS, quantile_table
@@ -20,7 +21,7 @@ from said_lightning.projections.engines.numba_random import (
     permutation,
     permutation_key,
 )
-from said_lightning.projections.engines.numba_tasks import keys, tasks, total
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import Memory, kernel, tile
 from said_lightning.projections.fastfood import SMALLEST, Fastfood, order
 
@@ -36,11 +37,42 @@ def write(
     start: int,
 ) -> None:
     """Sets out = base + P theta for the rows of a tensor from `start` on."""
-    n, rows = projection.n, len(out)
-    x = theta.numpy()
+    turns = np.arange(-(-len(out) // piece(projection)))
+    _write_turns(projection, out, base, theta, tensor, start, turns)
+
+
+def piece(projection: Fastfood) -> int:
+    """Gives the rows of a piece: a task's turn."""
+    return max(projection.n, CHUNK)
+
+
+def write_pieces(
+    projection: Fastfood,
+    out: Float[Tensor, " rows"],
+    base: Float[Tensor, " rows"],
+    theta: Float[Tensor, " d"],
+    tensor: str,
+    pieces: Int[Tensor, " pieces"],
+) -> None:
+    """Sets out = base + P theta for some pieces of a tensor, each told once."""
+    _write_turns(projection, out, base, theta, tensor, 0, pieces.numpy())
+
+
+def _write_turns(
+    projection: Fastfood,
+    out: Float[Tensor, " rows"],
+    base: Float[Tensor, " rows"],
+    theta: Float[Tensor, " d"],
+    tensor: str,
+    start: int,
+    turns: NDArray[np.int64],
+) -> None:
+    n, rows, x = projection.n, len(out), theta.numpy()
     scales = [x.dtype.type(projection.scale(r)) for r in (n, order(rows % n or n))]
     draws = (start, *keys(projection, tensor), quantile_table())
-    _write(out.numpy(), base.numpy(), x, *scales, n, *draws, tasks(rows, max(n, CHUNK), n))
+    step = piece(projection)
+    count = tasks(min(rows, len(turns) * step), step, n)
+    _write(count, out.numpy(), base.numpy(), turns, x, *scales, n, *draws)
 
 
 def pull_back(
@@ -48,21 +80,22 @@ def pull_back(
 ) -> Float[Tensor, " d"]:
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     n = projection.n
-    sums = np.zeros((tasks(len(grad), max(n, CHUNK), n), n))
-    _pull_back(grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
-    return torch.from_numpy(total(sums)[: projection.d]) * projection.scale(n)
+    sums = np.empty((tasks(len(grad), piece(projection), n), n))
+    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
+    return torch.from_numpy(total(sums, projection.d, projection.scale(n)))
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _write(out, base, theta, whole_scale, tail_scale, n, first, k0, k1, table, tasks):
+def _write(tasks, out, base, turns, theta, whole_scale, tail_scale, n, first, k0, k1, table):
     rows, step = len(out), max(n, CHUNK)
     x = np.zeros(n, theta.dtype)
     x[: len(theta)] = theta
     for task in prange(tasks):
         halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
         u, w = np.empty_like(x), np.empty_like(x)
-        for start in range(task * step, rows, tasks * step):
+        for turn in range(task, len(turns), tasks):
+            start = turns[turn] * step
             half_words(k0, k1, first + start, halves, STREAM_ROWS)
             for block in range(start, min(start + step, rows), n):
                 key = permutation_key(k0, k1, (first + block) // n)
@@ -87,17 +120,18 @@ def _forward(x, scale, r, halves, h, key, table, u, w, order):
     hadamard(w, r)
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _pull_back(grad, sums, first, k0, k1, table):
-    rows, (tasks, n) = len(grad), sums.shape
+def _pull_back(tasks, grad, sums, first, k0, k1, table):
+    rows, n = len(grad), sums.shape[1]
     step = max(n, CHUNK)
     for task in prange(tasks):
+        sums[task] = 0
         halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
         u, w = np.empty(n, grad.dtype), np.empty(n, grad.dtype)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * step, rows, tasks * step):
-            # Embedding rows that the batch did not touch have zero gradient.
-            if not np.any(grad[start : start + step]):
+            if untouched(grad, start, min(step, rows - start), bits):
                 continue
             half_words(k0, k1, first + start, halves, STREAM_ROWS)
             for block in range(start, min(start + step, rows), n):

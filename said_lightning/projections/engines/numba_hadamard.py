@@ -60,7 +60,7 @@ def hadamard(x, n):
     elif n == 128:
         _first_8(x, 0, LANES)
     else:
-        near = min(n, NEAR)
+        near = min(n, NEAR if n <= 16 * NEAR else 2 * NEAR)  # one pass does the rest up to 2^17
         for part in range(0, n, near):
             for start in range(part, part + near, 16 * LANES):
                 _first_16(x, start, LANES)

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from llvmlite import ir
@@ -118,6 +119,17 @@ class Memory:
         pointer = self._pointer(offset, ir.VectorType(self.element, lanes))
         return Vector(self.builder, self.builder.load(pointer, align=_bits(self.element) // 8))
 
+    def any_bits(self, offset: Any, count: int, lanes: int) -> Vector:
+        """Reads numbers as integers and ORs every `lanes`-th of them."""
+        integer = ir.IntType(_bits(self.element))
+        found = None
+        for first in range(0, count, lanes):
+            place = self.builder.add(offset, ir.Constant(offset.type, first))
+            part = self.load(place, lanes).cast(integer)
+            found = part if found is None else found | part
+        assert found is not None
+        return found
+
     def store(self, offset: Any, vector: Vector) -> None:
         """Writes a vector's bits to where the number `offset` is."""
         pointer = self._pointer(offset, vector.value.type)
@@ -184,14 +196,28 @@ def tile(body: Callable[..., None]) -> Any:
     return intrinsic(typing)
 
 
-def kernel(**options: Any) -> Callable[[Any], Any]:
-    """Compiles a function with numba, and keeps it on disk until a source file here changes."""
+def kernel(function: Any) -> Callable[..., None]:
+    """Compiles `function(tasks, ...)`, a prange over its tasks, and keeps it on disk.
 
-    def decorate(function: Any) -> Any:
-        function.__qualname__ += f"_{_SOURCES}"  # what names the file in the cache
-        return njit(cache=True, **options)(function)
+    One task runs in the caller's thread: to wake others takes longer than a small tensor. What is
+    on disk serves until a source file here changes.
+    """
+    alone, together = (
+        njit(cache=True, parallel=parallel)(_renamed(function, f"{_SOURCES}_{parallel}"))
+        for parallel in (False, True)
+    )
 
-    return decorate
+    def run(tasks: int, *arguments: Any) -> None:
+        (alone if tasks == 1 else together)(tasks, *arguments)
+
+    return run
+
+
+def _renamed(function: Any, suffix: str) -> Any:
+    """Copies a function under the name that names its file in numba's cache."""
+    copy = FunctionType(function.__code__, function.__globals__, function.__name__)
+    copy.__module__, copy.__qualname__ = function.__module__, f"{function.__qualname__}_{suffix}"
+    return copy
 
 
 def _argument(context: Any, builder: Any, kind: Any, value: Any) -> Any:

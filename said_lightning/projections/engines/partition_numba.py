@@ -10,7 +10,7 @@ from torch import Tensor
 
 from said_lightning.projections.core.random import STREAM_ROWS
 from said_lightning.projections.engines.numba_random import half_words
-from said_lightning.projections.engines.numba_tasks import keys, tasks, total
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import kernel
 from said_lightning.projections.partition import Partition
 
@@ -29,7 +29,7 @@ def write(
     """Sets out = base + P theta for the rows of a tensor from `start` on."""
     x = theta * projection.factors.to(theta)
     arrays = (part.numpy() for part in (out, base, torch.stack((x, -x), dim=1).view(-1)))
-    _write(*arrays, start, *keys(projection, tensor), tasks(len(out), CHUNK, 1))
+    _write(tasks(len(out), CHUNK, 1), *arrays, start, *keys(projection, tensor))
 
 
 def pull_back(
@@ -38,8 +38,8 @@ def pull_back(
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     d = 2 * projection.d
     sums = np.zeros((tasks(len(grad), CHUNK, d), d))
-    _pull_back(grad.numpy(), sums, start, *keys(projection, tensor))
-    plus, minus = torch.from_numpy(total(sums)).view(-1, 2).unbind(1)
+    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor))
+    plus, minus = torch.from_numpy(total(sums, d, 1.0)).view(-1, 2).unbind(1)
     return (plus - minus) * projection.factors
 
 
@@ -47,8 +47,8 @@ def count(projection: Partition, tensor: str) -> Int[Tensor, " d"]:
     """Counts a tensor's rows in each slot."""
     rows, d = projection.sizes[tensor], projection.d
     counts = np.zeros((tasks(rows, CHUNK, d), d), dtype=np.int64)
-    _count(counts, rows, *keys(projection, tensor))
-    return torch.from_numpy(total(counts))
+    _count(len(counts), counts, rows, *keys(projection, tensor))
+    return torch.from_numpy(counts.sum(0))
 
 
 @njit
@@ -63,9 +63,9 @@ def _draw(k0, k1, start, d, halves, entries):
         entries[j] = np.uint32(slot << ONE | word & ONE)
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _write(out, base, signed, first, k0, k1, tasks):
+def _write(tasks, out, base, signed, first, k0, k1):
     rows, d = len(out), np.uint64(len(signed) // 2)
     for task in prange(tasks):
         halves, entries = np.empty(2 * CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
@@ -75,26 +75,26 @@ def _write(out, base, signed, first, k0, k1, tasks):
                 out[start + j] = base[start + j] + signed[entries[j]]
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _pull_back(grad, sums, first, k0, k1):
-    rows, tasks = len(grad), len(sums)
+def _pull_back(tasks, grad, sums, first, k0, k1):
+    rows = len(grad)
     d = np.uint64(sums.shape[1] // 2)
     for task in prange(tasks):
         halves, entries = np.empty(2 * CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * CHUNK, rows, tasks * CHUNK):
-            # Embedding rows that the batch did not touch have zero gradient.
-            if not np.any(grad[start : start + CHUNK]):
+            if untouched(grad, start, min(CHUNK, rows - start), bits):
                 continue
             _draw(k0, k1, first + start, d, halves, entries)
             for j in range(min(CHUNK, rows - start)):
                 sums[task, entries[j]] += grad[start + j]
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _count(counts, rows, k0, k1):
-    tasks, d = len(counts), np.uint64(counts.shape[1])
+def _count(tasks, counts, rows, k0, k1):
+    d = np.uint64(counts.shape[1])
     for task in prange(tasks):
         halves, entries = np.empty(2 * CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
         for start in range(task * CHUNK, rows, tasks * CHUNK):

@@ -9,7 +9,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from said_lightning.projections.engines.numba_random import half_words, philox
-from said_lightning.projections.engines.numba_tasks import keys, tasks
+from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
 from said_lightning.projections.engines.numba_vector import kernel
 from said_lightning.projections.sparse import Sparse
 
@@ -28,7 +28,7 @@ def write(
     """Sets out = base + P theta for the rows of a tensor from `start` on."""
     x = (theta * projection.scales[tensor]).numpy()
     draws = (start, *keys(projection, tensor), projection.thresholds[tensor].numpy())
-    _write(out.numpy(), base.numpy(), x, *draws, tasks(len(out), STEP, projection.d))
+    _write(tasks(len(out), STEP, projection.d), out.numpy(), base.numpy(), x, *draws)
 
 
 def pull_back(
@@ -37,8 +37,8 @@ def pull_back(
     """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
     thresholds = projection.thresholds[tensor].numpy()
-    _pull_back(grad.numpy(), sums, start, *keys(projection, tensor), thresholds)
-    return torch.from_numpy(sums.sum(0)) * projection.scales[tensor]
+    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), thresholds)
+    return torch.from_numpy(total(sums, projection.d, projection.scales[tensor]))
 
 
 @njit
@@ -57,9 +57,9 @@ def _count(thresholds, word):
     return 0 if word < thresholds[0] else np.searchsorted(thresholds, word, side="right")
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _write(out, base, x, first, k0, k1, thresholds, tasks):
+def _write(tasks, out, base, x, first, k0, k1, thresholds):
     rows, d = len(out), np.int64(len(x))
     for task in prange(tasks):
         halves = np.empty(STEP * HALVES, np.uint16)
@@ -77,14 +77,15 @@ def _write(out, base, x, first, k0, k1, thresholds, tasks):
                 out[start + row] = base[start + row] + out.dtype.type(total)
 
 
-@kernel(parallel=True)
+@kernel
 @no_type_check
-def _pull_back(grad, sums, first, k0, k1, thresholds):
-    rows, (tasks, d) = len(grad), sums.shape
+def _pull_back(tasks, grad, sums, first, k0, k1, thresholds):
+    rows, d = len(grad), sums.shape[1]
     for task in prange(tasks):
         halves = np.empty(STEP * HALVES, np.uint16)
+        bits = np.empty(SEEN, grad.dtype)
         for start in range(task * STEP, rows, tasks * STEP):
-            if not np.any(grad[start : start + STEP]):
+            if untouched(grad, start, min(STEP, rows - start), bits):
                 continue
             half_words(k0, k1, (first + start) * HALVES, halves, 0)
             for row in range(min(STEP, rows - start)):

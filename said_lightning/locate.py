@@ -1,0 +1,38 @@
+"""Where a model lies; known without torch, so that a wrong path is told at once."""
+
+import importlib.util
+from pathlib import Path
+
+from said_lightning.config import ModelConfig
+from said_lightning.errors import UserError
+
+PACKAGE = "package:"
+
+
+def locate(model: ModelConfig) -> str:
+    """Gives the folder or hub id of a model; a UserError where a named folder is not there."""
+    local = Path(model.path).expanduser()
+    if model.path.startswith(PACKAGE):
+        package, _, folder = model.path.removeprefix(PACKAGE).partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise UserError(
+                f"model={model.name}: its pip package is not installed: "
+                f"pip install {package.replace('_', '-')}"
+            )
+        local = Path(spec.origin).parent / folder
+    elif not local.is_dir() and not model.path.startswith((".", "/", "~")):
+        return model.path
+    if not local.is_dir():
+        raise UserError(f"model.path={model.path}: no such folder; expected one with a config.json")
+    return str(local)
+
+
+def how_to_fetch(model: ModelConfig, reason: str) -> str:
+    """Says that a model is not here, why, and which command fetches it."""
+    revision = f" --revision {model.revision}" if model.revision else ""
+    return (
+        f"model.path={model.path}: not here, and {reason}. Give a local folder with "
+        f"model.path=FOLDER, or fetch it where there is a network: "
+        f"hf download {model.path}{revision}"
+    )

@@ -1,0 +1,1 @@
+"""The adaptive search for d90: ask which runs to make, tell how they ended. Needs no torch."""

@@ -1,0 +1,107 @@
+"""The search of several lanes at once: baselines first, then rounds until every lane is known.
+
+A lane is known by the overrides of train.py that make it, such as `task=sst2 method=said`. How runs
+are made is left to the caller.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from said_lightning.analysis.d90 import SHARE
+from said_lightning.runs.record import Record
+from said_lightning.search.lane import Job, Lane
+
+log = logging.getLogger(__name__)
+
+GROUPS = ("model", "model.layers", "task", "method", "projection")
+
+Overrides = list[str]
+# Makes runs and gives the record of each, None for one that left none.
+Run = Callable[[list[Overrides]], list[Record | None]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to search, and how closely; see conf/hydra/sweeper/d90.yaml.
+
+    step_ratio: that of the config, on which the rates are factors.
+    """
+
+    low: int
+    high: int
+    seeds: int
+    rates: Sequence[float]
+    budget: int
+    tolerance: float
+    batch: int
+    to_the_end: bool
+    corrected: bool
+    step_ratio: float
+
+
+def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
+    """Searches every lane; the runs' records hold what was found.
+
+    Full fine-tuning is run with each of the seeds and serves all lanes that differ in their method
+    alone. In each round, all lanes' jobs are run together.
+    """
+    baselines = [
+        [*baseline(lane), f"seed={seed}"] for lane in lanes for seed in range(settings.seeds)
+    ]
+    records = iter(run(baselines))
+    searches: list[tuple[Overrides, Lane]] = []
+    for one in lanes:
+        full = [next(records) for _ in range(settings.seeds)]
+        if (lane := start(full, settings)) is not None:
+            searches.append((one, lane))
+        else:
+            log.info("%s: full fine-tuning gives no threshold above chance: no search", name(one))
+    while batch := [(one, lane, job) for one, lane in searches for job in lane.ask()]:
+        made = run([one + job_overrides(job, lane, settings) for one, lane, job in batch])
+        for (_, lane, job), record in zip(batch, made, strict=True):
+            done = record is not None and record.status == "done"
+            lane.tell(job, record.metric.value if record and done else None)
+
+
+def start(full: Sequence[Record | None], settings: Settings) -> Lane | None:
+    """Gives a lane's search, or None where full fine-tuning gives no threshold above chance."""
+    done = [record.metric for record in full if record is not None and record.status == "done"]
+    values = [metric.value for metric in done if metric.value is not None]
+    if not values:
+        return None
+    trivial = max((metric.trivial for metric in done if metric.trivial is not None), default=0.0)
+    lane = Lane(
+        values,
+        settings.low,
+        settings.high,
+        settings.rates,
+        settings.budget,
+        settings.tolerance,
+        settings.batch,
+        (1 - SHARE) * trivial if settings.corrected else 0.0,
+    )
+    return lane if min(lane.threshold, sum(values) / len(values)) > trivial else None
+
+
+def baseline(lane: Overrides) -> Overrides:
+    """Gives the overrides of full fine-tuning for a lane."""
+    return [one for one in lane if not one.startswith("method=")] + ["method=full"]
+
+
+def job_overrides(job: Job, lane: Lane, settings: Settings) -> Overrides:
+    """Gives the overrides of one job of a lane."""
+    overrides = [f"d={job.d}", f"seed={job.seed}"]
+    if job.rate != 1:
+        overrides.append(f"trainer.step_ratio={settings.step_ratio * job.rate:.4g}")
+    if not settings.to_the_end:
+        # Rounded, since it is part of the run's name.
+        overrides.append(f"trainer.stop_at={math.ceil(lane.stop_at * 1e4) / 1e4}")
+    return overrides
+
+
+def name(lane: Overrides) -> str:
+    """Names a lane in a message by its configs, without the values that all lanes share."""
+    parts = [one for one in lane if one.partition("=")[0] in GROUPS]
+    return " ".join(parts) or "the default lane"

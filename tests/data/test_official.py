@@ -1,0 +1,106 @@
+"""Every task that has original files is read from them and from the hub's layout alike."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from omegaconf import OmegaConf
+
+from said_lightning.data.readers import read_task
+from said_lightning.data.task import Rows
+from said_lightning.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf" / "task"
+ORIGINAL = sorted(path.stem for path in CONF.glob("*.yaml") if "files" in OmegaConf.load(path))
+# Task: training rows, rows of the headline's evaluation split, headline, all metrics.
+OFFICIAL = {
+    "cola": (8551, 1043, "matthews", ["matthews"]),
+    "sst2": (67349, 872, "accuracy", ["accuracy"]),
+    "mrpc": (3668, 408, "accuracy", ["accuracy", "f1"]),
+    "stsb": (5749, 1500, "pearson", ["pearson", "spearman"]),
+    "qqp": (363846, 40430, "accuracy", ["accuracy", "f1"]),
+    "mnli": (392702, 9815, "accuracy", ["accuracy"]),
+    "qnli": (104743, 5463, "accuracy", ["accuracy"]),
+    "rte": (2490, 277, "accuracy", ["accuracy"]),
+    "wnli": (635, 71, "accuracy", ["accuracy"]),
+    "ax": (392702, 1104, "matthews", ["matthews", "accuracy"]),
+    "anli": (16946 + 45460 + 100459, 3200, "accuracy", ["accuracy"]),
+    "yelp": (560000, 38000, "accuracy", ["accuracy"]),
+}
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_official_counts_metrics_and_headlines(make_task: Any, name: str) -> None:
+    task = make_task(name)
+    assert (task.rows.train, task.rows.eval, task.metric, task.metrics) == OFFICIAL[name]
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_original_files_give_every_row_of_every_split(plant: Any, name: str) -> None:
+    planted = plant(name)
+    data = read_task(planted.task)
+    splits = {"train": data.train, "eval": data.eval, **data.also}
+    assert {split: list(rows) for split, rows in splits.items()} == {
+        split: planted.expected(split) for split in planted.splits
+    }
+
+
+def test_mnli_evaluates_matched_and_mismatched_and_anli_each_round(plant: Any) -> None:
+    assert list(read_task(plant("mnli").task).also) == ["mismatched"]
+    assert list(read_task(plant("anli").task).also) == ["r1", "r2", "r3"]
+
+
+def save(folder: Path, hub: Any, splits: list[str], labels: list[str]) -> None:
+    """Save two rows a split in the hub's layout: its columns, class ids where there are classes."""
+    names = list(hub.label_map) or labels
+    columns: dict[str, list[Any]] = {column: ["one", "two"] for column in hub.text}
+    columns[hub.label] = [0, 1] if names else [1.5, 2.5]
+    features = {column: Value("string") for column in hub.text}
+    features[hub.label] = ClassLabel(names=names) if names else Value("float32")
+    folder.mkdir()
+    files = [{"split": split, "path": f"{split}.parquet"} for split in splits]
+    card = json.dumps({"configs": [{"config_name": "default", "data_files": files}]})
+    (folder / "README.md").write_text(f"---\n{card}\n---\n")
+    for split in splits:
+        Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"{split}.parquet")
+
+
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_the_hubs_layout_is_read_in_every_split(
+    make_task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    task = make_task(name)
+    task.rows = Rows()
+    evaluation = task.eval_hub or task.hub
+    wanted = [task.hub.train, evaluation.eval, *evaluation.also.values()]
+    parts = sorted({part for split in wanted for part in split.split("+")})
+    for hub in (task.hub, evaluation):
+        hub.path, hub.name = str(tmp_path / "hub"), None
+    save(tmp_path / "hub", task.hub, parts, task.labels)
+    data = read_task(task)
+    texts = ["one"] * len(task.hub.text), ["two"] * len(task.hub.text)
+    labels = [0, 1] if task.labels else [1.5, 2.5]
+    rows = [[*row, label] for row, label in zip(texts, labels, strict=True)]
+    assert list(data.train) == rows * len(task.hub.train.split("+"))
+    assert list(data.eval) == rows * len(evaluation.eval.split("+"))
+    assert all(list(split) == rows for split in data.also.values())
+
+
+def test_the_hubs_diagnostic_set_has_no_labels_and_that_is_told(
+    make_task: Any, own_rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    task = make_task("ax", rows=own_rows)
+    save(tmp_path / "mnli", task.hub, ["train"], task.labels)
+    columns = {"premise": ["a"], "hypothesis": ["b"], "label": [-1]}
+    features = {"premise": Value("string"), "hypothesis": Value("string")}
+    unlabelled = Features({**features, "label": ClassLabel(names=task.labels)})
+    (tmp_path / "ax").mkdir()
+    Dataset.from_dict(columns, unlabelled).to_parquet(tmp_path / "ax" / "test.parquet")
+    task.hub.path, task.hub.name = str(tmp_path / "mnli"), None
+    task.eval_hub.path, task.eval_hub.name = str(tmp_path / "ax"), None
+    with pytest.raises(UserError, match=r"\(test\), row 0: column 'label' is empty, expected a l"):
+        read_task(task)

@@ -1,0 +1,54 @@
+"""The paper's study as an experiment, and its like on the encoder at hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from said_lightning.command import read_command
+from said_lightning.config import run_folder
+from said_lightning.search.lane import Lane
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def params(name: str) -> dict[str, Any]:
+    """What an experiment sweeps."""
+    config: Any = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+    return dict(config.hydra.sweeper.params)
+
+
+def test_table_1_has_the_papers_grid_models_tasks_and_methods() -> None:
+    swept = params("table1")
+    grid = [int(d) for d in swept["d"].split(",")]
+    assert grid == [int(d + 1e-9) for d in np.logspace(2, 6, 64)]
+    assert {207, 774, 896, 1200, 1389, 1608, 1861, 2493, 8030, 9295} <= set(grid)  # its Table 1
+    assert swept["task"] == "mrpc,qqp"
+    assert set(swept["method"].split(",")) == {"full", "said", "did"}
+    for model in swept["model"].split(","):
+        assert (CONF / "model" / f"{model}.yaml").exists()
+
+
+def test_table_1_is_searched_on_the_papers_grid_by_default() -> None:
+    command = read_command(["-m", "experiment=table1"], CONF)
+    assert (command.search, command.mistakes) == (True, [])
+    lanes = {(job.model.name, job.task.name, job.method.name) for job in command.jobs}
+    assert len([lane for lane in lanes if lane[2] != "full"]) == 16
+    ends = sorted({job.d for job in command.jobs})
+    assert Lane([0.8], *ends).grid == [int(d) for d in params("table1")["d"].split(",")]
+
+
+def test_the_small_table_composes_and_has_one_baseline_for_every_d() -> None:
+    command = read_command(["-m", "experiment=table1-small"], CONF)
+    folders = {run_folder(job) for job in command.jobs}
+    assert not command.mistakes
+    assert len(folders) == 84 + 6
+
+
+def test_a_search_takes_an_experiments_lanes_and_leaves_its_grid() -> None:
+    command = read_command(["-m", "experiment=table1-small", "hydra/sweeper=d90"], CONF)
+    assert command.search
+    assert {job.d for job in command.jobs} == {100, 1_000_000}
+    assert {job.seed for job in command.jobs} == {0}
+    assert {job.task.name for job in command.jobs} == {"mrpc", "sst2"}

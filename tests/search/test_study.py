@@ -1,0 +1,90 @@
+"""The search of several lanes, with records in place of training."""
+
+from dataclasses import replace
+
+from said_lightning.runs.record import Epoch, Metric, Record
+from said_lightning.search.study import Overrides, Settings, search
+
+SETTINGS = Settings(
+    low=100,
+    high=10**5,
+    seeds=2,
+    rates=[1.0],
+    budget=20,
+    tolerance=1.16,
+    batch=3,
+    to_the_end=False,
+    corrected=False,
+    step_ratio=13.0,
+)
+
+
+class Trainer:
+    """Answers with records, and remembers what it was asked."""
+
+    def __init__(self, full: float | None = 0.8, d90: int = 1000) -> None:
+        self.full, self.d90 = full, d90
+        self.batches: list[list[dict[str, str]]] = []
+
+    def __call__(self, batch: list[Overrides]) -> list[Record | None]:
+        self.batches.append([dict(one.split("=") for one in overrides) for overrides in batch])
+        return [self.train(job) for job in self.batches[-1]]
+
+    def train(self, job: dict[str, str]) -> Record | None:
+        value = self.full
+        if job["method"] != "full":
+            noise = 0.002 * (int(job["seed"]) % 2)
+            value = 0.72 + 0.02 * (int(job["d"]) / self.d90 - 1) + noise
+        return Record(
+            status="done" if value is not None else "failed",
+            model="minilm",
+            task=job["task"],
+            method="full" if job["method"] == "full" else "said",
+            seed=int(job["seed"]),
+            metric=Metric(name="accuracy", value=value, trivial=0.5),
+            last=Epoch(epoch=1, value=value),
+        )
+
+
+LANES = [["task=sst2", "method=said"], ["task=cola", "method=said"]]
+
+
+def test_baselines_come_first_and_lanes_share_each_round() -> None:
+    trainer = Trainer()
+    search(LANES, trainer, SETTINGS)
+    first, second, *_ = trainer.batches
+    assert {(job["task"], job["seed"]) for job in first} == {
+        (task, seed) for task in ("sst2", "cola") for seed in ("0", "1")
+    }
+    assert {job["method"] for job in first} == {"full"}
+    assert {job["task"] for job in second} == {"sst2", "cola"}
+    assert len(second) == 2 * SETTINGS.batch
+
+
+def test_runs_stop_just_above_the_threshold_unless_curves_are_asked_for() -> None:
+    trainer = Trainer()
+    search(LANES[:1], trainer, SETTINGS)
+    assert {job["trainer.stop_at"] for job in trainer.batches[1]} == {"0.7416"}
+    whole = Trainer()
+    search(LANES[:1], whole, replace(SETTINGS, to_the_end=True))
+    assert all("trainer.stop_at" not in job for batch in whole.batches for job in batch)
+
+
+def test_the_corrected_threshold_is_searched_where_asked_for() -> None:
+    trainer = Trainer()
+    search(LANES[:1], trainer, replace(SETTINGS, corrected=True))
+    assert {job["trainer.stop_at"] for job in trainer.batches[1]} == {"0.7931"}
+
+
+def test_without_a_threshold_above_chance_no_subspace_is_trained() -> None:
+    for full in (None, 0.4, 0.54):
+        trainer = Trainer(full=full)
+        search(LANES[:1], trainer, SETTINGS)
+        assert len(trainer.batches) == 1
+
+
+def test_another_rate_is_a_multiple_of_the_rules() -> None:
+    trainer = Trainer()
+    search(LANES[:1], trainer, replace(SETTINGS, rates=[1.0, 3.0]))
+    ratios = {job.get("trainer.step_ratio") for batch in trainer.batches for job in batch}
+    assert ratios == {None, "39"}

@@ -1,0 +1,121 @@
+"""A large word embedding is written when it is read, and nobody can tell."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from said_lightning import Subspace, lazy
+
+WORDS, WIDTH = 3000, 24
+
+
+class Bag(nn.Module):
+    """A word embedding of 72,000 weights and a head, or a decoder tied to the embedding."""
+
+    def __init__(self, tied: bool = False) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, WIDTH)
+        self.head = nn.Linear(WIDTH, WORDS if tied else 2)
+        if tied:
+            self.head.weight = self.words.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Gives [batch, 2] logits of [batch, words] ids."""
+        logits: Tensor = self.head(self.words(ids).mean(1))
+        return logits
+
+
+@pytest.fixture(autouse=True)
+def tables_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lazy, "LARGE", 1000)
+
+
+def train(origin: str = "copy", tied: bool = False) -> Iterator[tuple[Bag, Subspace, Tensor]]:
+    """Steps of a small batch each; after each the model, its subspace and the batch's logits."""
+    torch.manual_seed(0)
+    model = Bag(tied)
+    subspace = Subspace(model, 40, seed=0, origin=origin)
+    subspace.attach()
+    optimizer = torch.optim.Adam(subspace.coordinates(), lr=0.1)
+    for _ in range(5):
+        logits = model(torch.randint(WORDS, (2, 3)))
+        logits.square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        subspace.write()
+        yield model, subspace, logits.detach()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The logits of the steps, and the weights in the end, where nothing waits."""
+    with monkeypatch.context() as patch:
+        patch.setattr(lazy, "LARGE", 10**9)
+        steps = list(train())
+        assert not steps[0][1]._lazy
+    return [*(logits for _, _, logits in steps), steps[-1][0].words.weight.detach().clone()]
+
+
+def read_the_state(model: Bag, subspace: Subspace) -> Tensor:
+    return model.state_dict()["words.weight"]
+
+
+def flush(model: Bag, subspace: Subspace) -> Tensor:
+    subspace.flush()
+    return model.words.weight
+
+
+def detach(model: Bag, subspace: Subspace) -> Tensor:
+    subspace.detach()
+    return model.words.weight
+
+
+def read_all_rows(model: Bag, subspace: Subspace) -> Tensor:
+    with torch.inference_mode():
+        rows: Tensor = model.words(torch.arange(WORDS))
+    return rows
+
+
+@pytest.mark.parametrize("read", [read_the_state, flush, detach, read_all_rows])
+def test_every_reader_gets_the_bits_of_weights_written_at_once(
+    at_once: list[Tensor], read: Callable[[Bag, Subspace], Tensor]
+) -> None:
+    steps = list(train())
+    model, subspace, _ = steps[-1]
+    assert not torch.equal(model.words.weight, at_once[-1])
+    assert torch.equal(read(model, subspace), at_once[-1])
+    for (_, _, logits), expected in zip(steps, at_once, strict=False):
+        assert torch.equal(logits, expected)
+
+
+def test_a_held_table_stays_as_it_is_in_a_state_that_drops_it() -> None:
+    model, subspace, _ = list(train())[-1]
+    before = model.words.weight.detach().clone()
+    with subspace.held():
+        model.state_dict()
+    assert torch.equal(model.words.weight, before)
+    model.state_dict()
+    assert not torch.equal(model.words.weight, before)
+
+
+def test_a_forward_pass_writes_no_more_than_what_it_reads() -> None:
+    (model, subspace, _), *_ = train()
+    before = model.words.weight.detach().clone()
+    with torch.no_grad():
+        subspace.theta.add_(1)
+    subspace.write()
+    assert torch.equal(model.words.weight, before)
+    model(torch.tensor([[0, 1, 2999]]))
+    changed = (model.words.weight != before).any(1).nonzero().view(-1)
+    assert {0, 1, 2999} <= set(changed.tolist())
+    assert len(changed) < WORDS / 10
+
+
+@pytest.mark.parametrize("options", [{"origin": "none"}, {"tied": True}])
+def test_weights_that_others_read_or_that_keep_no_origin_do_not_wait(
+    options: dict[str, object],
+) -> None:
+    (_, subspace, _), *_ = train(**options)  # type: ignore[arg-type]
+    assert not subspace._lazy

@@ -1,0 +1,32 @@
+"""The README's example: a user's own CSV of two columns and a yaml of ten lines."""
+
+import re
+import shutil
+from pathlib import Path
+
+from said_lightning.command import read_command
+from said_lightning.training import run
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readmes_example_trains_on_a_csv_of_two_columns(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    (yaml,) = re.findall(r"`conf/task/mine.yaml`.*?```yaml\n(.*?)```", README, re.S)
+    assert len(yaml.splitlines()) == 10
+    conf = shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (conf / "task" / "mine.yaml").write_text(yaml.replace("path/to/folder", str(tmp_path)))
+    for name, count in (("train.csv", 24), ("dev.csv", 10)):
+        kinds = [("good", "ham"), ("bad", "spam")] * count
+        rows = [f'"a {word}, fine film",{kind}' for word, kind in kinds[:count]]
+        (tmp_path / name).write_text("\n".join(["message,kind", *rows]) + "\n")
+    other = [override for override in tiny if "data_dir" not in override]
+    command = read_command([*other, "task=mine", f"out={tmp_path / 'out'}"], conf)
+    assert command.mistakes == []
+    (job,) = command.jobs
+    record = run(job)
+    assert record.status == "done", record.reason
+    assert set(record.metrics) == {"accuracy", "f1"}
+    assert record.metric.trivial == 0.5

@@ -1,0 +1,107 @@
+"""`hydra/sweeper=d90` on the tiny encoder, with Hydra's own launcher."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from said_lightning.runs.record import RESULT, read
+from said_lightning.training import run
+
+SEARCH = [
+    "-m",
+    "hydra/sweeper=d90",
+    "hydra.sweeper.low=10",
+    "hydra.sweeper.high=2000",
+    "hydra.sweeper.seeds=2",
+    "hydra.sweeper.rates=[1]",
+    "hydra.sweeper.budget=4",
+    "hydra.sweeper.batch=2",
+    "trainer.epochs=8",
+    "trainer.batch_size=4",
+    "trainer.full_lr=3e-3",
+    "trainer.step_ratio=3",
+    "method=said,did",
+]
+
+
+@pytest.fixture
+def search(main: Any, tiny: list[str]) -> Any:
+    """Run the search; the tiny jobs' own d is the search's to choose."""
+    tiny_d = next(one for one in tiny if one.startswith("d="))
+
+    def start(*arguments: str) -> Any:
+        tiny.remove(tiny_d)
+        try:
+            return main(*SEARCH, *arguments)
+        finally:
+            tiny.append(tiny_d)
+
+    return start
+
+
+def results(out: Path) -> dict[Path, dict[str, Any]]:
+    return {path: json.loads(path.read_text()) for path in sorted(out.rglob(RESULT))}
+
+
+def test_a_search_prints_d90_of_each_lane_and_a_second_call_does_no_training(
+    search: Any, tmp_path: Path
+) -> None:
+    code, out, err = search()
+    assert code == 0, out + err
+    made = results(tmp_path / "out")
+    times = {path: path.stat().st_mtime_ns for path in made}
+    table = out[out.index("tiny · sst2") :]
+    assert re.search(r"^ did +fastfood", table, re.M)
+    assert re.search(r"^ said +fastfood", table, re.M)
+    methods = [found["method"] for found in made.values()]
+    assert methods.count("full") == 2
+    assert 0 < methods.count("said") <= 4
+    again = search()
+    assert again.code == 0
+    assert again.out[again.out.index("tiny · sst2") :] == table
+    assert {path: path.stat().st_mtime_ns for path in results(tmp_path / "out")} == times
+
+
+def test_a_failed_run_is_data_and_named_at_the_end(search: Any, tmp_path: Path) -> None:
+    code, out, _ = search("hydra.sweeper.rates=[1e30,1]", "method=did")
+    statuses = [found["status"] for found in results(tmp_path / "out").values()]
+    assert "failed" in statuses
+    assert "the training loss is nan" in out
+    assert code == 1
+
+
+@pytest.mark.parametrize("override", ["d=100", "seed=1"])
+def test_what_the_search_chooses_cannot_be_given(search: Any, override: str) -> None:
+    code, _, err = search(override)
+    assert code == 2
+    assert f"{override}: hydra/sweeper=d90 chooses" in err
+
+
+def test_a_search_without_m_is_told(main: Any) -> None:
+    code, _, err = main("hydra/sweeper=d90")
+    assert code == 2
+    assert "hydra/sweeper=d90: several values; add -m to sweep" in err
+
+
+def test_a_range_beyond_the_model_is_told_before_any_run(search: Any, tmp_path: Path) -> None:
+    code, _, err = search("hydra.sweeper.low=2", "hydra.sweeper.high=10000")
+    assert code == 2
+    assert "d=2: expected at least" in err
+    assert "d=10000: the model has only D=" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_ends_after_the_epoch_that_reaches_stop_at(compose: Any, tmp_path: Path) -> None:
+    to_the_end = compose(tmp_path)
+    reached = run(to_the_end)
+    cfg = compose(tmp_path, "trainer.stop_at=0.01")
+    record = run(cfg)
+    assert record.last is not None
+    assert reached.last is not None
+    assert (record.last.epoch, record.epochs) == (1, 2)
+    assert reached.last.epoch == 2
+    assert record.config_hash != reached.config_hash
+    assert record.folder is None or read(record.folder / RESULT) == record
