@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "estimate": {"config", "encoder", "errors", "groups", "subspace"},
     "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
-    "parallel": {"errors", "subspace"},
+    "parallel": {"errors", "runs", "subspace"},
     "resume": {"runs"},
     "callback": {"errors", "config", "parallel", "projections", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},
