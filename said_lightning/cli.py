@@ -150,6 +150,21 @@ def sync(
     typer.echo(f"{push(path)} runs pushed", err=True)
 
 
+@app.command()
+def workspace(
+    project: Annotated[str, typer.Argument(help="At W&B.", metavar="ENTITY/PROJECT")],
+    metric: Annotated[str, typer.Option(help="The metric that d90 is about.")] = "accuracy",
+) -> None:
+    """Give a W&B project a view with the metric over d, curves, and a table of what each run is."""
+    from said_lightning.workspace import save
+
+    match project.split("/"):
+        case [entity, name] if entity and name:
+            typer.echo(save(entity, name, metric))
+        case _:
+            raise UserError(f"{project}: expected ENTITY/PROJECT, such as me/said_lightning")
+
+
 def _draw(rows: "list[Row]", folder: Path) -> None:
     # matplotlib takes half a second to import, and the table should not wait for it.
     from said_lightning.analysis.plot import draw

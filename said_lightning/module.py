@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
+from said_lightning import grow
 from said_lightning.config import TrainerConfig
 from said_lightning.data.metrics import build_metrics, predictions
 from said_lightning.data.share import WEIGHT
@@ -135,7 +136,14 @@ class Classifier(LightningModule):
             if subspace.outside:
                 groups.append({"params": list(subspace.head().values()), **full})
         optimizer = torch.optim.AdamW(groups)
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = round(steps * self.settings.warmup)
-        schedule = get_linear_schedule_with_warmup(optimizer, warmup, steps)
+        schedule = self.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> Any:
+        """Gives the rate's rise and fall, over the whole run or in each epoch of one that grows."""
+        settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
+        if settings.grow_from is None or self.subspace is None:
+            warmup = round(steps * settings.warmup)
+            return get_linear_schedule_with_warmup(optimizer, warmup, steps)
+        sizes = grow.sizes(settings.grow_from, self.subspace.d, settings.epochs)
+        return grow.schedule(optimizer, sizes, steps // settings.epochs, settings.warmup)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from said_lightning.analysis.d90 import Row
+from said_lightning.analysis.jobs import values
+from said_lightning.analysis.points import Point
 from said_lightning.runs.record import Record
 
 
@@ -40,6 +42,16 @@ def of_lane(sources: Iterable[Source], row: Row) -> list[Source]:
         for source in sources
         if (source.record.model, source.record.task, source.record.method, source.record.projection)
         == key
+    ]
+
+
+def of_point(sources: Iterable[Source], row: Row, point: Point) -> list[Source]:
+    """Gives the runs of a row behind one point of its curve."""
+    at = (point.d, point.lr)
+    return [
+        source
+        for source in of_lane(sources, row)
+        if at in {(run.d, run.lr) for run in values(source.record)}
     ]
 
 

@@ -9,6 +9,7 @@ import yaml
 from pydantic_core import to_json
 
 from said_lightning.errors import UserError
+from said_lightning.runs.labels import model_label, projection_label
 from said_lightning.runs.lease import held
 from said_lightning.runs.record import FORMAT, RESULT, Record, parse, read
 
@@ -85,7 +86,7 @@ def _cut_off(path: Path) -> Record:
         raise UserError(f"{path}: no YAML, perhaps torn: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path}: no config of a run: expected keys such as model and task")
-    told = {key: _name(config[key]) for key in _TOLD_BY_CONFIG if key in config}
+    told = {key: _name(config[key]) for key in _TOLD_BY_CONFIG if key in config} | _labels(config)
     if told.get("method") == "full":
         # Every config holds both, and full fine-tuning reads neither.
         told |= {"d": None, "projection": None}
@@ -99,6 +100,17 @@ def _state(folder: Path) -> dict[str, str]:
     if (folder / LOG).exists():
         return {"status": "preempted", "reason": "cut off; the same command resumes it"}
     return {"status": "waiting"}
+
+
+def _labels(config: dict[str, Any]) -> dict[str, str]:
+    """What goes by more than its group's name."""
+    told = {}
+    model, projection, trainer = (config.get(key) for key in ("model", "projection", "trainer"))
+    if isinstance(model, dict) and "name" in model:
+        told["model"] = model_label(model)
+    if isinstance(projection, dict):
+        told["projection"] = projection_label(projection, trainer or {})
+    return told
 
 
 def _name(value: Any) -> Any:

@@ -56,13 +56,23 @@ class TrainMetric:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """An epoch of a run whose d grows: d, the rate of theta, the metric; None if not reached."""
+
+    d: int
+    lr: Finite
+    value: Finite | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """One run, field for field as in `result.json`; what a run did not come to know is None.
 
     `d` counts every trained number (all D for method full), `m` the scales among them and
     `outside` the head's numbers that were trained outside the subspace. `started` and `ended` are
     UTC. `wall_s` counts every leg of a run that was resumed; `notes` tell what else its numbers
-    depend on. `folder` is where the record was read, and no part of the file.
+    depend on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was
+    read, and no part of the file.
     """
 
     format: int = FORMAT
@@ -83,6 +93,7 @@ class Record:
     best: Epoch | None = None
     last: Epoch | None = None
     epochs: int | None = None
+    stages: list[Stage] = field(default_factory=list)
     metrics: dict[str, Finite | None] = field(default_factory=dict)
     train_metric: TrainMetric | None = None
     config_hash: str | None = None
