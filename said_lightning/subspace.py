@@ -22,6 +22,7 @@ from said_lightning.errors import UserError
 from said_lightning.groups import group_tensors, split_head
 from said_lightning.lazy import LazyTable, large_tables
 from said_lightning.projections import build
+from said_lightning.projections.core import random
 
 # Gradients of at most so many numbers wait for the end of a backward pass and are pulled back one
 # after the other there: in between, each would find the caches full of the model.
@@ -91,6 +92,13 @@ class Subspace(nn.Module):
         self._lazy: dict[str, LazyTable] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._waiting: list[tuple[str, int, Tensor]] = []
+
+    @torch.no_grad()
+    def scatter(self, bound: float, seed: int) -> None:
+        """Draws theta uniformly within the bound of 0, from the seed alone, and writes it."""
+        halves = random.half_words(random.key(seed, "theta", "start"), 0, self.theta.numel())
+        self.theta.copy_(bound * ((halves + 0.5) / 2**15 - 1))
+        self.write()
 
     def coordinates(self) -> list[nn.Parameter]:
         """Lists the d numbers: theta, and lambda for SAID."""

@@ -39,6 +39,7 @@ from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
 from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
+from said_lightning.space import confine
 from said_lightning.stop import StopAt
 from said_lightning.subspace import budget, budget_problems
 
@@ -98,6 +99,7 @@ def model_problems(cfg: DictConfig) -> list[str]:
     found = device_problems(config.trainer.devices)
     try:
         skeleton = outline(config.model, config.task)
+        confine(skeleton, config.method)
     except UserError as error:
         return found + list(error.messages)
     method = config.method
@@ -119,9 +121,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     journal = Journal(folder, task.metric)
     callbacks: list[Callback] = [journal, StopAt(task.metric, settings.stop_at)]
     if config.method.name != "full":
-        options = dict(config.projection)
-        name = options.pop("name")
-        callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
+        callbacks.append(SubspaceCallback(config))
     with processes(settings.devices, train, cfg, folder):
         trainer, saver = fit(cfg, folder, module, data, callbacks)
     save(module, folder)

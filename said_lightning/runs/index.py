@@ -16,7 +16,7 @@ CONFIG = "config.yaml"
 LOG = "train.log"
 # In the folder of a sweep with on_error=stop, once a run has failed.
 STOPPED = ".stopped"
-_TOLD_BY_CONFIG = ("model", "task", "method", "projection", "d", "seed", "lr")
+_TOLD_BY_CONFIG = ("task", "method", "d", "seed", "lr")
 
 # libyaml's loader is ten times as fast, and not in every build of PyYAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -86,11 +86,28 @@ def _cut_off(path: Path) -> Record:
     if not isinstance(config, dict):
         raise UserError(f"{path}: no config of a run: expected keys such as model and task")
     told = {key: _name(config[key]) for key in _TOLD_BY_CONFIG if key in config}
+    told |= _labels(config)
     if told.get("method") == "full":
         # Every config holds both, and full fine-tuning reads neither.
-        told |= {"d": None, "projection": None}
+        told |= {"d": None, "projection": None, "space": "all"}
     record = {"format": FORMAT, **_state(path.parent), **told}
     return parse(to_json(record, inf_nan_mode="strings"), path)
+
+
+def _labels(config: dict[str, Any]) -> dict[str, Any]:
+    """What a config calls its model, projection and space, as its run's record would."""
+    told: dict[str, Any] = {
+        key: _name(config[key]) for key in ("model", "projection") if key in config
+    }
+    if isinstance(model := config.get("model"), dict):
+        layers = model.get("layers")
+        told["model"] = model.get("name") if layers is None else f"{model['name']}-{layers}-layers"
+        told["step"] = model.get("step")
+    if isinstance(projection := config.get("projection"), dict):
+        told["projection"] = "-".join(str(one) for one in projection.values() if one is not None)
+    if isinstance(method := config.get("method"), dict):
+        told["space"] = method.get("space", "all")
+    return told
 
 
 def _state(folder: Path) -> dict[str, str]:
