@@ -13,11 +13,12 @@ from said_lightning.bench.claims import Claim, assert_all
 from said_lightning.bench.measure import make_batch
 from said_lightning.bench.models import MODELS
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import MethodConfig
+from said_lightning.config import Config, MethodConfig
 from said_lightning.parallel import RANK, SubspaceStrategy, processes
 from said_lightning.subspace import Subspace
 
 d, STEPS, ROWS = 1000, 6, 8
+CONFIG = Config(method=MethodConfig(name="said"), projection={"name": "fastfood"}, d=d)
 sent: list[int] = []
 
 
@@ -62,7 +63,7 @@ def train(of: int) -> Plain:
         logger=False,
         barebones=True,
         use_distributed_sampler=False,
-        callbacks=[SubspaceCallback(MethodConfig(name="said"), "fastfood", d, 0)],
+        callbacks=[SubspaceCallback(CONFIG)],
     )
     batch = make_batch(module.model, ROWS, 16) | {"labels": torch.arange(ROWS) % 2}
     batches: Any = [batch] * STEPS

@@ -22,6 +22,7 @@ from said_lightning.errors import UserError
 from said_lightning.groups import group_tensors, split_head
 from said_lightning.lazy import LazyTable, large_tables
 from said_lightning.projections import build
+from said_lightning.projections.core import random
 
 # Gradients wait until so many numbers are there, or the backward pass ends, and are pulled back
 # together: one by one, small ones cost more to hand over than to transform.
@@ -91,6 +92,13 @@ class Subspace(nn.Module):
         self._lazy: dict[str, LazyTable] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._waiting: list[tuple[str, int, Tensor]] = []
+
+    @torch.no_grad()
+    def scatter(self, bound: float, seed: int) -> None:
+        """Draws theta uniformly within the bound of 0, from the seed alone, and writes it."""
+        halves = random.half_words(random.key(seed, "theta", "start"), 0, self.theta.numel())
+        self.theta.copy_(bound * ((halves + 0.5) / 2**15 - 1))
+        self.write()
 
     def coordinates(self) -> list[nn.Parameter]:
         """Lists the d numbers: theta, and lambda for SAID."""

@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "groups": set[str](),
     "lazy": set[str](),
     "subspace": {"errors", "groups", "lazy", "projections"},
+    "space": {"config", "errors", "groups"},
+    "build": {"config", "space", "subspace"},
     "rate": set[str](),
     "grow": {"runs"},
     "bench": {"config", "data", "encoder", "projections", "subspace"},
@@ -40,12 +42,12 @@ MAY_IMPORT = {
     "locate": {"errors", "config"},
     "t5": set[str](),
     "encoder": {"errors", "config", "data", "locate", "projections", "t5"},
-    "estimate": {"config", "encoder", "errors", "groups", "subspace"},
+    "estimate": {"config", "encoder", "errors", "groups", "space", "subspace"},
     "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
     "parallel": {"errors", "runs", "subspace"},
     "resume": {"runs"},
-    "callback": {"errors", "config", "grow", "parallel", "projections", "subspace"},
+    "callback": {"build", "config", "grow", "parallel", "subspace"},
     "module": {"errors", "config", "data", "grow", "projections", "rate", "subspace"},
 }
 BELOW_TRAINING = set(MAY_IMPORT)
