@@ -40,13 +40,17 @@ class MethodConfig:
     """How to train: full fine-tuning, or a subspace without (did) or with (said) lambda.
 
     groups: what shares a lambda, `layer` or `tensor`. head: `inside` the subspace or `outside`.
-    origin: `copy` keeps theta_0 and writes exactly, `none` saves its D numbers and drifts.
+    origin: `copy` keeps theta_0 and writes exactly, `none` saves its D numbers and drifts. space:
+    what the subspace lies in, `all` weights, or the head with `lora` factors of rank r on queries
+    and values, with every `bias`, or alone (`head`); full fine-tuning always trains all.
     """
 
     name: str = MISSING
     groups: str = "layer"
     head: str = "inside"
     origin: str = "copy"
+    space: str = "all"
+    r: int = 8
 
 
 @dataclass
@@ -123,6 +127,7 @@ CHOICES = {
     "method.groups": ("layer", "tensor"),
     "method.head": ("inside", "outside"),
     "method.origin": ("copy", "none"),
+    "method.space": ("all", "lora", "bias", "head"),
     "projection.gradient": ("exact", "released"),
     "logger.name": ("none", "csv", "wandb"),
     "logger.mode": ("offline", "online"),
@@ -138,6 +143,7 @@ NO_EFFECT = (
 NOT_FOR_FULL = (
     *("d", "projection", "method.groups", "method.head", "method.origin"),
     "trainer.grow_from",
+    *("method.space", "method.r"),
 )
 POSITIVE = (
     *("epochs", "batch_size", "eval_batch_size", "full_lr", "step_ratio", "accumulate"),
@@ -163,9 +169,15 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
-    for key in ("stop_at", "grow_from"):  # a run without keeps the name it always had
+    # A run to the end, in one d, in the space of all weights, keeps the name it always had.
+    for key in ("stop_at", "grow_from"):
         if plain["trainer"].get(key) is None:
             plain["trainer"].pop(key, None)
+    space = plain["method"].get("space")
+    if space == "all":
+        del plain["method"]["space"]
+    if space != "lora":
+        plain["method"].pop("r", None)
     return plain
 
 
@@ -173,7 +185,9 @@ def run_folder(cfg: DictConfig) -> str:
     """Names a run's folder below `out`: the same config, the same folder."""
     method = cfg.method.name
     if method != "full":
-        method = f"{method}-{projection_label(cfg.projection, cfg.trainer)}-d{cfg.d}"
+        space = "" if cfg.method.space == "all" else f"-{cfg.method.space}"
+        label = projection_label(cfg.projection, cfg.trainer)
+        method = f"{method}-{label}{space}-d{cfg.d}"
     return f"{model_label(cfg.model)}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
 
 
@@ -190,6 +204,8 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
         "task": cfg.task.name,
         "method": cfg.method.name,
         "projection": None if full else projection_label(cfg.projection, cfg.trainer),
+        "space": "all" if full else cfg.method.space,
+        "step": cfg.model.step,
         "d": None if full else cfg.d,
         "seed": cfg.seed,
         "lr": cfg.lr,
@@ -228,11 +244,7 @@ def problems(cfg: DictConfig) -> list[str]:
             found.append(f"trainer.{key}={trainer[key]}: expected 0 or more")
     if not 0 <= trainer.warmup <= 1:
         found.append(f"trainer.warmup={trainer.warmup}: expected a share of the steps, 0 to 1")
-    if (trainer.precision, cfg.method.origin) == ("bf16-true", "none"):
-        found.append(
-            "trainer.precision=bf16-true: expected method.origin=copy, since bfloat16 weights "
-            "would lose the differences that are added to them"
-        )
+    found += method_problems(cfg)
     if cfg.d < 1 and cfg.method.name != "full":
         found.append(f"d={cfg.d}: expected at least 1")
     if trainer.grow_from is not None and not 1 <= trainer.grow_from < cfg.d:
@@ -244,6 +256,21 @@ def problems(cfg: DictConfig) -> list[str]:
     if cfg.lr is not None and not 0 < cfg.lr < math.inf:
         found.append(f"lr={cfg.lr}: expected more than 0, or null for the rule")
     return found + task_errors(typed(cfg).task)
+
+
+def method_problems(cfg: DictConfig) -> list[str]:
+    """Tells what is wrong with how a subspace is laid into the weights."""
+    found = []
+    if (cfg.trainer.precision, cfg.method.origin) == ("bf16-true", "none"):
+        found.append(
+            "trainer.precision=bf16-true: expected method.origin=copy, since bfloat16 weights "
+            "would lose the differences that are added to them"
+        )
+    if cfg.method.r < 1:
+        found.append(f"method.r={cfg.method.r}: expected at least 1")
+    if (cfg.method.space, cfg.method.head) == ("head", "outside"):
+        found.append("method.head=outside: expected inside, since method.space=head is the head")
+    return found
 
 
 # On import, since a launcher's worker imports this module and calls nothing before it composes.

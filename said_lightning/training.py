@@ -40,6 +40,7 @@ from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
 from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
+from said_lightning.space import confine
 from said_lightning.stop import StopAt
 from said_lightning.subspace import budget, budget_problems
 
@@ -99,6 +100,7 @@ def model_problems(cfg: DictConfig) -> list[str]:
     found = device_problems(config.trainer.devices)
     try:
         skeleton = outline(config.model, config.task)
+        confine(skeleton, config.method)
     except UserError as error:
         return found + list(error.messages)
     method = config.method

@@ -73,5 +73,7 @@ def _fitted(reading: Reading) -> str:
 
 def _method(row: Row) -> str:
     """The method as the paper writes it; its projection where it is not the paper's."""
-    other = row.projection not in (None, "fastfood")
-    return row.method.upper() + (f" ({row.projection})" if other else "")
+    inside = None if row.space == "all" else row.space
+    other = row.projection if row.projection != "fastfood" else None
+    told = ", ".join(part for part in (other, inside) if part)
+    return row.method.upper() + (f" ({told})" if told else "")

@@ -59,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row(Reading):
-    """What the runs of one (model, task, method, projection) say of d90.
+    """What the runs of one (model, task, method, projection, space) say of d90.
 
     As a reading, the row is the paper's: `threshold` is 0.9 of the baseline's mean. `corrected` is
     the one corrected for chance, whose threshold lies 90 % of the way from `trivial`, what the
@@ -76,6 +76,7 @@ class Row(Reading):
     task: str
     method: str
     projection: str | None
+    space: str
     metric: str | None
     baseline: Point | None
     trivial: float | None
@@ -93,20 +94,26 @@ class Row(Reading):
         """The metric of full fine-tuning, mean over seeds."""
         return self.baseline.mean if self.baseline else None
 
+    @property
+    def map(self) -> str:
+        """The projection, and the space that it lies in where that is not all weights."""
+        inside = "" if self.space == "all" else f" ({self.space})"
+        return f"{self.projection or ''}{inside}".strip()
+
 
 def estimate(records: Iterable[Record]) -> list[Row]:
-    """One row for each (model, task, method, projection), sorted; the records' order is no matter.
+    """One row for each (model, task, method, projection, space), sorted, whatever the order.
 
     Runs of method full make no row; they serve every row of their (model, task).
     """
-    lanes: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
+    lanes: dict[tuple[str, str, str, str, str], list[Record]] = defaultdict(list)
     baselines: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.method == "full":
             baselines[record.model, record.task].append(record)
         else:
-            lane = (record.model, record.task, record.method, record.projection or "")
-            lanes[lane].append(record)
+            one = (record.model, record.task, record.method, record.projection or "", record.space)
+            lanes[one].append(record)
     return [_row(settle(lanes[lane]), settle(baselines[lane[:2]])) for lane in sorted(lanes)]
 
 
@@ -127,6 +134,7 @@ def _row(lane: Jobs, full: Jobs) -> Row:
         task=one.task,
         method=one.method,
         projection=one.projection,
+        space=one.space,
         metric=metric_name(full.done or lane.done),
         baseline=baseline,
         trivial=trivial,

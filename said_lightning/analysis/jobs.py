@@ -108,6 +108,7 @@ def mixtures(lane: Sequence[Done], full: Sequence[Done]) -> list[str]:
         "metric": {r.metric.name for r in every},
         "data_sha256": {r.data_sha256 for r in every},
         "model_sha256": {r.model_sha256 for r in every},
+        "D": {r.D for r in subspace},
         "m": {r.m for r in subspace},
         "outside": {r.outside for r in subspace},
     }

@@ -145,7 +145,18 @@ def table_csv(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str
     """Gives a line for each lane, with plain numbers and the folders that they come from."""
     readings = [one.name for one in fields(Reading) if one.name not in ("bracket", "interval")]
     ends = ("bracket_low", "bracket_high", "interval_low", "interval_high")
-    own = ("model", "task", "method", "projection", "metric", "full", "trivial", "lr", "seeds")
+    own = (
+        "model",
+        "task",
+        "method",
+        "projection",
+        "space",
+        "metric",
+        "full",
+        "trivial",
+        "lr",
+        "seeds",
+    )
     sources = number(records, root)
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from said_lightning.analysis.d90 import Row
@@ -36,13 +37,8 @@ def folder(record: Record, root: Path) -> str:
 
 def of_lane(sources: Iterable[Source], row: Row) -> list[Source]:
     """Gives the runs of a row."""
-    key = (row.model, row.task, row.method, row.projection)
-    return [
-        source
-        for source in sources
-        if (source.record.model, source.record.task, source.record.method, source.record.projection)
-        == key
-    ]
+    lane = attrgetter("model", "task", "method", "projection", "space")
+    return [source for source in sources if lane(source.record) == lane(row)]
 
 
 def of_point(sources: Iterable[Source], row: Row, point: Point) -> list[Source]:

@@ -36,7 +36,7 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
     for row in rows:
         table.add_row(
             row.method,
-            row.projection or "",
+            row.map,
             Text(bracket(row), style="bold"),
             Text(row.verdict, style=_STYLES.get(row.verdict, "yellow")),
             "" if row.lr is None else f"{row.lr:.3g}",
@@ -71,7 +71,7 @@ def _notes(rows: list[Row]) -> list[Text]:
 
 def lane(row: Row) -> str:
     """A row's name among those of its model and task."""
-    return f"{row.method} {row.projection or ''}".strip()
+    return f"{row.method} {row.map}".strip()
 
 
 def _threshold(row: Row) -> str:

@@ -17,7 +17,7 @@ CONFIG = "config.yaml"
 LOG = "train.log"
 # In the folder of a sweep with on_error=stop, once a run has failed.
 STOPPED = ".stopped"
-_TOLD_BY_CONFIG = ("model", "task", "method", "projection", "d", "seed", "lr")
+_TOLD_BY_CONFIG = ("task", "method", "d", "seed", "lr")
 
 # libyaml's loader is ten times as fast, and not in every build of PyYAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -89,7 +89,7 @@ def _cut_off(path: Path) -> Record:
     told = {key: _name(config[key]) for key in _TOLD_BY_CONFIG if key in config} | _labels(config)
     if told.get("method") == "full":
         # Every config holds both, and full fine-tuning reads neither.
-        told |= {"d": None, "projection": None}
+        told |= {"d": None, "projection": None, "space": "all"}
     record = {"format": FORMAT, **_state(path.parent), **told}
     return parse(to_json(record, inf_nan_mode="strings"), path)
 
@@ -102,14 +102,16 @@ def _state(folder: Path) -> dict[str, str]:
     return {"status": "waiting"}
 
 
-def _labels(config: dict[str, Any]) -> dict[str, str]:
+def _labels(config: dict[str, Any]) -> dict[str, Any]:
     """What goes by more than its group's name."""
-    told = {}
+    told: dict[str, Any] = {}
     model, projection, trainer = (config.get(key) for key in ("model", "projection", "trainer"))
     if isinstance(model, dict) and "name" in model:
-        told["model"] = model_label(model)
+        told |= {"model": model_label(model), "step": model.get("step")}
     if isinstance(projection, dict):
         told["projection"] = projection_label(projection, trainer or {})
+    if isinstance(method := config.get("method"), dict):
+        told["space"] = method.get("space", "all")
     return told
 
 

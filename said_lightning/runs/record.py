@@ -68,11 +68,12 @@ class Stage:
 class Record:
     """One run, field for field as in `result.json`; what a run did not come to know is None.
 
-    `d` counts every trained number (all D for method full), `m` the scales among them and
-    `outside` the head's numbers that were trained outside the subspace. `started` and `ended` are
-    UTC. `wall_s` counts every leg of a run that was resumed; `notes` tell what else its numbers
-    depend on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was
-    read, and no part of the file.
+    `space` is what the subspace lies in (all weights, lora, bias or head), of D weights; `step` is
+    the pre-training step of a model that has several. `d` counts every trained number (all D for
+    method full), `m` the scales among them and `outside` the head's numbers that were trained
+    outside the subspace. `started` and `ended` are UTC. `wall_s` counts every leg of a run that was
+    resumed; `notes` tell what else its numbers depend on. `stages` are those of a run whose d grew,
+    up to `d`. `folder` is where the record was read, and no part of the file.
     """
 
     format: int = FORMAT
@@ -82,6 +83,8 @@ class Record:
     task: str
     method: Method
     projection: str | None = None
+    space: str = "all"
+    step: str | None = None
     d: int | None = None
     D: int | None = None
     m: int | None = None
