@@ -1,8 +1,8 @@
 """Growing d within one run: nested subspaces, warm-started, for an upper bound on d90.
 
 The first k columns of P span a subspace of the first k + 1's, and are as isometric as all of them.
-So a theta whose coordinates beyond k are held at 0 trains k numbers, and growing is to let go of
-more: neither P nor what it writes changes.
+So a theta whose coordinates beyond k are held where they start trains k numbers, and growing is to
+let go of more: neither P nor what it writes changes.
 """
 
 import logging
@@ -44,7 +44,7 @@ def schedule(optimizer: Optimizer, sizes: Sequence[int], steps: int, warmup: flo
 
 
 class Grow(Callback):
-    """Trains d = `sizes`[epoch] numbers in each epoch, theta's others being held at 0.
+    """Trains d = `sizes`[epoch] numbers in each epoch, theta's others being held where they start.
 
     With each epoch the optimizer starts anew: the moments of old and new coordinates are alike.
     """
@@ -66,7 +66,7 @@ class Grow(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        """Holds what is not trained yet: without a gradient, AdamW leaves a 0 alone."""
+        """Holds what is not trained yet: AdamW leaves alone what never had a gradient."""
         subspace: Any = pl_module.subspace
         subspace.theta.grad[self.sizes[trainer.current_epoch] - subspace.m :] = 0
 

@@ -73,6 +73,13 @@ def test_a_baseline_under_way_has_no_d_or_projection_whatever_its_config_holds(
     assert (record.method, record.d, record.projection) == ("full", None, None)
 
 
+def test_a_run_under_way_goes_by_the_labels_of_its_record(tmp_path: Path) -> None:
+    text = CONFIG.replace("path: null", "layers: 2").replace("max_epochs: 3", "grow_from: 10")
+    (tmp_path / "config.yaml").write_text(text)
+    ((record,), _) = find(tmp_path)
+    assert (record.model, record.projection) == ("minilm-2-layers", "fastfood-nested")
+
+
 def test_a_record_counts_and_not_the_config_beside_it(tmp_path: Path) -> None:
     put(tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text(CONFIG)
