@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from said_lightning.analysis.fit import LEVEL, Fit, Levels, fit
-from said_lightning.analysis.jobs import Jobs, head, metric_name, missing, mixtures, settle
+from said_lightning.analysis.jobs import Jobs, head, metric_name, missing, mixtures, reached, settle
 from said_lightning.analysis.points import DIGITS, Point, best, curve, tried
 from said_lightning.runs.record import Record
 
@@ -119,7 +119,7 @@ def estimate(records: Iterable[Record]) -> list[Row]:
 
 def _row(lane: Jobs, full: Jobs) -> Row:
     one = lane.done[0].record if lane.done else lane.open[0]
-    points = tried(lane.done)
+    points = tried(reached(lane.done))
     line = curve(points)
     baseline = best(tried(full.done)) if full.done else None
     trivial = _trivial(full, lane)

@@ -71,6 +71,13 @@ def values(record: Record) -> list[Done]:
     return found
 
 
+def reached(done: Iterable[Done]) -> list[Done]:
+    """Leave out the stages to which no run came."""
+    runs = list(done)
+    came = {run.d for run in runs if not run.stopped}
+    return [run for run in runs if run.d in came or not run.record.stages]
+
+
 def _job(record: Record) -> Job:
     # A baseline that was cut off does not tell its d, which is always D.
     return (None if record.method == "full" else record.d, record.lr, record.seed)

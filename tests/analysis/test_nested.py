@@ -50,6 +50,13 @@ def test_a_run_that_grew_to_the_end_below_the_threshold_says_nothing_of_d90(run:
     assert (row.verdict, row.d90, row.bracket) == ("above-grid", None, (None, None))
 
 
+def test_a_stage_to_which_no_run_came_is_no_point_of_the_curve(run: MakeRun) -> None:
+    row = row_of(run("full", 0.8), grown(run, 0.73), grown(run, 0.6, 0.75, seed=1))
+    assert [point.d for point in row.curve] == [10, 100]
+    # Chance-corrected, the threshold is 0.77, and both ended before they could meet it.
+    assert row.corrected.verdict == "incomplete"
+
+
 def test_a_run_that_ended_below_a_threshold_that_has_risen_leaves_it_open(run: MakeRun) -> None:
     full = [run("full", 0.8), run("full", 0.9, seed=1)]
     assert row_of(*full, grown(run, 0.6, 0.73)).verdict == "incomplete"
@@ -79,7 +86,7 @@ def test_a_report_shows_the_bound_and_cites_the_run_at_each_stage(
     records = [replace(record, folder=tmp_path / f"{i}") for i, record in enumerate(one)]
     rows = estimate(records)
     _, curves, *_ = build(rows, records, tmp_path)
-    assert [row[-1] for row in curves.tables[0].rows] == ["2", "2", "2"]
+    assert [(row[0], row[-1]) for row in curves.tables[0].rows] == [("10", "2"), ("100", "2")]
     page = html(rows, records, tmp_path)
     assert "<b>&lt;= 100</b>" in page
     assert "nested: an upper bound" in page
