@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
     "config": {"errors", "data"},
+    "coding": {"errors"},
     "kept": {"config", "errors", "runs"},
     "groups": set[str](),
     "lazy": set[str](),
