@@ -119,9 +119,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     journal = Journal(folder, task.metric)
     callbacks: list[Callback] = [journal, StopAt(task.metric, settings.stop_at)]
     if config.method.name != "full":
-        options = dict(config.projection)
-        name = options.pop("name")
-        callbacks.append(SubspaceCallback(config.method, name, config.d, config.seed, **options))
+        callbacks.append(SubspaceCallback(config))
     with processes(settings.devices, train, cfg, folder):
         trainer, saver = fit(cfg, folder, module, data, callbacks)
     save(module, folder)

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "groups": set[str](),
     "lazy": set[str](),
     "subspace": {"errors", "groups", "lazy", "projections"},
+    "build": {"config", "subspace"},
     "rate": set[str](),
     "bench": {"config", "data", "encoder", "projections", "subspace"},
     "stop": set[str](),
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "journal": {"runs"},
     "parallel": {"errors", "subspace"},
     "resume": {"runs"},
-    "callback": {"errors", "config", "parallel", "projections", "subspace"},
+    "callback": {"build", "config", "parallel", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},
 }
 BELOW_TRAINING = set(MAY_IMPORT)
