@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from said_lightning.analysis import accounts, figures
+from said_lightning.analysis import accounts, certified, figures
 from said_lightning.analysis.d90 import SHARE, Reading, Row
 from said_lightning.analysis.fit import LEVEL
 from said_lightning.analysis.parts import Section, Table, name, score
@@ -24,6 +24,7 @@ def build(rows: Sequence[Row], records: Sequence[Record], root: Path) -> list[Se
         _curves(rows, sources),
         _scales(rows, sources),
         _rates(rows, sources),
+        *certified.section(sources),
         accounts.cost(rows, sources),
         accounts.failed(sources),
         accounts.provenance(sources),
