@@ -115,6 +115,11 @@ class Classifier(LightningModule):
             metrics.update(predictions(output.logits.detach().float()), batch["labels"])
         return output
 
+    def coordinates(self) -> list[nn.Parameter]:
+        """Lists the numbers that are trained in the subspace."""
+        assert self.subspace is not None
+        return self.subspace.coordinates()
+
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.
 
@@ -132,7 +137,7 @@ class Classifier(LightningModule):
             )
             if self.lr is None:  # the rule is for an isometry
                 self.rate /= subspace.projection.gain**0.5
-            groups = [{"params": subspace.coordinates(), "lr": self.rate, "weight_decay": 0.0}]
+            groups = [{"params": self.coordinates(), "lr": self.rate, "weight_decay": 0.0}]
             if subspace.outside:
                 groups.append({"params": list(subspace.head().values()), **full})
         optimizer = torch.optim.AdamW(groups)

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
     "config": {"errors", "data", "runs"},
+    "coding": {"errors"},
     "kept": {"config", "errors", "runs"},
     "groups": set[str](),
     "lazy": set[str](),
@@ -52,8 +53,9 @@ MAY_IMPORT = {
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
+MAY_IMPORT["certify"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
-MAY_IMPORT["cli"] = BELOW_TRAINING | {"training"}
+MAY_IMPORT["cli"] = BELOW_TRAINING | {"certify", "training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 
 # What reads run folders starts in a second, so it does without these.

@@ -184,6 +184,27 @@ def rates(title: str, row: Row) -> Figure:
     return {"data": data, "layout": laid}
 
 
+def errors(title: str, lines: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Errors over d, a line for each name."""
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "x": list(points),
+            "y": list(points.values()),
+            "hovertemplate": "d = %{x:,}<br>%{y:.4f}",
+            "line": {"color": colour},
+            "marker": {"color": colour, "symbol": symbol, "size": 8},
+        }
+        for (name, points), colour, symbol in zip(lines.items(), COLOURS, SYMBOLS, strict=False)
+    ]
+    ends = [d for points in lines.values() for d in points]
+    laid = layout(title, "", "error")
+    laid["xaxis"] = d_axis([math.log10(min(ends) / 1.15), math.log10(max(ends) * 1.15)])
+    return {"data": data, "layout": laid}
+
+
 def some(every: Sequence[int]) -> list[int]:
     """A few of many d, evenly spaced with both ends: what a figure can show apart."""
     places = {round(i * (len(every) - 1) / (_LINES - 1)) for i in range(_LINES)}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from said_lightning.analysis import accounts, answers, lanes
+from said_lightning.analysis import accounts, answers, certified, lanes
 from said_lightning.analysis.d90 import Row
 from said_lightning.analysis.parts import Section
 from said_lightning.analysis.sources import Source, number
@@ -15,6 +15,7 @@ SECTIONS: tuple[Callable[[Sequence[Row], list[Source]], Section | None], ...] = 
     lanes.curves,
     lanes.scales,
     lanes.rates,
+    certified.errors,
     accounts.cost,
     accounts.failed,
     accounts.provenance,

@@ -163,11 +163,11 @@ def parse(text: bytes, path: Path) -> Record:
     try:
         record = _RECORD.validate_json(text, strict=True)
     except ValidationError as error:
-        raise UserError(f"{path}: no record of a run: {_explain(error)}") from None
+        raise UserError(f"{path}: no record of a run: {explain(error)}") from None
     return dataclasses.replace(record, folder=path.parent)
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Every mistake as `key: what was expected, found what`."""
     mistakes = []
     for one in error.errors(include_url=False):
