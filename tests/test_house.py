@@ -51,7 +51,9 @@ MAY_IMPORT = {
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
 MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
-MAY_IMPORT["cli"] = BELOW_TRAINING | {"training"}
+PRETRAINS = {"command", "data", "errors", "projections", "resume", "runs", "training"}
+MAY_IMPORT["pretrain"] = PRETRAINS
+MAY_IMPORT["cli"] = BELOW_TRAINING | {"pretrain", "training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 
 # What reads run folders starts in a second, so it does without these.
