@@ -223,3 +223,11 @@ def _layout(title: str, x: str, y: str) -> Figure:
         "xaxis": {"title": {"text": x}, "gridcolor": "#eee"},
         "yaxis": {"title": {"text": y}, "gridcolor": "#eee", "zeroline": False},
     }
+
+
+def log_layout(title: str, x: str, y: str, axes: Sequence[str]) -> Figure:
+    """The layout of a figure some of whose axes are logarithmic."""
+    layout = _layout(title, x, y)
+    for axis in axes:
+        layout[axis]["type"] = "log"
+    return layout

@@ -12,6 +12,7 @@ from said_lightning.analysis.fit import LEVEL
 from said_lightning.analysis.parts import Section, Table, name, score
 from said_lightning.analysis.points import Point
 from said_lightning.analysis.sources import Source, cite, number, of_full, of_lane
+from said_lightning.analysis.studies import studies
 from said_lightning.analysis.table import bracket, estimate_of
 from said_lightning.runs.record import Record
 
@@ -22,6 +23,7 @@ def build(rows: Sequence[Row], records: Sequence[Record], root: Path) -> list[Se
     return [
         _answer(rows, sources),
         _curves(rows, sources),
+        *studies(rows, sources),
         _scales(rows, sources),
         _rates(rows, sources),
         accounts.cost(rows, sources),
