@@ -12,6 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from said_lightning.data.mistakes import task_errors
 from said_lightning.data.task import TaskConfig, suggestion
+from said_lightning.runs.labels import model_label, projection_label
 
 
 @dataclass
@@ -61,7 +62,8 @@ class TrainerConfig:
     gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
     devices, which share each batch; a step has accumulate times as many. save_every: a subspace
     run's state is saved after every so many steps (full fine-tuning's after each epoch). stop_at:
-    the run ends after the first epoch whose metric reaches it; null is never.
+    the run ends after the first epoch whose metric reaches it; null is never. grow_from: d in the
+    first epoch, from where it grows to d in the last (said_lightning.grow); null is all d at once.
     """
 
     epochs: int = 3
@@ -78,6 +80,7 @@ class TrainerConfig:
     workers: int = 0
     save_every: int = 1
     stop_at: float | None = None
+    grow_from: int | None = None
 
 
 @dataclass
@@ -112,6 +115,12 @@ class Config:
     timeout: float | None = None
     on_error: str = "continue"
 
+    @property
+    def every_d(self) -> list[int]:
+        """The d of the run; of one that grows, the first and the last."""
+        first = self.trainer.grow_from
+        return [self.d] if first is None else [first, self.d]
+
 
 CHOICES = {
     "method.name": ("full", "did", "said"),
@@ -133,6 +142,7 @@ NO_EFFECT = (
 # What full fine-tuning does not read: one baseline serves every method and d.
 NOT_FOR_FULL = (
     *("d", "projection", "method.groups", "method.head", "method.origin"),
+    "trainer.grow_from",
     *("method.space", "method.r"),
 )
 POSITIVE = (
@@ -159,9 +169,10 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
-    # A run to the end, and one in the space of all weights, keep the names they always had.
-    if plain["trainer"]["stop_at"] is None:
-        del plain["trainer"]["stop_at"]
+    # A run to the end, in one d, in the space of all weights, keeps the name it always had.
+    for key in ("stop_at", "grow_from"):
+        if plain["trainer"].get(key) is None:
+            plain["trainer"].pop(key, None)
     space = plain["method"].get("space")
     if space == "all":
         del plain["method"]["space"]
@@ -175,14 +186,9 @@ def run_folder(cfg: DictConfig) -> str:
     method = cfg.method.name
     if method != "full":
         space = "" if cfg.method.space == "all" else f"-{cfg.method.space}"
-        method = f"{method}-{projection_label(cfg)}{space}-d{cfg.d}"
-    return f"{model_label(cfg)}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
-
-
-def model_label(cfg: DictConfig) -> str:
-    """Names a run's model, with the layers kept where they are not all: bert-base-4-layers."""
-    layers = cfg.model.layers
-    return cfg.model.name if layers is None else f"{cfg.model.name}-{layers}-layers"
+        label = projection_label(cfg.projection, cfg.trainer)
+        method = f"{method}-{label}{space}-d{cfg.d}"
+    return f"{model_label(cfg.model)}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
 
 
 def folder_of(cfg: DictConfig) -> Path:
@@ -190,19 +196,14 @@ def folder_of(cfg: DictConfig) -> Path:
     return Path(cfg.out) / run_folder(cfg)
 
 
-def projection_label(cfg: DictConfig) -> str:
-    """Names a run's projection with the values of its options: fastfood, released-exact."""
-    return "-".join(str(value) for value in cfg.projection.values())
-
-
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """Gives what a config tells of its run's record."""
     full = cfg.method.name == "full"
     return {
-        "model": model_label(cfg),
+        "model": model_label(cfg.model),
         "task": cfg.task.name,
         "method": cfg.method.name,
-        "projection": None if full else projection_label(cfg),
+        "projection": None if full else projection_label(cfg.projection, cfg.trainer),
         "space": "all" if full else cfg.method.space,
         "step": cfg.model.step,
         "d": None if full else cfg.d,
@@ -246,6 +247,8 @@ def problems(cfg: DictConfig) -> list[str]:
     found += method_problems(cfg)
     if cfg.d < 1 and cfg.method.name != "full":
         found.append(f"d={cfg.d}: expected at least 1")
+    if trainer.grow_from is not None and not 1 <= trainer.grow_from < cfg.d:
+        found.append(f"trainer.grow_from={trainer.grow_from}: expected 1 to less than d={cfg.d}")
     if cfg.seed < 0:
         found.append(f"seed={cfg.seed}: expected 0 or more")
     if cfg.timeout is not None and cfg.timeout <= 0:

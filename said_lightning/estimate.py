@@ -36,7 +36,7 @@ def estimate(config: Config, rows: int | None) -> list[str]:
         d = f"d      {D:,} (full fine-tuning)"
     else:
         m = len(groups) if method.name == "said" else 0
-        if problems := budget_problems(config.d, m, D):
+        if problems := [line for d in config.every_d for line in budget_problems(d, m, D)]:
             raise UserError(*problems)
         d = f"d      {config.d:,} = {config.d - m:,} theta + {m} lambda"
         d += f", and {beside:,} of the head outside" if beside else ""

@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "analysis": {"errors", "runs"},
     "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
-    "config": {"errors", "data"},
+    "config": {"errors", "data", "runs"},
+    "coding": {"errors"},
     "kept": {"config", "errors", "runs"},
     "groups": set[str](),
     "lazy": set[str](),
@@ -33,9 +34,11 @@ MAY_IMPORT = {
     "space": {"config", "errors", "groups"},
     "build": {"config", "space", "subspace"},
     "rate": set[str](),
+    "grow": {"runs"},
     "bench": {"config", "data", "encoder", "projections", "subspace"},
     "stop": set[str](),
     "sync": {"errors"},
+    "workspace": {"errors"},
     "command": {"errors", "config", "data", "kept", "runs"},
     "locate": {"errors", "config"},
     "t5": set[str](),
@@ -43,17 +46,18 @@ MAY_IMPORT = {
     "estimate": {"config", "encoder", "errors", "groups", "space", "subspace"},
     "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
-    "parallel": {"errors", "subspace"},
+    "parallel": {"errors", "runs", "subspace"},
     "resume": {"runs"},
-    "callback": {"build", "config", "parallel", "subspace"},
-    "module": {"errors", "config", "data", "projections", "rate", "subspace"},
+    "callback": {"build", "config", "grow", "parallel", "subspace"},
+    "module": {"errors", "config", "data", "grow", "projections", "rate", "subspace"},
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
+MAY_IMPORT["certify"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
 PRETRAINS = {"command", "data", "errors", "projections", "resume", "runs", "training"}
 MAY_IMPORT["pretrain"] = PRETRAINS
-MAY_IMPORT["cli"] = BELOW_TRAINING | {"pretrain", "training"}
+MAY_IMPORT["cli"] = BELOW_TRAINING | {"certify", "pretrain", "training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 
 # What reads run folders starts in a second, so it does without these.

@@ -1,70 +1,115 @@
-"""A lane in a study: its d90 in words, in a line of a table and on an axis."""
+"""The sections of a report on what a lane measured: over d, by layer, by learning rate."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
 from said_lightning.analysis import figures
 from said_lightning.analysis.d90 import Row
-from said_lightning.analysis.parts import score
-from said_lightning.analysis.sources import Source, cite, of_full, of_lane
-from said_lightning.analysis.table import estimate_of
-
-NO_VALUE = "no value"
-COLUMNS = ("model", "full", "chance", "d90", "d90, corrected for chance", "runs")
-Key = tuple[str, ...]
+from said_lightning.analysis.fit import LEVEL
+from said_lightning.analysis.parts import Section, Table, name, score
+from said_lightning.analysis.sources import Source, cite, of_point
 
 
-def reading(row: Row) -> str:
-    """A lane's d90, fitted with its interval; `no value` where full fine-tuning learned nothing.
+def curves(rows: Sequence[Row], sources: list[Source]) -> Section:
+    """The metric at every d of every lane, with its seeds."""
+    text = (
+        "The metric over d, each point the mean over seeds at its best learning rate, dots the "
+        "seeds. Lines mark full fine-tuning, both thresholds and chance; a bar on a threshold is "
+        f"the {LEVEL * 100:g} % interval of the fitted d90."
+    )
+    tables = [
+        Table(
+            name(row),
+            ("d", row.metric or "metric", "seeds", "lowest", "highest", "lr", "runs"),
+            [
+                (
+                    *(f"{point.d:,}", score(point.mean), str(len(point.values))),
+                    *(score(min(point.values)), score(max(point.values)), f"{point.lr:.3g}"),
+                    cite(of_point(sources, row, point)),
+                )
+                for point in row.curve
+            ],
+            long=True,
+        )
+        for row in rows
+    ]
+    return Section("The metric over d", text, tables, _each_task(rows, figures.curves))
 
-    That is where it does not beat the majority class, as for the paper's early checkpoints.
-    """
-    if row.full is not None and row.trivial is not None and row.full <= row.trivial:
-        return NO_VALUE
-    return estimate_of(row)
 
-
-def drawn(row: Row) -> bool:
-    """Whether a lane has a d90 to draw."""
-    return row.fitted is not None and reading(row) != NO_VALUE
-
-
-def grouped(rows: Iterable[Row], key: Callable[[Row], Key | None]) -> dict[Key, list[Row]]:
-    """Rows of one key together, where there are several."""
-    groups: dict[Key, list[Row]] = defaultdict(list)
+def _each_task(
+    rows: Sequence[Row], draw: Callable[[list[Row]], dict[str, Any] | None]
+) -> list[dict[str, Any]]:
+    by_task: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        if (one := key(row)) is not None:
-            groups[one].append(row)
-    return {one: found for one, found in sorted(groups.items()) if len(found) > 1}
+        by_task[row.model, row.task].append(row)
+    drawn = [draw(panel) for _, panel in sorted(by_task.items())]
+    return [figure for figure in drawn if figure is not None]
 
 
-def line(row: Row, sources: list[Source]) -> tuple[str, ...]:
-    """A lane in a table, under COLUMNS."""
-    corrected = NO_VALUE if reading(row) == NO_VALUE else estimate_of(row.corrected)
-    runs = cite([*of_lane(sources, row), *of_full(sources, row)])
-    return (row.model, score(row.full), score(row.trivial), reading(row), corrected, runs)
+def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
+    """SAID's lambda by layer group."""
+    text = (
+        "SAID learns one scale lambda for each group of layers, starting at 1. Its size tells how "
+        "far the same theta moves that group: here the mean over seeds of |lambda|."
+    )
+    tables, drawn = [], []
+    for row in rows:
+        lambdas = {point: mean_scales(of_point(sources, row, point)) for point in row.curve}
+        lambdas = {point: scales for point, scales in lambdas.items() if scales}
+        if not lambdas:
+            continue
+        drawn.append(figures.scales(name(row), {p.d: lambdas[p] for p in lambdas}))
+        shown = next((p for p in lambdas if p.d == row.d90), list(lambdas)[-1])
+        tables.append(
+            Table(
+                f"{name(row)}, d = {shown.d:,}{' = d90' if shown.d == row.d90 else ''}",
+                ("group", "|lambda|", "runs"),
+                [
+                    (group, f"{scale:.3f}", cite(of_point(sources, row, shown)))
+                    for group, scale in lambdas[shown].items()
+                ],
+                long=True,
+            )
+        )
+    if not tables:
+        text = "No run of SAID is done."
+    return Section("Which layers the task uses", text, tables, drawn)
 
 
-def points(label: str, index: int, rows: Sequence[Row]) -> dict[str, Any]:
-    """d90 of rows on the y axis, with their intervals; an open end has no arm."""
-    values = [row.fitted or 0 for row in rows]
-    ends = [row.interval if row.level is not None else (None, None) for row in rows]
-    colour = figures.COLOURS[index % len(figures.COLOURS)]
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": label,
-        "y": values,
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [(high or d) - d for (_, high), d in zip(ends, values, strict=True)],
-            "arrayminus": [d - (low or d) for (low, _), d in zip(ends, values, strict=True)],
-            "color": colour,
-        },
-        "text": [f"{row.model}: {reading(row)}" for row in rows],
-        "hovertemplate": "%{text}",
-        "marker": {"color": colour, "size": 9},
-        "line": {"color": colour},
-    }
+def mean_scales(sources: Iterable[Source]) -> dict[str, float]:
+    """Gives each group's mean absolute lambda over runs that tell it."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for source in sources:
+        for group, facts in source.record.groups.items():
+            if facts.scale is not None:
+                values[group].append(abs(facts.scale))
+    return {group: fmean(found) for group, found in values.items()}
+
+
+def rates(rows: Sequence[Row], sources: list[Source]) -> Section:
+    """The metric at every learning rate, where several were tried."""
+    several = [row for row in rows if len(row.tried) > len(row.curve)]
+    text = "Every learning rate that was tried, at each d."
+    if not several:
+        return Section("Learning rates", "One learning rate was tried at each d.")
+    tables = [
+        Table(
+            name(row),
+            ("d", "lr", row.metric or "metric", "seeds", "best at this d", "runs"),
+            [
+                (
+                    *(f"{point.d:,}", f"{point.lr:.3g}", score(point.mean)),
+                    *(str(len(point.values)), "yes" if point in row.curve else ""),
+                    cite(of_point(sources, row, point)),
+                )
+                for point in row.tried
+            ],
+            long=True,
+        )
+        for row in several
+    ]
+    return Section(
+        "Learning rates", text, tables, [figures.rates(name(row), row) for row in several]
+    )

@@ -6,6 +6,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from said_lightning.analysis.d90 import Row
+from said_lightning.analysis.jobs import values
+from said_lightning.analysis.points import Point
 from said_lightning.runs.record import Record
 
 
@@ -37,6 +39,16 @@ def of_lane(sources: Iterable[Source], row: Row) -> list[Source]:
     """Gives the runs of a row."""
     lane = attrgetter("model", "task", "method", "projection", "space")
     return [source for source in sources if lane(source.record) == lane(row)]
+
+
+def of_point(sources: Iterable[Source], row: Row, point: Point) -> list[Source]:
+    """Gives the runs of a row behind one point of its curve."""
+    at = (point.d, point.lr)
+    return [
+        source
+        for source in of_lane(sources, row)
+        if at in {(run.d, run.lr) for run in values(source.record)}
+    ]
 
 
 def of_full(sources: Iterable[Source], row: Row) -> list[Source]:

@@ -8,28 +8,18 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from said_lightning.analysis import figures
 from said_lightning.analysis.d90 import SHARE, Row
 from said_lightning.analysis.generalisation import generalisation
-from said_lightning.analysis.lanes import COLUMNS, NO_VALUE, Key, drawn, grouped, line, points
 from said_lightning.analysis.parts import Section, Table
+from said_lightning.analysis.readings import COLUMNS, NO_VALUE, Key, drawn, grouped, line, points
 from said_lightning.analysis.sources import Source, of_full, of_lane
 from said_lightning.analysis.table import lane
 
 RELEASED = "released-"
-
-
-def studies(rows: Sequence[Row], sources: list[Source]) -> list[Section]:
-    """Gives a section for each study that two lanes or more belong to."""
-    made = [
-        _pretraining(rows, sources),
-        _size(rows, sources),
-        generalisation(rows, sources),
-        *(_compared(rows, sources, study) for study in COMPARED),
-    ]
-    return [section for section in made if section is not None]
 
 
 def updates(step: str) -> int | None:
@@ -38,7 +28,8 @@ def updates(step: str) -> int | None:
     return int(found[1]) * (1000 if found[2] else 1) if found else None
 
 
-def _pretraining(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+def pretraining(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+    """Section 5.1: d90 over the steps of one pre-training run, where two were measured."""
     steps = {id(row): _step(row, sources) for row in rows}
 
     def key(row: Row) -> Key | None:
@@ -63,7 +54,8 @@ def _step(row: Row, sources: list[Source]) -> tuple[str, int] | None:
     return row.model.replace(f"-{step}", ""), number
 
 
-def _size(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+def size(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+    """Section 5.2: d90 over the number of weights, where models of two sizes were measured."""
     text = "d90 over D, the number of the model's weights, each against its own full fine-tuning."
     # A checkpoint is no size of its own, but any two other models may be compared.
     placed = [
@@ -158,7 +150,9 @@ COMPARED = (
 )
 
 
-def _compared(rows: Sequence[Row], sources: list[Source], study: Comparison) -> Section | None:
+def compared(study: Comparison, rows: Sequence[Row], sources: list[Source]) -> Section | None:
+    """A section that compares lanes, where there are two to compare."""
+
     def key(row: Row) -> Key | None:
         same = (row.model, row.task, row.method, study.fixed(row))
         return None if study.what(row) is None else same
@@ -174,3 +168,10 @@ def _compared(rows: Sequence[Row], sources: list[Source], study: Comparison) -> 
         layout = figures.log_layout(f"{study.title} · {title}", *axes, ("yaxis",))
         plots.append({"data": [trace | {"mode": "markers"}], "layout": layout})
     return Section(study.title, study.text, tables, plots) if tables else None
+
+
+Study = Callable[[Sequence[Row], list[Source]], Section | None]
+STUDIES: tuple[Study, ...] = (
+    *(pretraining, size, generalisation),
+    *(partial(compared, one) for one in COMPARED),
+)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from said_lightning import training
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import MethodConfig, problems, typed
+from said_lightning.config import Config, MethodConfig, problems, typed
 from said_lightning.encoder import load
 from said_lightning.module import Classifier
 from said_lightning.projections import names

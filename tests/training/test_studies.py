@@ -77,4 +77,4 @@ def test_the_steps_of_a_study_are_those_that_its_model_has() -> None:
         assert set(swept["model.step"].split(",")) <= set(known)
     sizes = OmegaConf.load(CONF / "model" / "bert-miniatures.yaml").sizes
     swept = OmegaConf.load(CONF / "experiment" / "size-miniatures.yaml").hydra.sweeper.params
-    assert set(swept["model.size"].split(",")) <= set(sizes)
+    assert {size.strip() for size in swept["model.size"].split(",")} <= set(sizes)
