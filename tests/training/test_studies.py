@@ -18,7 +18,7 @@ STUDIES = {
     "pretraining-small": ("d90 over pre-training", 12),
     "size-small": ("d90 over size", 12),
     "adjoint-small": ("The wrong gradient", 7),
-    "projections-small": ("Projections", 16),
+    "projections-small": ("Projections", 11),
     "spaces-small": ("Spaces", 13),
 }
 
