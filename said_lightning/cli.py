@@ -91,6 +91,29 @@ def check(
         typer.echo(budget)
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def pretrain(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Keys of conf/pretrain.yaml, text=[FILE,...] first.")
+    ] = None,
+) -> None:
+    """A small BERT by masked language modelling on your own text, with checkpoints on the way."""
+    import logging
+
+    from said_lightning.pretrain.settings import read_settings
+
+    settings = read_settings(overrides or [], Path(__file__).parents[1] / "conf")
+    from said_lightning.pretrain.run import pretrain
+    from said_lightning.runs.signals import Preempted
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        typer.echo(f"checkpoints: {pretrain(settings)}", err=True)
+    except Preempted as signal:
+        _warn(f"stopped by {signal}, with the state saved: the same command goes on")
+        sys.exit(128 + signal.signum)
+
+
 @app.command()
 def status(
     path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],

@@ -85,7 +85,14 @@ def override_mistakes(override: Override, conf: Path) -> Iterator[str]:
     projection: Any = {}
     for file in (conf / "projection").glob("*.yaml"):
         projection |= OmegaConf.to_container(OmegaConf.load(file))
-    schema = OmegaConf.structured(Config(task=task, projection=projection))
+    yield from key_mistakes(
+        override, OmegaConf.structured(Config(task=task, projection=projection))
+    )
+
+
+def key_mistakes(override: Override, schema: DictConfig) -> Iterator[str]:
+    """Tells what is wrong with one override of a schema's keys; takes over its values."""
+    key = override.key_or_group
     if key not in (keys := _keys(schema)):
         yield f"{key}: no such key{suggestion(key, keys)}"
         return

@@ -55,7 +55,9 @@ BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
 MAY_IMPORT["certify"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
-MAY_IMPORT["cli"] = BELOW_TRAINING | {"certify", "training"}
+PRETRAINS = {"command", "data", "errors", "projections", "resume", "runs", "training"}
+MAY_IMPORT["pretrain"] = PRETRAINS
+MAY_IMPORT["cli"] = BELOW_TRAINING | {"certify", "pretrain", "training"}
 MAY_IMPORT["__init__"] = {"subspace"}
 
 # What reads run folders starts in a second, so it does without these.

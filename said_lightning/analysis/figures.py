@@ -245,3 +245,11 @@ def layout(title: str, x: str, y: str) -> Figure:
         "xaxis": {"title": {"text": x, "standoff": 6}, "gridcolor": "#eee"},
         "yaxis": {"title": {"text": y}, "gridcolor": "#eee", "zeroline": False},
     }
+
+
+def log_layout(title: str, x: str, y: str, axes: Sequence[str]) -> Figure:
+    """The layout of a figure some of whose axes are logarithmic."""
+    made = layout(title, x, y)
+    for axis in axes:
+        made[axis]["type"] = "log"
+    return made

@@ -7,6 +7,7 @@ from said_lightning.analysis import accounts, answers, certified, lanes
 from said_lightning.analysis.d90 import Row
 from said_lightning.analysis.parts import Section
 from said_lightning.analysis.sources import Source, number
+from said_lightning.analysis.studies import STUDIES
 from said_lightning.runs.record import Record
 
 # In the order of the report. Each gives its section, or None where no run tells of it.
@@ -15,6 +16,7 @@ SECTIONS: tuple[Callable[[Sequence[Row], list[Source]], Section | None], ...] = 
     lanes.curves,
     lanes.scales,
     lanes.rates,
+    *STUDIES,
     certified.errors,
     accounts.cost,
     accounts.failed,

@@ -22,8 +22,8 @@ def read_bbc(task: TaskConfig) -> dict[str, Collector]:
     columns = HubSource(text=["article"], label="topic")
     rows: dict[str, list[Read]] = {"train": [], "eval": []}
     seen: set[str] = set()
-    for path in sorted(_folder().glob("*/*.txt")):
-        lines = _decode(path.read_bytes()).partition("\n")
+    for path in articles():
+        lines = decode(path.read_bytes()).partition("\n")
         headline, body = (" ".join(part.split()) for part in lines[::2])
         if not seen.isdisjoint((headline, body)):
             continue
@@ -38,6 +38,11 @@ def read_bbc(task: TaskConfig) -> dict[str, Collector]:
     return found
 
 
+def articles() -> list[Path]:
+    """List the files, one for each article, in order; a UserError where they are not there."""
+    return sorted(_folder().glob("*/*.txt"))
+
+
 def _folder() -> Path:
     spec = importlib.util.find_spec(BBC_PACKAGE)
     if spec is None or spec.origin is None:
@@ -45,7 +50,7 @@ def _folder() -> Path:
     return Path(spec.origin).parent / "bbcnews" / "data"
 
 
-def _decode(raw: bytes) -> str:
+def decode(raw: bytes) -> str:
     """Decode an article: all but one are UTF-8, and that one's pound sign is Latin-1."""
     try:
         return raw.decode("utf-8")

@@ -17,6 +17,7 @@ OTHERS = {
     "distilroberta": "roberta",
     "minilm": "bert",
     "multiberts": "bert",
+    "pretrained": "bert",
 }
 BERT = {
     "hidden_size": 16,

@@ -36,7 +36,7 @@ def test_one_baseline_serves_every_space_and_r_tells_lora_runs_apart(
     cfg = compose(tmp_path)
     hashes: dict[str, set[str]] = {}
     for method, space, r in product(("full", "said"), ("all", "lora", "bias", "head"), (2, 4)):
-        cfg.method = {**cfg.method, "name": method, "space": space, "r": r}
+        cfg.method.name, cfg.method.space, cfg.method.r = method, space, r
         one = "full" if method == "full" else space
         hashes.setdefault(one, set()).add(config_hash(cfg))
     different = {"full": 1, "all": 1, "lora": 2, "bias": 1, "head": 1}
@@ -51,6 +51,6 @@ def test_a_mistaken_space_is_told(compose: Any, tmp_path: Path) -> None:
         "method.space=loar: unknown value; did you mean 'lora'?",
         "method.r=0: expected at least 1",
     ]
-    cfg.method = {**cfg.method, "space": "head", "r": 8, "head": "outside"}
+    cfg.method.space, cfg.method.r, cfg.method.head = "head", 8, "outside"
     found = problems(cfg)
     assert found == ["method.head=outside: expected inside, since method.space=head is the head"]

@@ -1,0 +1,89 @@
+"""What `said pretrain` is told: a typed schema, and all that is wrong with a command at once."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from said_lightning.command import key_mistakes
+from said_lightning.errors import UserError
+
+POSITIVE = ("vocabulary", "layers", "width", "heads", "length", "batch_size", "lr", "save_every")
+
+
+@dataclass
+class PretrainConfig:
+    """One run of pre-training: the text, the BERT's shape, the steps and what is kept of them.
+
+    text: files, or folders with .txt files below them. steps: a checkpoint is kept after each, in
+    `out`, and the last ends the run. length: tokens of a row. save_every: the state is saved after
+    every so many steps.
+    """
+
+    text: list[str] = field(default_factory=list)
+    out: str = "pretrained"
+    steps: list[int] = field(default_factory=list)
+    vocabulary: int = 8192
+    layers: int = 4
+    width: int = 256
+    heads: int = 4
+    length: int = 128
+    batch_size: int = 32
+    lr: float = 5e-4
+    warmup: float = 0.06
+    seed: int = 0
+    save_every: int = 200
+
+
+def read_settings(arguments: list[str], conf: Path) -> PretrainConfig:
+    """Composes conf/pretrain.yaml with overrides as train.py takes them.
+
+    Raises UserError with every mistake in them.
+    """
+    schema = OmegaConf.structured(PretrainConfig)
+    overrides, mistakes = [], []
+    for text in arguments:
+        try:
+            override = OverridesParser.create().parse_override(text)
+            wrong = list(key_mistakes(override, schema))
+        except HydraException as error:
+            wrong = [f"{text}: {str(error).splitlines()[0]}; expected key=value"]
+        mistakes += wrong
+        overrides += [] if wrong else [text]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config: Any = OmegaConf.to_object(compose("pretrain", overrides))
+    if mistakes := mistakes + problems(config):
+        raise UserError(*mistakes)
+    settings: PretrainConfig = config
+    return settings
+
+
+def problems(config: PretrainConfig) -> list[str]:
+    """Tells what is wrong with the values, and each text that is not there."""
+    found = [
+        f"{key}={getattr(config, key)}: expected more than 0"
+        for key in POSITIVE
+        if getattr(config, key) <= 0
+    ]
+    if config.heads > 0 and config.width % config.heads:
+        found.append(f"width={config.width}: expected a multiple of heads={config.heads}")
+    if not 0 <= config.warmup <= 1:
+        found.append(f"warmup={config.warmup}: expected a share of the steps, 0 to 1")
+    steps = config.steps
+    if not steps or steps[0] < 0 or steps[-1] < 1 or any(a >= b for a, b in pairwise(steps)):
+        found.append(f"steps={steps}: expected steps from 0 on, ascending, the last above 0")
+    for text in map(Path, config.text):
+        if not text.exists():
+            found.append(f"text={text}: no such file or folder")
+        elif text.is_dir() and not any(text.rglob("*.txt")):
+            found.append(f"text={text}: no .txt file below it")
+    return found
+
+
+ConfigStore.instance().store(name="pretrain_schema", node=PretrainConfig)

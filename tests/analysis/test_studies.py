@@ -1,0 +1,135 @@
+"""The studies of section 5 appear in a report where its runs tell of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from said_lightning.analysis import report
+from said_lightning.analysis.d90 import estimate
+from said_lightning.analysis.generalisation import gap
+from said_lightning.analysis.parts import Section
+from said_lightning.analysis.sections import build
+from said_lightning.analysis.sources import number
+from said_lightning.analysis.studies import updates
+from said_lightning.runs.record import Record, TrainMetric
+
+MakeRun = Callable[..., Record]
+TRAINED = TrainMetric(name="accuracy", value=0.95)
+
+
+def lane(run: MakeRun, shift: int = 1, full: float = 0.8, **facts: Any) -> list[Record]:
+    """A baseline and SAID with two seeds, whose d90 lies between 10 and 100 times `shift`."""
+    baseline = {key: facts[key] for key in ("model", "task", "step") if key in facts}
+    size = facts.pop("size", 10**6)
+    runs = [run("full", full, d=size, D=size, seed=seed, **baseline) for seed in (0, 1)]
+    for d, value in ((10, 0.55), (100, 0.75), (1000, 0.79)):
+        runs += [
+            run("said", value + s / 100, d=d * shift, seed=s, train_metric=TRAINED, **facts)
+            for s in (0, 1)
+        ]
+    return runs
+
+
+def sections(runs: list[Record], root: Path) -> dict[str, Section]:
+    """The sections of a report of these runs, by title."""
+    placed = [replace(one, folder=root / f"run{i:03d}") for i, one in enumerate(runs)]
+    return {section.title: section for section in build(estimate(placed), placed, root)}
+
+
+def test_d90_over_pretraining_has_no_value_where_full_fine_tuning_learned_nothing(
+    run: MakeRun, tmp_path: Path
+) -> None:
+    runs = lane(run, full=0.5, model="own-0", step="0")
+    runs += lane(run, 10, model="own-20k", step="20k")
+    runs += lane(run, model="own-100k", step="100k")
+    section = sections(runs, tmp_path)["d90 over pre-training"]
+    (table,) = section.tables
+    assert table.caption == "own · sst2 · said fastfood"
+    assert [line[0] for line in table.rows] == ["0", "20,000", "100,000"]
+    assert [line[4] == "no value" for line in table.rows] == [True, False, False]
+    (figure,) = section.figures
+    (trace,) = figure["data"]
+    assert trace["x"] == [20_000, 100_000]
+    early, late = trace["y"]
+    assert early > late
+    assert "d90 over size" not in sections(runs, tmp_path)
+
+
+def test_d90_over_size_takes_each_models_own_d(run: MakeRun, tmp_path: Path) -> None:
+    runs = lane(run, 10, model="one-layer", size=1000) + lane(run, model="six-layers", size=6000)
+    (table,) = sections(runs, tmp_path)["d90 over size"].tables
+    assert [line[:2] for line in table.rows] == [("1,000", "one-layer"), ("6,000", "six-layers")]
+    same = lane(run, 10, model="a") + lane(run, model="b")
+    assert "d90 over size" not in sections(same, tmp_path)
+
+
+def test_the_gap_is_that_of_the_runs_at_d90(run: MakeRun, tmp_path: Path) -> None:
+    runs = [replace(one, folder=tmp_path / str(i)) for i, one in enumerate(lane(run))]
+    (row,) = estimate(runs)
+    found = gap(row, number(runs, tmp_path))
+    assert found is not None
+    assert (found.d, found.train) == (100, 0.95)
+    assert found.value == pytest.approx(0.755)
+    assert found.relative == pytest.approx((0.95 - 0.755) / (1 - 0.755))
+    both = lane(run) + lane(run, 10, projection="dense")
+    section = sections(both, tmp_path)["Generalisation over d90"]
+    assert len(section.tables[0].rows) == 2
+    assert [len(figure["data"][0]["x"]) for figure in section.figures] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("title", "lanes"),
+    [
+        ("The wrong gradient", ("released-exact", "released-released")),
+        ("Projections", ("dense", "fastfood")),
+    ],
+)
+def test_lanes_of_two_projections_are_compared(
+    title: str, lanes: tuple[str, str], run: MakeRun, tmp_path: Path
+) -> None:
+    runs = lane(run, projection=lanes[0]) + lane(run, 10, projection=lanes[1])
+    found = sections(runs, tmp_path)
+    (table,) = found[title].tables
+    assert [line[0] for line in table.rows] == [one.removeprefix("released-") for one in lanes]
+    others = {"The wrong gradient", "Projections", "Spaces"} - {title}
+    assert not others & set(found)
+
+
+def test_spaces_are_compared_for_each_projection(run: MakeRun, tmp_path: Path) -> None:
+    runs = lane(run, space="all") + lane(run, 10, space="lora")
+    runs += lane(run, projection="dense", space="lora")
+    found = sections(runs, tmp_path)
+    (table,) = found["Spaces"].tables
+    assert [line[0] for line in table.rows] == ["all", "lora"]
+    (projections,) = found["Projections"].tables
+    assert projections.caption == "minilm · sst2 · said · lora"
+
+
+def test_one_lane_is_no_study_and_the_whole_page_can_be_written(
+    run: MakeRun, tmp_path: Path
+) -> None:
+    alone = set(sections(lane(run), tmp_path))
+    runs = lane(run, model="own-0", step="0") + lane(run, model="own-9", step="9")
+    runs += lane(run) + lane(run, size=5, model="other") + lane(run, space="bias")
+    for projection in ("dense", "released-exact", "released-released"):
+        runs += lane(run, projection=projection)
+    studies = set(sections(runs, tmp_path)) - alone
+    assert studies == {
+        *("d90 over pre-training", "d90 over size", "Generalisation over d90"),
+        *("The wrong gradient", "Projections", "Spaces"),
+    }
+    placed = [replace(one, folder=tmp_path / f"{i}") for i, one in enumerate(runs)]
+    for suffix in report.FORMATS:
+        report.write(tmp_path / f"page{suffix}", estimate(placed), placed, tmp_path)
+    page = (tmp_path / "page.html").read_text()
+    assert all(title in page for title in studies)
+
+
+def test_steps_are_read_as_their_makers_write_them() -> None:
+    assert [updates(step) for step in ("0", "0k", "20k", "2000k", "1000")] == (
+        [0, 0, 20_000, 2_000_000, 1000]
+    )
+    assert updates("final") is None
