@@ -16,24 +16,23 @@ from said_lightning.runs.lease import lease
 
 ROOT = Path(__file__).parents[2]
 OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes", "threads", "notes")
+STRESS = pytest.mark.stress
 LAUNCHERS = ["joblib", "gpus", "submitit_local", "slurm", "ray"]
 TWO = ["method=full,did", "d=10"]
 TWELVE = ["method=full,said", "d=10,20,30", "seed=0,1,2"]
 SIZES = [
     pytest.param((2, *TWO), id="2"),
-    pytest.param((12, *TWELVE), id="12", marks=pytest.mark.stress),
+    pytest.param((12, *TWELVE), id="12", marks=STRESS),
 ]
 # Long enough that each job can be met while it trains.
 LONG = ["trainer.epochs=25", "trainer.batch_size=2"]
-
-
 # Workers draw from as many threads as this process; Ray's yield to nobody.
 ALONE = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
 
 
-def sweep(tiny: list[str], out: Path, launcher: str, jobs: list[str], *more: str) -> dict[str, Any]:
+def sweep(tiny: list[str], out: Path, launcher: str, jobs: list[str]) -> dict[str, Any]:
     """Run a sweep in a process of its own and give its rows by their folders."""
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *jobs, *more]
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *jobs]
     environment = {**os.environ, **ALONE}
     ended = subprocess.run(
         [*command, f"out={out}", f"hydra/launcher={launcher}"],
@@ -100,7 +99,7 @@ def slurm(*command: str) -> list[str]:
     "size",
     [
         pytest.param((3, "method=did", "d=10,20,30"), id="3"),
-        pytest.param((12, *TWELVE), id="12", marks=pytest.mark.stress),
+        pytest.param((12, "method=did", "d=10,20,30", "seed=0,1,2,3"), id="12", marks=STRESS),
     ],
 )
 def test_jobs_killed_preempted_and_timed_out_on_slurm_end_with_the_same_rows(
