@@ -31,7 +31,7 @@ test: .venv/.dev ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --durations=15
 
 stress: .venv/.dev ## run what repeats for minutes or hours too
-	$(BIN)/pytest -q -s -m "stress or slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -v -n auto --durations=0 -m "stress or slow"
 
 lint: .venv/.dev ## check style and types
 	$(BIN)/ruff check

@@ -113,7 +113,7 @@ def test_jobs_killed_preempted_and_timed_out_on_slurm_end_with_the_same_rows(
     command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *jobs, f"out={out}"]
     # An array of one job at a time, so that each is met alone.
     options = ["hydra/launcher=slurm", "hydra.launcher.array_parallelism=1"]
-    options += ["hydra.launcher.poll_s=1"]
+    options += ["hydra.launcher.poll_s=1", "hydra.launcher.name=struck"]
     environment = {**os.environ, **ALONE}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     launcher = subprocess.Popen([*command, *options], env=environment, **pipes)
@@ -126,7 +126,7 @@ def test_jobs_killed_preempted_and_timed_out_on_slurm_end_with_the_same_rows(
     struck: set[Path] = set()
     until = time.monotonic() + 100 * count
     while launcher.poll() is None and time.monotonic() < until:
-        running = slurm(*queue, "--states=running", "--partition=main")
+        running = slurm(*queue, "--states=running", "--name=struck")
         new = {path.parent for path in out.rglob("state.safetensors")} - struck
         if running and new and blows:
             struck |= new
