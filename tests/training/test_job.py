@@ -59,6 +59,8 @@ def faulty(plain: dict[str, Any], folder: str, environment: dict[str, str]) -> N
 def test_a_sweep_with_every_kind_of_fault_ends_with_a_row_for_each_and_repeats_those_alone(
     main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: int
 ) -> None:
+    # The first job imports and compiles, which may take longer than any may hang.
+    main("method=did", "seed=0", "trainer.epochs=1")
     sweep = ("-m", "method=did", f"seed=range({runs})", "trainer.epochs=1", "timeout=20")
     with monkeypatch.context() as patch:
         patch.setattr(job, "work", faulty)
