@@ -1,12 +1,14 @@
 """The Lightning hooks around a Subspace."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from said_lightning.config import MethodConfig
+from said_lightning.build import build_subspace
+from said_lightning.config import Config
+from said_lightning.grow import Grow, sizes
 from said_lightning.parallel import check_strategy
 from said_lightning.subspace import Subspace
 
@@ -19,14 +21,8 @@ class SubspaceCallback(Callback):
     so evaluation and saving need to know nothing of the subspace.
     """
 
-    def __init__(
-        self, method: MethodConfig, projection: str, d: int, seed: int, **options: Any
-    ) -> None:
-        self.method = method
-        self.projection = projection
-        self.options = options
-        self.d = d
-        self.seed = seed
+    def __init__(self, config: Config) -> None:
+        self.config = config
         self.subspace: Subspace | None = None
         self._handle: RemovableHandle | None = None
 
@@ -36,17 +32,7 @@ class SubspaceCallback(Callback):
         if self.subspace is not None:
             return
         assert isinstance(pl_module.model, nn.Module)
-        self.subspace = Subspace(
-            pl_module.model,
-            self.d,
-            self.seed,
-            self.projection,
-            self.method.name,
-            self.method.groups,
-            self.method.head,
-            self.method.origin,
-            **self.options,
-        )
+        self.subspace = build_subspace(pl_module.model, self.config)
         pl_module.subspace = self.subspace
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,3 +64,12 @@ class SubspaceCallback(Callback):
     ) -> None:
         """Leaves an ordinary model behind after a failure too, which tears no callback down."""
         self.teardown(trainer, pl_module, "fit")
+
+
+def in_subspace(config: Config) -> Iterator[Callback]:
+    """Gives the callbacks that train a config's subspace, none for full fine-tuning."""
+    if config.method.name == "full":
+        return
+    yield SubspaceCallback(config)
+    if (first := config.trainer.grow_from) is not None:
+        yield Grow(sizes(first, config.d, config.trainer.epochs))

@@ -57,6 +57,7 @@ def configure(model: ModelConfig, task: TaskConfig) -> PretrainedConfig:
     config = AutoConfig.from_pretrained(
         locate(model),
         revision=model.revision,
+        trust_remote_code=False,
         num_labels=task.num_labels,
         problem_type="regression" if regression else "single_label_classification",
         **({"label2id": ids, "id2label": dict(enumerate(ids))} if ids else {}),
@@ -102,11 +103,14 @@ def load(model: ModelConfig, task: TaskConfig, seed: int) -> Loaded:
         config = configure(model, task)
         t5 = isinstance(config, T5Config)
         architecture: Any = T5EncoderClassifier if t5 else AutoModelForSequenceClassification
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=model.revision)
+        tokenizer = AutoTokenizer.from_pretrained(
+            where, revision=model.revision, trust_remote_code=False
+        )
         encoder, info = architecture.from_pretrained(
             where,
             config=config,
             revision=model.revision,
+            trust_remote_code=False,
             dtype=torch.float32,
             output_loading_info=True,
         )

@@ -14,7 +14,8 @@ def locate(model: ModelConfig) -> str:
     local = Path(model.path).expanduser()
     if model.path.startswith(PACKAGE):
         package, _, folder = model.path.removeprefix(PACKAGE).partition("/")
-        spec = importlib.util.find_spec(package)
+        # Of a dotted name find_spec would import the parents, and a path may come from a file.
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or spec.origin is None:
             raise UserError(
                 f"model={model.name}: its pip package is not installed: "

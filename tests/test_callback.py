@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import MethodConfig
+from said_lightning.config import Config, MethodConfig
 from said_lightning.subspace import Subspace
 
 Stage = Callable[["Toy"], None]
@@ -50,7 +50,8 @@ def fit(look: Stage, method: str = "did") -> Toy:
     """Train a toy for three steps, two batches each."""
     rows = list(torch.randn(6, 2, 8, generator=torch.Generator().manual_seed(0)))
     toy = Toy()
-    subspace = SubspaceCallback(MethodConfig(name=method), "dense", 6, seed=0)
+    config = Config(method=MethodConfig(name=method), projection={"name": "dense"}, d=6)
+    subspace = SubspaceCallback(config)
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, distributed
 
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import MethodConfig, run_folder, typed
+from said_lightning.config import Config, MethodConfig, run_folder, typed
 from said_lightning.data.encoded import Encoded
 from said_lightning.data.share import WEIGHT, Share
 from said_lightning.encoder import load
@@ -298,7 +298,9 @@ def test_a_sweep_runs_each_job_in_processes_of_its_own(main: Any, tmp_path: Path
 def test_what_does_not_suit_a_subspace_is_refused(strategy: Strategy) -> None:
     trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
     trainer._accelerator_connector.strategy = strategy
-    callback = SubspaceCallback(MethodConfig(name="said"), "fastfood", 20, 0)
+    callback = SubspaceCallback(
+        Config(method=MethodConfig(name="said"), projection={"name": "dense"})
+    )
     with pytest.raises(UserError) as caught:
         callback.setup(trainer, LightningModule(), "fit")
     (message,) = caught.value.messages

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from said_lightning import training
 from said_lightning.callback import SubspaceCallback
-from said_lightning.config import MethodConfig, problems, typed
+from said_lightning.config import Config, MethodConfig, problems, typed
 from said_lightning.encoder import load
 from said_lightning.module import Classifier
 from said_lightning.projections import names
@@ -153,6 +153,7 @@ def test_a_gradient_that_overflows_skips_the_step_and_writes_nothing(
         assert step()
 
 
+CONFIG = Config(method=MethodConfig(name="said"), projection={"name": "dense"}, d=6)
 # Where theta and lambda start: at theta = 0 lambda would have no gradient.
 START = (torch.tensor([0.3, -0.2, 0.5, 0.1, -0.4]), torch.tensor([1.5]))
 
@@ -192,7 +193,7 @@ def test_clipping_and_accumulation_act_on_thetas_gradient(accumulate: int, share
         accelerator="cpu",
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip,
-        callbacks=[SubspaceCallback(MethodConfig(name="said"), "dense", 6, seed=0)],
+        callbacks=[SubspaceCallback(CONFIG)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

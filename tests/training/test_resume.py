@@ -74,6 +74,7 @@ VARIANTS = {
     "accumulate": ["trainer.accumulate=2", "trainer.batch_size=4"],
     "workers": ["trainer.workers=2"],
     "mixed": ["trainer.precision=bf16-mixed"],
+    "nested": ["d=200", "trainer.grow_from=20"],
     "lists": ["trainer.save_every=2", "task.metrics=[accuracy,f1]", "trainer.batch_size=4"],
 }
 
