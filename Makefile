@@ -30,8 +30,8 @@ demo: .venv/.demo ## measure d90 on an encoder and texts that come with the inst
 test: .venv/.dev ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --durations=15
 
-stress: .venv/.dev ## run what repeats for minutes or hours too
-	$(BIN)/pytest -q -s -m "stress or slow"
+stress: .venv/.stress ## run what repeats for minutes or hours too
+	OMP_NUM_THREADS=1 $(BIN)/pytest -v -n auto --durations=0 -m "stress or slow"
 
 lint: .venv/.dev ## check style and types
 	$(BIN)/ruff check
@@ -59,6 +59,7 @@ clean: ## remove .venv and the tools' caches; runs stay
 
 .venv/.demo: extras := demo
 .venv/.dev: extras := demo,dev,joblib,slurm
-.venv/.demo .venv/.dev: pyproject.toml .venv/.torch
+.venv/.stress: extras := demo,dev,joblib,slurm,ray
+.venv/.demo .venv/.dev .venv/.stress: pyproject.toml .venv/.torch
 	$(PIP) --editable '.[$(extras)]'
 	@touch $@

@@ -16,16 +16,24 @@ from said_lightning.runs.lease import lease
 
 ROOT = Path(__file__).parents[2]
 OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes", "threads", "notes")
-SWEEP = ["method=full,did", "d=10,20", "trainer.epochs=1"]
+STRESS = pytest.mark.stress
+LAUNCHERS = ["joblib", "gpus", "submitit_local", "slurm", "ray"]
+TWO = ["method=full,did", "d=10"]
+TWELVE = ["method=full,said", "d=10,20,30", "seed=0,1,2"]
+SIZES = [
+    pytest.param((2, *TWO), id="2"),
+    pytest.param((12, *TWELVE), id="12", marks=STRESS),
+]
 # Long enough that each job can be met while it trains.
-LONG = ["method=did", "d=10,20,30", "trainer.epochs=60", "trainer.batch_size=2"]
+LONG = ["trainer.epochs=25", "trainer.batch_size=2"]
+# Workers draw from as many threads as this process; Ray's yield to nobody.
+ALONE = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
 
 
-def sweep(tiny: list[str], out: Path, launcher: str, jobs: list[str], *more: str) -> dict[str, Any]:
+def sweep(tiny: list[str], out: Path, launcher: str, jobs: list[str]) -> dict[str, Any]:
     """Run a sweep in a process of its own and give its rows by their folders."""
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *jobs, *more]
-    # It makes workers draw from as many threads as this process.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *jobs]
+    environment = {**os.environ, **ALONE}
     ended = subprocess.run(
         [*command, f"out={out}", f"hydra/launcher={launcher}"],
         capture_output=True,
@@ -48,30 +56,38 @@ def rows(out: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def plain(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The rows by Hydra's own launcher."""
-    return sweep(tiny, tmp_path_factory.mktemp("basic"), "basic", SWEEP)
+Plain = tuple[list[str], dict[str, Any]]
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def plain(request: Any, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Plain:
+    """A sweep and its rows by Hydra's own launcher."""
+    count, *jobs = request.param
+    jobs.append("trainer.epochs=1")
+    expected = sweep(tiny, tmp_path_factory.mktemp("basic"), "basic", jobs)
+    assert len(expected) == count
+    return jobs, expected
 
 
 def needs(launcher: str) -> None:
     """Skip where a launcher's package, or the cluster it submits to, is absent."""
-    package = {"joblib": "joblib", "gpus": "joblib", "ray": "ray"}.get(launcher, "submitit")
-    if importlib.util.find_spec(f"hydra_plugins.hydra_{package}_launcher") is None:
-        pytest.skip(f"hydra-{package}-launcher is not installed")
+    plugin = "hydra_plugins.hydra_{}_launcher"
+    package = {name: plugin.format("joblib") for name in ("joblib", "gpus")} | {"ray": "ray"}
+    if importlib.util.find_spec(package.get(launcher, plugin.format("submitit"))) is None:
+        pytest.skip(f"what hydra/launcher={launcher} needs is not installed")
     if launcher == "slurm" and (
         shutil.which("sbatch") is None or subprocess.run(["sinfo"], capture_output=True).returncode
     ):
         pytest.skip("there is no Slurm cluster; .ci/slurm starts one")
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "gpus", "submitit_local", "slurm", "ray"])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_every_launcher_gives_the_same_rows(
-    tiny: list[str], plain: dict[str, Any], tmp_path: Path, launcher: str
+    tiny: list[str], plain: Plain, tmp_path: Path, launcher: str
 ) -> None:
     needs(launcher)
-    assert len(plain) == 3
-    assert sweep(tiny, tmp_path / "out", launcher, SWEEP) == plain
+    jobs, expected = plain
+    assert sweep(tiny, tmp_path / "out", launcher, jobs) == expected
 
 
 def slurm(*command: str) -> list[str]:
@@ -79,41 +95,49 @@ def slurm(*command: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True).stdout.split()
 
 
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param((3, "method=did", "d=10,20,30"), id="3"),
+        pytest.param((12, "method=did", "d=10,20,30", "seed=0,1,2,3"), id="12", marks=STRESS),
+    ],
+)
 def test_jobs_killed_preempted_and_timed_out_on_slurm_end_with_the_same_rows(
-    tiny: list[str], tmp_path: Path
+    tiny: list[str], tmp_path: Path, size: tuple[Any, ...]
 ) -> None:
     needs("slurm")
-    expected = sweep(tiny, tmp_path / "plain", "basic", LONG)
+    count, *jobs = size
+    jobs += LONG
+    expected = sweep(tiny, tmp_path / "plain", "basic", jobs)
     out = tmp_path / "out"
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *LONG, f"out={out}"]
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *jobs, f"out={out}"]
     # An array of one job at a time, so that each is met alone.
     options = ["hydra/launcher=slurm", "hydra.launcher.array_parallelism=1"]
-    options += ["hydra.launcher.poll_s=1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    options += ["hydra.launcher.poll_s=1", "hydra.launcher.name=struck"]
+    environment = {**os.environ, **ALONE}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     launcher = subprocess.Popen([*command, *options], env=environment, **pipes)
     blows = [
-        ["kill", "-KILL"],
-        ["scontrol", "requeue"],  # what Slurm does to a job that it preempts
-        ["scancel", "--signal=USR2"],  # what it sends when a job's time is nearly up
+        "kill -KILL {pid}",
+        "sbatch --partition=high --exclusive --output=/dev/null --wrap=true",  # which preempts it
+        "scancel --signal=USR2 {job}",  # what Slurm sends when a job's time is nearly up
     ]
+    queue = ["squeue", "--noheader", "--format=%i"]
     struck: set[Path] = set()
-    until = time.monotonic() + 400
+    until = time.monotonic() + 100 * count
     while launcher.poll() is None and time.monotonic() < until:
-        running = slurm("squeue", "--noheader", "--states=running", "--format=%i")
+        running = slurm(*queue, "--states=running", "--name=struck")
         new = {path.parent for path in out.rglob("state.safetensors")} - struck
         if running and new and blows:
             struck |= new
-            owner = lease(new.pop().parent).owner
-            assert owner is not None
-            slurm(*blows[0], str(owner.pid) if blows[0][0] == "kill" else running[0])
-            blows.pop(0)
-        for waiting in slurm("squeue", "--noheader", "--states=pending", "--format=%i"):
+            if owner := lease(new.pop().parent).owner:
+                slurm(*blows.pop(0).format(pid=owner.pid, job=running[0]).split())
+        for waiting in slurm(*queue, "--states=pending"):
             # Slurm lets a job that it has queued again wait for two minutes.
             slurm("scontrol", "update", f"jobid={waiting}", "StartTime=now")
         time.sleep(0.2)
     told = launcher.communicate()[0]
     assert not blows, told
     assert launcher.returncode == 1, told  # the one that was killed has no result
-    assert "2 of 3 runs done" in told
-    assert sweep(tiny, out, "slurm", LONG) == expected
+    assert f"{count - 1} of {count} runs done" in told
+    assert sweep(tiny, out, "slurm", jobs) == expected

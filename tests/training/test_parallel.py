@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from multiprocessing import active_children
@@ -33,7 +31,6 @@ from said_lightning.projections.core import random
 from said_lightning.runs.record import Record
 from said_lightning.training import run
 
-ROOT = Path(__file__).parents[2]
 WORDS = ["good", "fine", "great", "bad", "dull", "poor"]
 TOLERANCE = 1e-5
 Numbers = dict[str, Tensor]
@@ -289,16 +286,10 @@ def test_a_signal_to_one_process_ends_all_and_the_run_resumes_to_the_same_bits(
     assert all(torch.equal(numbers[name], whole[name]) for name in whole)
 
 
-def test_a_sweep_runs_each_job_in_processes_of_its_own(tiny: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, "out=out", "trainer.devices=2"]
-    ended = subprocess.run(
-        [*command, "trainer.epochs=1", "lr=1e30,0.03"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert ended.returncode == 1
-    assert ended.stdout.count("1 of 2 runs done") == 1
+def test_a_sweep_runs_each_job_in_processes_of_its_own(main: Any, tmp_path: Path) -> None:
+    code, out, _ = main("-m", "trainer.devices=2", "trainer.epochs=1", "lr=1e30,0.03")
+    assert code == 1
+    assert out.count("1 of 2 runs done") == 1
     records = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]
     assert sorted(record["status"] for record in records) == ["done", "failed"]
 
