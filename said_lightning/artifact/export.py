@@ -11,7 +11,7 @@ from safetensors import torch as safetensors
 
 from said_lightning import __version__
 from said_lightning.artifact.claims import carried
-from said_lightning.artifact.file import About, Artifact, Score, write
+from said_lightning.artifact.file import FILE, About, Artifact, Score, write
 from said_lightning.artifact.load import digest, restore
 from said_lightning.artifact.score import score
 from said_lightning.config import typed
@@ -20,7 +20,6 @@ from said_lightning.kept import read_config
 from said_lightning.runs import checkpoint
 from said_lightning.runs import record as records
 
-FILE = "said.safetensors"
 NUMBERS = "subspace.safetensors"
 
 

@@ -32,6 +32,7 @@ from said_lightning.runs.record import Finite
 
 FORMAT = 1
 KEY = "said_lightning"
+FILE = "said.safetensors"  # in a run's folder, and on the hub
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # A file's header, and a whole file; d numbers and a large head take a few megabytes.
 LARGEST_HEADER, LARGEST = 2**20, 2**30
@@ -188,9 +189,9 @@ def _artifact(about: About, tensors: dict[str, Tensor]) -> Artifact:
     head = {name[5:]: part.float() for name, part in tensors.items() if name.startswith("head.")}
     if "words" in tensors:
         codebook, counts, words = (tensors[n].numpy() for n in ("codebook", "counts", "words"))
-        numbers: Values | Coded = Coded(codebook, counts, words, about.run.d)
-        decode(numbers)  # a message that nobody wrote is refused here
-        return Artifact(about, numbers, head)
+        coded = Coded(codebook, counts, words, about.run.d)
+        decode(coded)  # a message that nobody wrote is refused here
+        return Artifact(about, coded, head)
     theta, scale = tensors["theta"], tensors["scale"]
     dtype: Any = str(theta.dtype).removeprefix("torch.")
     return Artifact(about, torch.cat([theta.float(), scale]).numpy(), head, dtype)
