@@ -109,9 +109,9 @@ def pack(artifact: Artifact) -> bytes:
         theta, scale = np.split(numbers, [len(numbers) - artifact.about.m])
         tensors = {"theta": torch.tensor(theta, dtype=dtype), "scale": torch.tensor(scale)}
     head = {f"head.{name}": weight.to(dtype) for name, weight in artifact.head.items()}
-    about = to_json(asdict(artifact.about)).decode()
-    metadata = {KEY: about, checkpoint.KEY: checkpoint.UNSEALED}
-    return b"".join(checkpoint.sealed(safetensors.save({**tensors, **head}, metadata)))
+    # One entry: safetensors writes several in any order, and the same run gives the same bytes.
+    about = to_json({checkpoint.KEY: checkpoint.UNSEALED, **asdict(artifact.about)}).decode()
+    return b"".join(checkpoint.sealed(safetensors.save({**tensors, **head}, {KEY: about})))
 
 
 def write(artifact: Artifact, path: Path) -> None:
