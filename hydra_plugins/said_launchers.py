@@ -1,4 +1,4 @@
-"""Launchers of its own: Slurm arrays that can be left alone, and one job for each local GPU."""
+"""Launchers of its own: Slurm arrays that can be left alone, one job for each local GPU, Ray."""
 
 import itertools
 import logging
@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
@@ -106,10 +109,14 @@ def returned(job: Any) -> JobReturn:
         try:
             found: JobReturn = job.results()[0]
         except Exception as error:
-            return JobReturn(status=JobStatus.FAILED, _return_value=error)
+            return failed(error)
         return found
-    lost = RuntimeError(f"job {job.job_id} left no result")
-    return JobReturn(status=JobStatus.FAILED, _return_value=lost)
+    return failed(RuntimeError(f"job {job.job_id} left no result"))
+
+
+def failed(error: Exception) -> JobReturn:
+    """Give what stands for a job that returned nothing."""
+    return JobReturn(status=JobStatus.FAILED, _return_value=error)
 
 
 class GpuLauncher(JoblibLauncher):  # type: ignore[misc]
@@ -154,3 +161,56 @@ def gpus() -> list[str]:
     except FileNotFoundError:
         told = []
     return told or ["0"]
+
+
+class RayLauncher(Launcher):
+    """Runs each job as a task on a Ray cluster; where none is named, one on this machine.
+
+    `init` is what ray.init takes, `remote` what ray.remote does. A job whose worker dies is tried
+    again, as often as `remote.max_retries` allows, and resumes.
+    """
+
+    def __init__(self, init: DictConfig, remote: DictConfig) -> None:
+        self.init: Any = OmegaConf.to_container(init, resolve=True)
+        self.remote: Any = OmegaConf.to_container(remote, resolve=True)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what Hydra gives."""
+        self.context = hydra_context
+        self.task = task_function
+        self.config = config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Hand out the jobs and give what they returned."""
+        import ray
+
+        ray.init(**self.init, ignore_reinit_error=True)
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        on_ray = ray.remote(**self.remote)(run_alone)
+        jobs = []
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            with open_dict(config):
+                config.hydra.job.id, config.hydra.job.num = f"job_{number}", number
+            jobs.append(on_ray.remote(self.context, config, self.task, Singleton.get_state()))
+        ended: list[JobReturn] = []
+        for job in jobs:
+            try:
+                ended.append(ray.get(job))
+            except Exception as error:  # its worker was lost
+                ended.append(failed(error))
+        return ended
+
+
+def run_alone(
+    context: HydraContext, config: DictConfig, task: TaskFunction, singletons: Any
+) -> JobReturn:
+    """Run one job of a sweep in a process that knows nothing of Hydra yet."""
+    setup_globals()
+    Singleton.set_state(singletons)
+    HydraConfig.instance().set_config(config)
+    return run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=context)

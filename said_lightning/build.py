@@ -3,17 +3,19 @@
 from torch import nn
 
 from said_lightning.config import Config
+from said_lightning.space import START, confine
 from said_lightning.subspace import Subspace
 
 
 def build_subspace(model: nn.Module, config: Config) -> Subspace:
     """Makes the subspace that a run of this config trains its encoder in, theta at its start.
 
-    Raises what Subspace raises.
+    Confines the encoder to the run's space. Raises what Subspace and confine raise.
     """
     method = config.method
+    confine(model, method)
     options = dict(config.projection)
-    return Subspace(
+    subspace = Subspace(
         model,
         config.d,
         config.seed,
@@ -24,3 +26,6 @@ def build_subspace(model: nn.Module, config: Config) -> Subspace:
         method.origin,
         **options,
     )
+    if method.space == "lora":
+        subspace.scatter(START, config.seed)
+    return subspace

@@ -1,11 +1,14 @@
 """The Lightning hooks around a Subspace."""
 
+from collections.abc import Iterator
+
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from said_lightning.build import build_subspace
 from said_lightning.config import Config
+from said_lightning.grow import Grow, sizes
 from said_lightning.parallel import check_strategy
 from said_lightning.subspace import Subspace
 
@@ -61,3 +64,12 @@ class SubspaceCallback(Callback):
     ) -> None:
         """Leaves an ordinary model behind after a failure too, which tears no callback down."""
         self.teardown(trainer, pl_module, "fit")
+
+
+def in_subspace(config: Config) -> Iterator[Callback]:
+    """Gives the callbacks that train a config's subspace, none for full fine-tuning."""
+    if config.method.name == "full":
+        return
+    yield SubspaceCallback(config)
+    if (first := config.trainer.grow_from) is not None:
+        yield Grow(sizes(first, config.d, config.trainer.epochs))

@@ -139,6 +139,44 @@ def report(
 
 
 @app.command()
+def certify(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that is done.")],
+    levels: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Levels to quantise to; repeatable, each is paid for. [3, 5, 9]"),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning of each quantised run.")] = 1,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(help="Folder of all runs that were tried.", show_default="RUN/../../.."),
+    ] = None,
+) -> None:
+    """A bound on the error of a run that holds with 95 %: trains it as a short message."""
+    import logging
+
+    from said_lightning.certify.certify import certify
+    from said_lightning.certify.verdict import verdict
+
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    found = certify(run, levels or [3, 5, 9], epochs, sweep or run.resolve().parents[2])
+    typer.echo(verdict(found))
+
+
+@app.command()
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="A certificate.json.")],
+    data_dir: Annotated[
+        str | None, typer.Option(help="Where the task's files lie, if not where the run had them.")
+    ] = None,
+) -> None:
+    """Recompute a certificate from its artifact, base model and data; exit 2 where it is wrong."""
+    from said_lightning.certify.verdict import verdict
+    from said_lightning.certify.verify import verify
+
+    typer.echo(f"verified\n{verdict(verify(certificate, data_dir))}")
+
+
+@app.command()
 def sync(
     path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
 ) -> None:
@@ -199,6 +237,21 @@ def push(
     from said_lightning.artifact.push import push
 
     typer.echo(push(file, repository), err=True)
+
+
+@app.command()
+def workspace(
+    project: Annotated[str, typer.Argument(help="At W&B.", metavar="ENTITY/PROJECT")],
+    metric: Annotated[str, typer.Option(help="The metric that d90 is about.")] = "accuracy",
+) -> None:
+    """Give a W&B project a view with the metric over d, curves, and a table of what each run is."""
+    from said_lightning.workspace import save
+
+    match project.split("/"):
+        case [entity, name] if entity and name:
+            typer.echo(save(entity, name, metric))
+        case _:
+            raise UserError(f"{project}: expected ENTITY/PROJECT, such as me/said_lightning")
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:

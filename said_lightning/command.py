@@ -21,7 +21,7 @@ from said_lightning.kept import write_config
 from said_lightning.runs.index import CONFIG, STOPPED, at
 
 SWEEP_FLAGS = {"-m", "--multirun"}
-SEARCHED = ("d", "seed", "trainer.stop_at")
+SEARCHED = ("d", "seed", "trainer.stop_at", "trainer.grow_from")
 
 
 @dataclass(frozen=True)

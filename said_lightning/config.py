@@ -12,6 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from said_lightning.data.mistakes import task_errors
 from said_lightning.data.task import TaskConfig, suggestion
+from said_lightning.runs.labels import model_label, projection_label
 
 
 @dataclass
@@ -39,13 +40,17 @@ class MethodConfig:
     """How to train: full fine-tuning, or a subspace without (did) or with (said) lambda.
 
     groups: what shares a lambda, `layer` or `tensor`. head: `inside` the subspace or `outside`.
-    origin: `copy` keeps theta_0 and writes exactly, `none` saves its D numbers and drifts.
+    origin: `copy` keeps theta_0 and writes exactly, `none` saves its D numbers and drifts. space:
+    what the subspace lies in, `all` weights, or the head with `lora` factors of rank r on queries
+    and values, with every `bias`, or alone (`head`); full fine-tuning always trains all.
     """
 
     name: str = MISSING
     groups: str = "layer"
     head: str = "inside"
     origin: str = "copy"
+    space: str = "all"
+    r: int = 8
 
 
 @dataclass
@@ -57,7 +62,8 @@ class TrainerConfig:
     gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
     devices, which share each batch; a step has accumulate times as many. save_every: a subspace
     run's state is saved after every so many steps (full fine-tuning's after each epoch). stop_at:
-    the run ends after the first epoch whose metric reaches it; null is never.
+    the run ends after the first epoch whose metric reaches it; null is never. grow_from: d in the
+    first epoch, from where it grows to d in the last (said_lightning.grow); null is all d at once.
     """
 
     epochs: int = 3
@@ -74,6 +80,7 @@ class TrainerConfig:
     workers: int = 0
     save_every: int = 1
     stop_at: float | None = None
+    grow_from: int | None = None
 
 
 @dataclass
@@ -108,12 +115,19 @@ class Config:
     timeout: float | None = None
     on_error: str = "continue"
 
+    @property
+    def every_d(self) -> list[int]:
+        """The d of the run; of one that grows, the first and the last."""
+        first = self.trainer.grow_from
+        return [self.d] if first is None else [first, self.d]
+
 
 CHOICES = {
     "method.name": ("full", "did", "said"),
     "method.groups": ("layer", "tensor"),
     "method.head": ("inside", "outside"),
     "method.origin": ("copy", "none"),
+    "method.space": ("all", "lora", "bias", "head"),
     "projection.gradient": ("exact", "released"),
     "logger.name": ("none", "csv", "wandb"),
     "logger.mode": ("offline", "online"),
@@ -126,7 +140,11 @@ NO_EFFECT = (
     *("model.sizes", "model.steps", "model.runs", "timeout", "on_error"),
 )
 # What full fine-tuning does not read: one baseline serves every method and d.
-NOT_FOR_FULL = ("d", "projection", "method.groups", "method.head", "method.origin")
+NOT_FOR_FULL = (
+    *("d", "projection", "method.groups", "method.head", "method.origin"),
+    "trainer.grow_from",
+    *("method.space", "method.r"),
+)
 POSITIVE = (
     *("epochs", "batch_size", "eval_batch_size", "full_lr", "step_ratio", "accumulate"),
     *("devices", "save_every"),
@@ -151,8 +169,15 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
-    if plain["trainer"]["stop_at"] is None:  # a run to the end keeps the name it always had
-        del plain["trainer"]["stop_at"]
+    # A run to the end, in one d, in the space of all weights, keeps the name it always had.
+    for key in ("stop_at", "grow_from"):
+        if plain["trainer"].get(key) is None:
+            plain["trainer"].pop(key, None)
+    space = plain["method"].get("space")
+    if space == "all":
+        del plain["method"]["space"]
+    if space != "lora":
+        plain["method"].pop("r", None)
     return plain
 
 
@@ -160,14 +185,10 @@ def run_folder(cfg: DictConfig) -> str:
     """Names a run's folder below `out`: the same config, the same folder."""
     method = cfg.method.name
     if method != "full":
-        method = f"{method}-{projection_label(cfg)}-d{cfg.d}"
-    return f"{model_label(cfg)}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
-
-
-def model_label(cfg: DictConfig) -> str:
-    """Names a run's model, with the layers kept where they are not all: bert-base-4-layers."""
-    layers = cfg.model.layers
-    return cfg.model.name if layers is None else f"{cfg.model.name}-{layers}-layers"
+        space = "" if cfg.method.space == "all" else f"-{cfg.method.space}"
+        label = projection_label(cfg.projection, cfg.trainer)
+        method = f"{method}-{label}{space}-d{cfg.d}"
+    return f"{model_label(cfg.model)}/{cfg.task.name}/{method}-seed{cfg.seed}-{config_hash(cfg)}"
 
 
 def folder_of(cfg: DictConfig) -> Path:
@@ -175,19 +196,16 @@ def folder_of(cfg: DictConfig) -> Path:
     return Path(cfg.out) / run_folder(cfg)
 
 
-def projection_label(cfg: DictConfig) -> str:
-    """Names a run's projection with the values of its options: fastfood, released-exact."""
-    return "-".join(str(value) for value in cfg.projection.values())
-
-
 def identity(cfg: DictConfig) -> dict[str, Any]:
     """Gives what a config tells of its run's record."""
     full = cfg.method.name == "full"
     return {
-        "model": model_label(cfg),
+        "model": model_label(cfg.model),
         "task": cfg.task.name,
         "method": cfg.method.name,
-        "projection": None if full else projection_label(cfg),
+        "projection": None if full else projection_label(cfg.projection, cfg.trainer),
+        "space": "all" if full else cfg.method.space,
+        "step": cfg.model.step,
         "d": None if full else cfg.d,
         "seed": cfg.seed,
         "lr": cfg.lr,
@@ -232,13 +250,11 @@ def problems(cfg: DictConfig) -> list[str]:
             found.append(f"trainer.{key}={trainer[key]}: expected 0 or more")
     if not 0 <= trainer.warmup <= 1:
         found.append(f"trainer.warmup={trainer.warmup}: expected a share of the steps, 0 to 1")
-    if (trainer.precision, cfg.method.origin) == ("bf16-true", "none"):
-        found.append(
-            "trainer.precision=bf16-true: expected method.origin=copy, since bfloat16 weights "
-            "would lose the differences that are added to them"
-        )
+    found += method_problems(cfg)
     if cfg.d < 1 and cfg.method.name != "full":
         found.append(f"d={cfg.d}: expected at least 1")
+    if trainer.grow_from is not None and not 1 <= trainer.grow_from < cfg.d:
+        found.append(f"trainer.grow_from={trainer.grow_from}: expected 1 to less than d={cfg.d}")
     if cfg.seed < 0:
         found.append(f"seed={cfg.seed}: expected 0 or more")
     if cfg.timeout is not None and cfg.timeout <= 0:
@@ -246,6 +262,21 @@ def problems(cfg: DictConfig) -> list[str]:
     if cfg.lr is not None and not 0 < cfg.lr < math.inf:
         found.append(f"lr={cfg.lr}: expected more than 0, or null for the rule")
     return found + task_errors(typed(cfg).task)
+
+
+def method_problems(cfg: DictConfig) -> list[str]:
+    """Tells what is wrong with how a subspace is laid into the weights."""
+    found = []
+    if (cfg.trainer.precision, cfg.method.origin) == ("bf16-true", "none"):
+        found.append(
+            "trainer.precision=bf16-true: expected method.origin=copy, since bfloat16 weights "
+            "would lose the differences that are added to them"
+        )
+    if cfg.method.r < 1:
+        found.append(f"method.r={cfg.method.r}: expected at least 1")
+    if (cfg.method.space, cfg.method.head) == ("head", "outside"):
+        found.append("method.head=outside: expected inside, since method.space=head is the head")
+    return found
 
 
 # On import, since a launcher's worker imports this module and calls nothing before it composes.

@@ -8,6 +8,7 @@ from said_lightning.config import Config
 from said_lightning.encoder import outline
 from said_lightning.errors import UserError
 from said_lightning.groups import split_head
+from said_lightning.space import confine
 from said_lightning.subspace import budget, budget_problems
 
 FLOAT = 4
@@ -24,6 +25,7 @@ def estimate(config: Config, rows: int | None) -> list[str]:
     """
     model = outline(config.model, config.task)
     method = config.method
+    confine(model, method)
     groups, D = budget(model, method.name, method.groups, method.head)
     inside, outside = split_head(model, method.head)
     beside = sum(weight.numel() for weight in outside.values())
@@ -34,7 +36,7 @@ def estimate(config: Config, rows: int | None) -> list[str]:
         d = f"d      {D:,} (full fine-tuning)"
     else:
         m = len(groups) if method.name == "said" else 0
-        if problems := budget_problems(config.d, m, D):
+        if problems := [line for d in config.every_d for line in budget_problems(d, m, D)]:
             raise UserError(*problems)
         d = f"d      {config.d:,} = {config.d - m:,} theta + {m} lambda"
         d += f", and {beside:,} of the head outside" if beside else ""

@@ -30,7 +30,7 @@ from said_lightning.runs.index import LOG, STOPPED
 from said_lightning.runs.lease import lease
 from said_lightning.runs.record import Record
 from said_lightning.runs.secrets import Scrub
-from said_lightning.runs.signals import ASKING, Asked, listening
+from said_lightning.runs.signals import ASKING, Asked, end_with_parent, listening
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def ending(process: BaseProcess) -> str:
 
 def work(plain: dict[str, Any], folder: str, environment: dict[str, str]) -> None:
     """Trains one config in this process, which ends when the one that watches it does."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ.update(environment)
     # Until training listens itself, being asked to stop is to end at once.
     for signum in ASKING:
@@ -156,10 +156,3 @@ def work(plain: dict[str, Any], folder: str, environment: dict[str, str]) -> Non
     except Exception:
         log.exception("the run failed")
         sys.exit(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

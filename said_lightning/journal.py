@@ -52,6 +52,11 @@ class Journal(Callback):
         return self._epoch(self.rows[-1]) if self.rows else None
 
     @property
+    def values(self) -> list[float]:
+        """The metric of each epoch."""
+        return [row[f"eval/{self.metric}"] for row in self.rows]
+
+    @property
     def metrics(self) -> dict[str, float]:
         """All evaluation metrics of the best epoch, by name."""
         told = self._best if self.rows else {}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
+from said_lightning import grow
 from said_lightning.config import TrainerConfig
 from said_lightning.data.metrics import build_metrics, predictions
 from said_lightning.data.share import WEIGHT
@@ -114,6 +115,11 @@ class Classifier(LightningModule):
             metrics.update(predictions(output.logits.detach().float()), batch["labels"])
         return output
 
+    def coordinates(self) -> list[nn.Parameter]:
+        """Lists the numbers that are trained in the subspace."""
+        assert self.subspace is not None
+        return self.subspace.coordinates()
+
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.
 
@@ -131,11 +137,18 @@ class Classifier(LightningModule):
             )
             if self.lr is None:  # the rule is for an isometry
                 self.rate /= subspace.projection.gain**0.5
-            groups = [{"params": subspace.coordinates(), "lr": self.rate, "weight_decay": 0.0}]
+            groups = [{"params": self.coordinates(), "lr": self.rate, "weight_decay": 0.0}]
             if subspace.outside:
                 groups.append({"params": list(subspace.head().values()), **full})
         optimizer = torch.optim.AdamW(groups)
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = round(steps * self.settings.warmup)
-        schedule = get_linear_schedule_with_warmup(optimizer, warmup, steps)
+        schedule = self.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> Any:
+        """Gives the rate's rise and fall, over the whole run or in each epoch of one that grows."""
+        settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
+        if settings.grow_from is None or self.subspace is None:
+            warmup = round(steps * settings.warmup)
+            return get_linear_schedule_with_warmup(optimizer, warmup, steps)
+        sizes = grow.sizes(settings.grow_from, self.subspace.d, settings.epochs)
+        return grow.schedule(optimizer, sizes, steps // settings.epochs, settings.warmup)

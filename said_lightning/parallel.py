@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from typing import Any
 
@@ -14,6 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, distributed
 
 from said_lightning.errors import UserError
+from said_lightning.runs.signals import Preempted, end_with_parent
 from said_lightning.subspace import Subspace
 
 # What tells a process that it is one of several (torchrun's names), whoever starts it.
@@ -105,7 +106,7 @@ def processes(count: int, work: Callable[..., object], *arguments: object) -> It
         for rank in range(1, count):
             os.environ[RANK] = str(rank)
             # A new interpreter, since neither threads nor a GPU survive a fork.
-            others.append(get_context("spawn").Process(target=work, args=arguments))
+            others.append(get_context("spawn").Process(target=beside, args=(work, *arguments)))
             others[-1].start()
         os.environ[RANK] = "0"
         yield
@@ -121,6 +122,14 @@ def processes(count: int, work: Callable[..., object], *arguments: object) -> It
             del os.environ[name]
         os.environ |= before
         torch.set_num_threads(threads)
+
+
+def beside(work: Callable[..., object], *arguments: object) -> None:
+    """Runs the work of a process that is not the first; it does not outlive the first."""
+    end_with_parent()
+    # Each process is told; the first one tells of it.
+    with suppress(Preempted):
+        work(*arguments)
 
 
 def leave() -> None:

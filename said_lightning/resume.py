@@ -184,14 +184,16 @@ class Saver(Callback):
         if trainer.fit_loop._should_accumulate():
             return
         due = not whole(pl_module) and trainer.global_step % self.every == 0
+        self.agree(trainer)
         if (due or self.asked.signum) and not trainer.is_last_batch:
             # What is trained alone is saved of a subspace run: its weights need not be written.
             with nullcontext() if whole(pl_module) else pl_module.subspace.held():  # type: ignore
                 trainer.save_checkpoint(self.path, weights_only=False)
         self.asked.check()
 
-    def on_validation_batch_end(self, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Stop if asked: the state before the epoch's last step stands."""
+        self.agree(trainer)
         self.asked.check()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -201,7 +203,15 @@ class Saver(Callback):
         trainer.save_checkpoint(self.path, weights_only=False)
         progress.total.completed -= 1
         progress.current.completed -= 1
+        self.agree(trainer)
         self.asked.check()
+
+    def agree(self, trainer: Trainer) -> None:
+        """Let every process know of a signal to one: they save and stop together, or none does."""
+        if trainer.world_size > 1:
+            signum = torch.tensor(self.asked.signum or 0, device=trainer.strategy.root_device)
+            signum = trainer.strategy.reduce(signum, reduce_op="max")
+            self.asked.signum = int(signum) or None
 
     def on_train_end(self, *_: Any) -> None:
         """Leave signals to whom they were before."""

@@ -22,10 +22,11 @@ from said_lightning.errors import UserError
 from said_lightning.groups import group_tensors, split_head
 from said_lightning.lazy import LazyTable, large_tables
 from said_lightning.projections import build
+from said_lightning.projections.core import random
 
-# Gradients of at most so many numbers wait for the end of a backward pass and are pulled back one
-# after the other there: in between, each would find the caches full of the model.
-SMALL = 2**13
+# Gradients wait until so many numbers are there, or the backward pass ends, and are pulled back
+# together: one by one, small ones cost more to hand over than to transform.
+WAITING = 2**19
 # method, groups, head, origin
 OPTIONS = (
     ("did", "said"),
@@ -92,6 +93,13 @@ class Subspace(nn.Module):
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._waiting: list[tuple[str, int, Tensor]] = []
 
+    @torch.no_grad()
+    def scatter(self, bound: float, seed: int) -> None:
+        """Draws theta uniformly within the bound of 0, from the seed alone, and writes it."""
+        halves = random.half_words(random.key(seed, "theta", "start"), 0, self.theta.numel())
+        self.theta.copy_(bound * ((halves + 0.5) / 2**15 - 1))
+        self.write()
+
     def coordinates(self) -> list[nn.Parameter]:
         """Lists the d numbers: theta, and lambda for SAID."""
         return [self.theta, self.scale] if self.m else [self.theta]
@@ -103,8 +111,8 @@ class Subspace(nn.Module):
     def attach(self) -> None:
         """Hooks the weights: each gradient is pulled back into theta's and freed as it arises.
 
-        Small ones are kept till the backward pass ends. From here to `detach`, `write` leaves a
-        large word embedding to the forward passes that read it.
+        A few wait for others. From here to `detach`, `write` leaves a large word embedding to the
+        forward passes that read it.
         """
         for index, tensors in enumerate(self.groups.values()):
             for name in tensors:
@@ -133,10 +141,13 @@ class Subspace(nn.Module):
             for name in tensors:
                 if name in self._lazy:
                     self._lazy[name].outdate()
-                    continue
-                weight = self._weights[name].detach().view(-1)
-                base = weight if self._origin is None else self._origin[name].view(-1)
-                self.projection.write(weight, base, scaled, name)
+            now = [name for name in tensors if name not in self._lazy]
+            weights = {name: self._weights[name].detach().view(-1) for name in now}
+            bases = weights
+            if self._origin is not None:
+                bases = {name: self._origin[name].view(-1) for name in now}
+            if now:
+                self.projection.write_all(weights, bases, scaled)
 
     def flush(self) -> None:
         """Writes what `write` left to forward passes, for whoever reads the weights otherwise."""
@@ -202,31 +213,31 @@ class Subspace(nn.Module):
         """Takes a weight's gradient from it."""
         grad, weight.grad = weight.grad, None
         assert grad is not None
-        if grad.numel() > SMALL:
-            self._pull_back(name, index, grad)
-            return
         if not self._waiting:
-            torch.autograd.Variable._execution_engine.queue_callback(self._pull_back_waiting)
-        self._waiting.append((name, index, grad))
-
-    def _pull_back_waiting(self) -> None:
-        for name, index, grad in self._waiting:
-            self._pull_back(name, index, grad)
-        self._waiting.clear()
+            torch.autograd.Variable._execution_engine.queue_callback(self._pull_back)
+        self._waiting.append((name, index, grad.reshape(-1)))
+        if sum(grad.numel() for _, _, grad in self._waiting) >= WAITING:
+            self._pull_back()
 
     @torch.no_grad()
-    def _pull_back(self, name: str, index: int, grad: Tensor) -> None:
-        v = self.projection.pull_back(grad.reshape(-1), name).to(self.theta)
-        if self.theta.grad is None:
-            self.theta.grad = torch.zeros_like(self.theta)
-        share = v * self.projection.gradient_weight(name)
-        if not self.m:
-            self.theta.grad += share
-            return
-        if self.scale.grad is None:
-            self.scale.grad = torch.zeros_like(self.scale)
-        self.theta.grad += share * self.scale[index]
-        self.scale.grad[index] += v @ self.theta
+    def _pull_back(self) -> None:
+        """Pulls back the gradients that wait, those of a group and factor together."""
+        shares: dict[tuple[int, float], dict[str, Tensor]] = {}
+        for name, index, grad in self._waiting:
+            factor = self.projection.gradient_weight(name)
+            shares.setdefault((index, factor), {})[name] = grad
+        self._waiting.clear()
+        for (index, factor), grads in shares.items():
+            v = self.projection.pull_back_all(grads).to(self.theta)
+            if self.theta.grad is None:
+                self.theta.grad = torch.zeros_like(self.theta)
+            if not self.m:
+                self.theta.grad += v * factor
+                continue
+            if self.scale.grad is None:
+                self.scale.grad = torch.zeros_like(self.scale)
+            self.theta.grad += v * (factor * self.scale[index])
+            self.scale.grad[index] += v @ self.theta
 
     def _numbers(self) -> tuple[Tensor, Tensor]:
         """Copies theta and lambda."""

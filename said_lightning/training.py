@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors.torch import save as serialise
 
-from said_lightning.callback import SubspaceCallback
+from said_lightning.callback import in_subspace
 from said_lightning.config import (
     folder_of,
     identity,
@@ -28,6 +28,7 @@ from said_lightning.config import (
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
+from said_lightning.grow import stages
 from said_lightning.journal import Journal, open_wandb
 from said_lightning.kept import foreign, write_config
 from said_lightning.module import Classifier
@@ -39,6 +40,7 @@ from said_lightning.runs.files import sweep, write_whole
 from said_lightning.runs.record import Group, Metric, Record, TrainMetric
 from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
+from said_lightning.space import confine
 from said_lightning.stop import StopAt
 from said_lightning.subspace import budget, budget_problems
 
@@ -98,13 +100,15 @@ def model_problems(cfg: DictConfig) -> list[str]:
     found = device_problems(config.trainer.devices)
     try:
         skeleton = outline(config.model, config.task)
+        confine(skeleton, config.method)
     except UserError as error:
         return found + list(error.messages)
     method = config.method
     if method.name == "full":
         return found
     groups, D = budget(skeleton, method.name, method.groups, method.head)
-    return found + budget_problems(config.d, len(groups) if method.name == "said" else 0, D)
+    m = len(groups) if method.name == "said" else 0
+    return found + [line for d in config.every_d for line in budget_problems(d, m, D)]
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -117,9 +121,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data.setup()
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric)
-    callbacks: list[Callback] = [journal, StopAt(task.metric, settings.stop_at)]
-    if config.method.name != "full":
-        callbacks.append(SubspaceCallback(config))
+    callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
     with processes(settings.devices, train, cfg, folder):
         trainer, saver = fit(cfg, folder, module, data, callbacks)
     save(module, folder)
@@ -133,6 +135,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "best": journal.best,
         "last": journal.last,
         "epochs": settings.epochs,
+        "stages": stages(callbacks, journal.values, module.rate),
         "metrics": journal.metrics,
         "train_metric": TrainMetric(name=task.metric, value=journal.train_value),
         "data_sha256": data.data.sha256,

@@ -25,37 +25,41 @@ MAY_IMPORT = {
     "analysis": {"errors", "runs"},
     "search": {"analysis", "errors", "runs"},
     "data": {"errors"},
-    "config": {"errors", "data"},
+    "config": {"errors", "data", "runs"},
     "coding": {"errors"},
     "kept": {"config", "errors", "runs"},
     "groups": set[str](),
     "lazy": set[str](),
     "subspace": {"errors", "groups", "lazy", "projections"},
-    "build": {"config", "subspace"},
+    "space": {"config", "errors", "groups"},
+    "build": {"config", "space", "subspace"},
     "rate": set[str](),
+    "grow": {"runs"},
     "bench": {"config", "data", "encoder", "projections", "subspace"},
     "stop": set[str](),
     "sync": {"errors"},
+    "workspace": {"errors"},
     "command": {"errors", "config", "data", "kept", "runs"},
     "locate": {"errors", "config"},
     "t5": set[str](),
     "encoder": {"errors", "config", "data", "locate", "projections", "t5"},
-    "estimate": {"config", "encoder", "errors", "groups", "subspace"},
+    "estimate": {"config", "encoder", "errors", "groups", "space", "subspace"},
     "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
-    "parallel": {"errors", "subspace"},
+    "parallel": {"errors", "runs", "subspace"},
     "resume": {"runs"},
-    "callback": {"build", "config", "parallel", "subspace"},
-    "module": {"errors", "config", "data", "projections", "rate", "subspace"},
+    "callback": {"build", "config", "grow", "parallel", "subspace"},
+    "module": {"errors", "config", "data", "grow", "projections", "rate", "subspace"},
     "artifact": {
         *("build", "coding", "config", "data", "encoder", "errors", "kept", "locate"),
-        *("projections", "runs", "subspace", "t5"),
+        *("projections", "runs", "space", "subspace", "t5"),
     },
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
+MAY_IMPORT["certify"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
-MAY_IMPORT["cli"] = BELOW_TRAINING | {"training"}
+MAY_IMPORT["cli"] = BELOW_TRAINING | {"certify", "training"}
 MAY_IMPORT["__init__"] = {"artifact", "subspace"}
 
 # What reads run folders starts in a second, so it does without these.

@@ -32,8 +32,8 @@ def test_a_d90_table_is_that_of_its_results(study: str, block: str) -> None:
     assert lines(block) == lines(capture.get())
 
 
-def test_three_studies_are_quoted() -> None:
-    assert re.findall(r"\$ said d90 \S+/(\S+)", README) == ["demo", "sst2", "mrpc"]
+def test_four_studies_are_quoted() -> None:
+    assert re.findall(r"\$ said d90 \S+/(\S+)", README) == ["demo", "sst2", "mrpc", "nested"]
 
 
 def test_the_rate_table_is_that_of_its_results() -> None:

@@ -1,4 +1,4 @@
-"""`said sync` with W&B's real client, against a stand-in of the server's HTTP interface."""
+"""`said sync` and `said workspace` with W&B's real client, against a stand-in of its server."""
 
 import json
 import subprocess
@@ -14,6 +14,7 @@ import pytest
 from said_lightning import cli
 from said_lightning.errors import UserError
 from said_lightning.sync import offline_runs, sync
+from said_lightning.workspace import save
 
 LOG = """
 import sys, wandb
@@ -35,6 +36,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.upserts: list[dict[str, Any]] = []
         self.streamed: list[str] = []
+        self.views: list[dict[str, Any]] = []
 
     @property
     def url(self) -> str:
@@ -81,6 +83,10 @@ class Handler(BaseHTTPRequestHandler):
                 for name in variables["files"]
             ]
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
+        if "upsertView" in query:
+            self.server.views.append(variables)
+            view = {"id": "1", "name": variables["name"]}
+            return {"upsertView": {"view": view, "inserted": True}}
         viewer = {
             "id": "1",
             "entity": "me",
@@ -161,3 +167,43 @@ def test_a_missing_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
+
+
+def test_a_project_gets_a_workspace_with_its_panels(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["said", "workspace", "me/p", "--metric", "matthews"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    assert f"{server.url}/me/p?nw=" in capsys.readouterr().out
+    (view,) = server.views
+    assert (view["entityName"], view["projectName"]) == ("me", "p")
+    (section,) = json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
+    scatter, line, parallel = (panel["config"] for panel in section["panels"])
+    assert (scatter["xAxis"], scatter["xAxisLogScale"]) == ("config:d.value", True)
+    assert scatter["yAxis"] == "summary:eval/matthews"
+    assert (line["xAxis"], line["metrics"]) == ("trainer/global_step", ["eval/matthews"])
+    assert [column["accessor"] for column in parallel["columns"]] == [
+        *(f"config:{name}.value" for name in ("method", "d", "lr", "seed")),
+        "summary:eval/matthews",
+    ]
+
+
+def test_a_server_that_takes_no_workspace_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="me/p: no workspace saved at W&B"):
+        save("me", "p", "accuracy")
+
+
+@pytest.mark.parametrize("project", ["p", "me/", "me/p/x"])
+def test_a_project_without_its_entity_is_told(
+    project: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["said", "workspace", project])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert "expected ENTITY/PROJECT" in capsys.readouterr().err

@@ -45,7 +45,7 @@ def _costs(part: str, found: list[Source]) -> tuple[str, ...]:
     )
 
 
-def failed(sources: list[Source]) -> Section:
+def failed(_: Sequence[Row], sources: list[Source]) -> Section:
     """The runs that gave no metric, with their reasons."""
     open_runs = [source for source in sources if source.record.status != "done"]
     if not open_runs:
@@ -66,7 +66,7 @@ def failed(sources: list[Source]) -> Section:
     return Section("What failed", f"{len(open_runs)} of {len(sources)} runs.", [table])
 
 
-def provenance(sources: list[Source]) -> Section:
+def provenance(_: Sequence[Row], sources: list[Source]) -> Section:
     """Every run, with what identifies its inputs."""
     versions: dict[tuple[tuple[str, str], ...], list[Source]] = defaultdict(list)
     for source in sources:

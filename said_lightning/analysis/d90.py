@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from said_lightning.analysis.fit import LEVEL, Fit, Levels, fit
-from said_lightning.analysis.jobs import Jobs, head, metric_name, missing, mixtures, settle
+from said_lightning.analysis.jobs import Jobs, head, metric_name, missing, mixtures, reached, settle
 from said_lightning.analysis.points import DIGITS, Point, best, curve, tried
 from said_lightning.runs.record import Record
 
 SHARE = 0.9
 
-Verdict = Literal["found", "trivial", "below-grid", "above-grid", "no-baseline", "incomplete"]
+Verdict = Literal[
+    "found", "nested", "trivial", "below-grid", "above-grid", "no-baseline", "incomplete"
+]
 Bracket = tuple[int | None, int | None]
 _UNKNOWN: Bracket = (None, None)
 
@@ -35,6 +37,8 @@ class Reading:
 
     The verdict says how far `d90` is known; it is a number for `found` alone:
     - found: the grid's smallest d that meets the threshold, with one below that does not.
+    - nested: runs whose d grew meet it at a d, so d90 is at most that: (None, d]. Where they do
+      not, it is above-grid, and says nothing of d90.
     - below-grid: the smallest d of the grid meets it, so d90 is at most that: (None, d].
     - above-grid: no d of the grid meets it: (d, None].
     - trivial: the threshold or the full metric lies at or below the majority class's score, so
@@ -55,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row(Reading):
-    """What the runs of one (model, task, method, projection) say of d90.
+    """What the runs of one (model, task, method, projection, space) say of d90.
 
     As a reading, the row is the paper's: `threshold` is 0.9 of the baseline's mean. `corrected` is
     the one corrected for chance, whose threshold lies 90 % of the way from `trivial`, what the
@@ -72,6 +76,7 @@ class Row(Reading):
     task: str
     method: str
     projection: str | None
+    space: str
     metric: str | None
     baseline: Point | None
     trivial: float | None
@@ -89,33 +94,39 @@ class Row(Reading):
         """The metric of full fine-tuning, mean over seeds."""
         return self.baseline.mean if self.baseline else None
 
+    @property
+    def map(self) -> str:
+        """The projection, and the space that it lies in where that is not all weights."""
+        inside = "" if self.space == "all" else f" ({self.space})"
+        return f"{self.projection or ''}{inside}".strip()
+
 
 def estimate(records: Iterable[Record]) -> list[Row]:
-    """One row for each (model, task, method, projection), sorted; the records' order is no matter.
+    """One row for each (model, task, method, projection, space), sorted, whatever the order.
 
     Runs of method full make no row; they serve every row of their (model, task).
     """
-    lanes: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
+    lanes: dict[tuple[str, str, str, str, str], list[Record]] = defaultdict(list)
     baselines: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.method == "full":
             baselines[record.model, record.task].append(record)
         else:
-            lane = (record.model, record.task, record.method, record.projection or "")
-            lanes[lane].append(record)
+            one = (record.model, record.task, record.method, record.projection or "", record.space)
+            lanes[one].append(record)
     return [_row(settle(lanes[lane]), settle(baselines[lane[:2]])) for lane in sorted(lanes)]
 
 
 def _row(lane: Jobs, full: Jobs) -> Row:
     one = lane.done[0].record if lane.done else lane.open[0]
-    points = tried(lane.done)
+    points = tried(reached(lane.done))
     line = curve(points)
     baseline = best(tried(full.done)) if full.done else None
     trivial = _trivial(full, lane)
     raw = _read(Levels(SHARE, 0), lane, full, line, baseline, trivial)
     toward = Levels(SHARE, (1 - SHARE) * (trivial or 0.0))
     corrected = _read(toward, lane, full, line, baseline, trivial)
-    done = len({(run.d, run.lr, run.seed) for run in lane.done})
+    done = len({(run.record.d, run.record.lr, run.seed) for run in lane.done})
     return Row(
         **{name: getattr(raw, name) for name in Reading.__slots__},
         corrected=corrected,
@@ -123,6 +134,7 @@ def _row(lane: Jobs, full: Jobs) -> Row:
         task=one.task,
         method=one.method,
         projection=one.projection,
+        space=one.space,
         metric=metric_name(full.done or lane.done),
         baseline=baseline,
         trivial=trivial,
@@ -171,7 +183,9 @@ def _read(
     verdict, bracket = _search([point.d for point in line], met, [*lane.open, *undecided])
     values = [(point.d, point.values) for point in line]
     found = Fit(None, None)
-    if not undecided:
+    if nested := any(run.record.stages for run in lane.done):
+        verdict, bracket = _bound(verdict, bracket)
+    if not undecided and not nested:
         found = fit(values, baseline.values, levels, min(over, default=None))
     low, high = (_whole(end) for end in found.interval or bracket)
     return Reading(
@@ -217,6 +231,15 @@ def _search(grid: list[int], met: list[int], missing: list[Record]) -> tuple[Ver
         return "above-grid", (grid[-1], None)
     below = grid[: grid.index(found)]
     return ("found", (below[-1], found)) if below else ("below-grid", (None, found))
+
+
+def _bound(verdict: Verdict, bracket: Bracket) -> tuple[Verdict, Bracket]:
+    """What the grid of runs whose d grew says: d90 is at most where they met the threshold.
+
+    From a warm start fewer numbers may do, so where they failed says nothing.
+    """
+    met = bracket[1]
+    return (verdict, _UNKNOWN) if met is None else ("nested", (None, met))
 
 
 def _doubts(raw: Reading, line: tuple[Point, ...]) -> list[str]:

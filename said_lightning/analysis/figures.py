@@ -30,10 +30,10 @@ def curves(rows: list[Row]) -> Figure | None:
     metric = one.metric or "metric"
     return {
         "data": data,
-        "layout": _layout(
+        "layout": layout(
             f"{one.model} · {one.task}", "d, trained numbers (log scale)", f"{metric}, evaluation"
         )
-        | {"xaxis": _d_axis([math.log10(low), math.log10(high)])},
+        | {"xaxis": d_axis([math.log10(low), math.log10(high)])},
     }
 
 
@@ -157,8 +157,7 @@ def scales(title: str, by_d: Mapping[int, Mapping[str, float]]) -> Figure:
                 "line": {"color": _shade(index, len(shown))},
             }
         )
-    layout = _layout(title, "layer group", "|lambda| (starts at 1)")
-    return {"data": data, "layout": layout}
+    return {"data": data, "layout": layout(title, "layer group", "|lambda| (starts at 1)")}
 
 
 def rates(title: str, row: Row) -> Figure:
@@ -180,9 +179,30 @@ def rates(title: str, row: Row) -> Figure:
                 "line": {"color": _shade(index, len(every))},
             }
         )
-    layout = _layout(title, "learning rate (log scale)", f"{row.metric or 'metric'}, evaluation")
-    layout["xaxis"]["type"] = "log"
-    return {"data": data, "layout": layout}
+    laid = layout(title, "learning rate (log scale)", f"{row.metric or 'metric'}, evaluation")
+    laid["xaxis"]["type"] = "log"
+    return {"data": data, "layout": laid}
+
+
+def errors(title: str, lines: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Errors over d, a line for each name."""
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "x": list(points),
+            "y": list(points.values()),
+            "hovertemplate": "d = %{x:,}<br>%{y:.4f}",
+            "line": {"color": colour},
+            "marker": {"color": colour, "symbol": symbol, "size": 8},
+        }
+        for (name, points), colour, symbol in zip(lines.items(), COLOURS, SYMBOLS, strict=False)
+    ]
+    ends = [d for points in lines.values() for d in points]
+    laid = layout(title, "", "error")
+    laid["xaxis"] = d_axis([math.log10(min(ends) / 1.15), math.log10(max(ends) * 1.15)])
+    return {"data": data, "layout": laid}
 
 
 def some(every: Sequence[int]) -> list[int]:
@@ -200,18 +220,20 @@ def _shade(index: int, of: int) -> str:
     )
 
 
-def _d_axis(span: list[float]) -> Figure:
+def d_axis(span: list[float]) -> Figure:
+    """An axis of d between two powers of ten, in plain numbers."""
     return {
         "type": "log",
         "range": [round(end, 4) for end in span],
-        "title": {"text": "d, trained numbers (log scale)"},
+        "title": {"text": "d, trained numbers (log scale)", "standoff": 6},
         "dtick": "D1" if span[1] - span[0] < 1 else "D2" if span[1] - span[0] < 3.5 else 1,
         "tickformat": ",d",
         "gridcolor": "#eee",
     }
 
 
-def _layout(title: str, x: str, y: str) -> Figure:
+def layout(title: str, x: str, y: str) -> Figure:
+    """The look of every figure, with its title and what its axes are."""
     return {
         "title": {"text": title, "x": 0, "xanchor": "left", "font": {"size": 15}},
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": _INK},
@@ -219,7 +241,7 @@ def _layout(title: str, x: str, y: str) -> Figure:
         "height": 460,
         "plot_bgcolor": "white",
         "hovermode": "closest",
-        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
-        "xaxis": {"title": {"text": x}, "gridcolor": "#eee"},
+        "legend": {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0},
+        "xaxis": {"title": {"text": x, "standoff": 6}, "gridcolor": "#eee"},
         "yaxis": {"title": {"text": y}, "gridcolor": "#eee", "zeroline": False},
     }

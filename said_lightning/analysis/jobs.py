@@ -13,19 +13,18 @@ _SHOWN = 3
 
 
 class Done(NamedTuple):
-    """A run that gave a metric, `value`; one that `stopped` at the threshold had epochs to go."""
+    """A run's metric, `value`, at d and lr.
+
+    It is a lower bound of what it would have come to where the run `stopped` before, having met the
+    threshold. A run whose d grew gives one for each of its stages.
+    """
 
     d: int
     lr: float
     seed: int
     value: float
+    stopped: bool
     record: Record
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `value` is a lower bound of what the run would have come to."""
-        last, epochs = self.record.last, self.record.epochs
-        return last is not None and epochs is not None and last.epoch < epochs
 
 
 class Jobs(NamedTuple):
@@ -40,9 +39,8 @@ def settle(records: Iterable[Record]) -> Jobs:
     done: list[Done] = []
     tries: dict[Job, Record] = {}
     for record in sorted(records, key=_when):
-        d, lr, value = record.d, record.lr, record.metric.value
-        if record.status == "done" and d is not None and lr is not None and value is not None:
-            done.append(Done(d, lr, record.seed, value, record))
+        if measured := values(record):
+            done += measured
         else:
             tries[_job(record)] = record
     for run in done:
@@ -51,6 +49,33 @@ def settle(records: Iterable[Record]) -> Jobs:
         # The config of a run that was cut off may leave the learning rate to the rule.
         tries.pop((d, None, seed), None)
     return Jobs(done, list(tries.values()))
+
+
+def values(record: Record) -> list[Done]:
+    """Give what a run measured, nothing where it is not done.
+
+    A stage that a run whose d grew did not come to has the value with which it stopped.
+    """
+    d, lr, value = record.d, record.lr, record.metric.value
+    if record.status != "done" or d is None or lr is None or value is None:
+        return []
+    if not record.stages:
+        last, epochs = record.last, record.epochs
+        stopped = last is not None and epochs is not None and last.epoch < epochs
+        return [Done(d, lr, record.seed, value, stopped, record)]
+    found = []
+    for stage in record.stages:
+        stopped = stage.value is None
+        value = value if stage.value is None else stage.value
+        found.append(Done(stage.d, stage.lr, record.seed, value, stopped, record))
+    return found
+
+
+def reached(done: Iterable[Done]) -> list[Done]:
+    """Leave out the stages to which no run came."""
+    runs = list(done)
+    came = {run.d for run in runs if not run.stopped}
+    return [run for run in runs if run.d in came or not run.record.stages]
 
 
 def _job(record: Record) -> Job:
@@ -90,6 +115,7 @@ def mixtures(lane: Sequence[Done], full: Sequence[Done]) -> list[str]:
         "metric": {r.metric.name for r in every},
         "data_sha256": {r.data_sha256 for r in every},
         "model_sha256": {r.model_sha256 for r in every},
+        "D": {r.D for r in subspace},
         "m": {r.m for r in subspace},
         "outside": {r.outside for r in subspace},
     }

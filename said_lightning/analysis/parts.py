@@ -29,7 +29,7 @@ class Section:
 
 def name(row: Row) -> str:
     """A row's name among all."""
-    lane = f"{row.method.upper()} {row.projection or ''}".strip()
+    lane = f"{row.method.upper()} {row.map}".strip()
     return f"{row.model} · {row.task} · {lane}"
 
 

@@ -8,9 +8,10 @@ from html import escape
 from io import StringIO
 from pathlib import Path
 
+from said_lightning.analysis.answers import table_1
 from said_lightning.analysis.d90 import Reading, Row
 from said_lightning.analysis.parts import Section, Table, name
-from said_lightning.analysis.sections import build, table_1
+from said_lightning.analysis.sections import build
 from said_lightning.analysis.sources import number, of_full, of_lane
 from said_lightning.analysis.table import estimate_of
 from said_lightning.errors import UserError
@@ -86,8 +87,9 @@ def _answers(rows: Sequence[Row]) -> str:
     for row in rows:
         low, high = ("?" if end is None else f"{end:,}" for end in row.interval)
         span = f"{row.level * 100:g} % interval {low} to {high}" if row.level else "one seed"
-        told = f"{row.fitted:,}" if row.fitted is not None else estimate_of(row)
+        told = f"{row.fitted:,}" if row.fitted is not None else escape(estimate_of(row))
         grid = f"grid: {row.d90:,}" if row.d90 is not None else f"grid: {row.verdict}"
+        grid = "nested: an upper bound" if row.verdict == "nested" else grid
         detail = f"{span}; {grid}" if row.fitted is not None else grid
         cards.append(
             f'<div class="answer"><b>{told}</b><span>{escape(name(row))}</span>'
@@ -143,7 +145,18 @@ def table_csv(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str
     """Gives a line for each lane, with plain numbers and the folders that they come from."""
     readings = [one.name for one in fields(Reading) if one.name not in ("bracket", "interval")]
     ends = ("bracket_low", "bracket_high", "interval_low", "interval_high")
-    own = ("model", "task", "method", "projection", "metric", "full", "trivial", "lr", "seeds")
+    own = (
+        "model",
+        "task",
+        "method",
+        "projection",
+        "space",
+        "metric",
+        "full",
+        "trivial",
+        "lr",
+        "seeds",
+    )
     sources = number(records, root)
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from said_lightning.analysis.d90 import Row
+from said_lightning.analysis.jobs import values
+from said_lightning.analysis.points import Point
 from said_lightning.runs.record import Record
 
 
@@ -34,12 +37,17 @@ def folder(record: Record, root: Path) -> str:
 
 def of_lane(sources: Iterable[Source], row: Row) -> list[Source]:
     """Gives the runs of a row."""
-    key = (row.model, row.task, row.method, row.projection)
+    lane = attrgetter("model", "task", "method", "projection", "space")
+    return [source for source in sources if lane(source.record) == lane(row)]
+
+
+def of_point(sources: Iterable[Source], row: Row, point: Point) -> list[Source]:
+    """Gives the runs of a row behind one point of its curve."""
+    at = (point.d, point.lr)
     return [
         source
-        for source in sources
-        if (source.record.model, source.record.task, source.record.method, source.record.projection)
-        == key
+        for source in of_lane(sources, row)
+        if at in {(run.d, run.lr) for run in values(source.record)}
     ]
 
 

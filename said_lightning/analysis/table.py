@@ -14,7 +14,7 @@ from rich.text import Text
 
 from said_lightning.analysis.d90 import SHARE, Reading, Row
 
-_STYLES = {"found": "green", "incomplete": "dim", "no-baseline": "red"}
+_STYLES = {"found": "green", "nested": "green", "incomplete": "dim", "no-baseline": "red"}
 _COLUMNS = {"method": 6, "projection": 10, "d90": 21, "verdict": 11, "lr": 6, "seeds": 5, "runs": 6}
 
 
@@ -36,7 +36,7 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
     for row in rows:
         table.add_row(
             row.method,
-            row.projection or "",
+            row.map,
             Text(bracket(row), style="bold"),
             Text(row.verdict, style=_STYLES.get(row.verdict, "yellow")),
             "" if row.lr is None else f"{row.lr:.3g}",
@@ -71,7 +71,7 @@ def _notes(rows: list[Row]) -> list[Text]:
 
 def lane(row: Row) -> str:
     """A row's name among those of its model and task."""
-    return f"{row.method} {row.projection or ''}".strip()
+    return f"{row.method} {row.map}".strip()
 
 
 def _threshold(row: Row) -> str:
@@ -111,7 +111,10 @@ def estimate_of(reading: Reading) -> str:
 
 def fitted(row: Row) -> str:
     """A line on what the fits say of a row: the paper's threshold, then the chance-corrected."""
-    parts = f"fitted {estimate_of(row)}, chance-corrected {estimate_of(row.corrected)}"
+    corrected = f"chance-corrected {estimate_of(row.corrected)}"
+    if row.verdict == "nested":
+        return f"{lane(row)}: {corrected}; upper bounds, from runs whose d grew"
+    parts = f"fitted {estimate_of(row)}, {corrected}"
     if row.level is None:
         return f"{lane(row)}: {parts}; one seed: no seed variance in these"
     return f"{lane(row)}: {parts}; {row.level * 100:g} % intervals"

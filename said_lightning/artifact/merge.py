@@ -7,6 +7,7 @@ from said_lightning.artifact.card import card
 from said_lightning.artifact.file import read
 from said_lightning.artifact.load import restored
 from said_lightning.errors import UserError
+from said_lightning.space import merge_factors
 from said_lightning.t5 import T5EncoderClassifier
 
 
@@ -30,6 +31,7 @@ def merge(file: Path, folder: Path, base: str | None = None) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=".merge-") as beside:
             whole = Path(beside) / "whole"
+            merge_factors(model)
             model.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
             (whole / "README.md").write_text(card(artifact, None), encoding="utf-8")

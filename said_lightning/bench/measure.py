@@ -17,6 +17,7 @@ from said_lightning.bench.contenders import CONTENDERS, Batch, Contender
 from said_lightning.bench.models import MODELS
 from said_lightning.bench.public import PublicSubspace
 from said_lightning.projections import Projection, build
+from said_lightning.subspace import WAITING
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # What is freed goes back at once, so that resident memory is what is alive.
@@ -91,7 +92,8 @@ def update_times(
 def projection_times(model: str, ds: list[int], rounds: int) -> Times:
     """Times passes over all D numbers: "copy", and "project" and "pull back" for each d.
 
-    Gradients are dense, word embeddings too; `project` writes weights in place.
+    Gradients are dense, word embeddings too, and go together as in training; `project` writes
+    weights in place.
     """
     sizes = {name: weight.numel() for name, weight in MODELS[model]().named_parameters()}
     grads = {name: torch.randn(size, device=DEVICE) for name, size in sizes.items()}
@@ -101,18 +103,20 @@ def projection_times(model: str, ds: list[int], rounds: int) -> Times:
         for name, grad in grads.items():
             weights[name].copy_(grad)
 
-    def project(projection: Projection, theta: Tensor) -> None:
-        for name, weight in weights.items():
-            projection.write(weight, weight, theta, name)
-
     def pull_back(projection: Projection) -> None:
+        waiting: dict[str, Tensor] = {}
         for name, grad in grads.items():
-            projection.pull_back(grad, name)
+            waiting[name] = grad
+            if sum(part.numel() for part in waiting.values()) >= WAITING:
+                projection.pull_back_all(waiting)
+                waiting = {}
+        if waiting:
+            projection.pull_back_all(waiting)
 
     actions: dict[str, Callable[[], object]] = {"copy": copy}
     for d in ds:
         projection, theta = build("fastfood", sizes, d, 0), torch.zeros(d, device=DEVICE)
-        actions[f"project {d}"] = partial(project, projection, theta)
+        actions[f"project {d}"] = partial(projection.write_all, weights, weights, theta)
         actions[f"pull back {d}"] = partial(pull_back, projection)
     return in_turn(actions, rounds)
 
@@ -193,7 +197,7 @@ def _watch(one: Contender) -> list[float]:
     if one.space is None:
         watch(one.optimizer, "step")
     else:
-        for method in ("pull_back", "write", "write_pieces"):
+        for method in ("pull_back_all", "write_all", "write_pieces"):
             watch(one.space.projection, method)
     return clock
 

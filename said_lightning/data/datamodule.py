@@ -81,8 +81,12 @@ class TextDataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[list[Batch]]]:
         """Return each evaluation split's batches by ascending length, the headline's first."""
+        return [self.in_order(rows) for rows in self.eval_sets]
+
+    def in_order(self, rows: Encoded) -> DataLoader[list[Batch]]:
+        """Return all batches of a split by ascending length, to evaluate on them."""
         size = self.eval_batch_size * self._processes
-        return [self._loader(rows, sorted_batches(rows.lengths, size)) for rows in self.eval_sets]
+        return self._loader(rows, sorted_batches(rows.lengths, size))
 
     @property
     def _processes(self) -> int:

@@ -32,10 +32,10 @@ class Fastfood(Projection):
     """Stacked blocks H G Pi H B of n = 2^ceil(log2 d) rows (16 at least), restarted at each tensor.
 
     H is Hadamard, B random signs, Pi a random permutation, G standard normal; B, Pi and G are drawn
-    for every block. Where fewer than n rows are left of a tensor, the block's last three factors
-    are of the smallest order r that gives them, and Pi keeps the first r of the n numbers that it
-    permutes: else a bias would cost as much as n weights. A row of a block of order r has expected
-    squared norm r for each of the d coordinates, hence the factor 1/sqrt(r D).
+    for every block. Where fewer than n rows are left of a tensor, the block is of the smallest
+    order r that gives them, and B x, still of n numbers, is folded to r by adding its halves: else
+    a bias would cost as much as n weights. A row of a block of order r has expected squared norm r
+    for each of the d coordinates, hence the factor 1/sqrt(r D).
     """
 
     def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
@@ -54,7 +54,8 @@ class Fastfood(Projection):
         for first, blocks, r in self._runs(start, stop):
             halves, permutation = self._draw(tensor, first, blocks, r, theta.device)
             x = torch.nn.functional.pad(theta * self.scale(r), (0, self.n - self.d))
-            mixed = hadamard(x * random.signs(halves, theta.dtype)).gather(1, permutation)
+            folded = fold(x * random.signs(halves, theta.dtype), r)
+            mixed = hadamard(folded).gather(1, permutation)
             parts.append(hadamard(mixed * random.normals(halves[:, :r], theta.dtype)).view(-1))
         return torch.cat(parts)[: stop - start]
 
@@ -67,14 +68,15 @@ class Fastfood(Projection):
             rows = grad[first - start :][: blocks * r]
             padded = torch.nn.functional.pad(rows, (0, blocks * r - len(rows))).view(blocks, r)
             weighted = hadamard(padded) * random.normals(halves[:, :r], grad.dtype)
-            mixed = grad.new_zeros(blocks, self.n).scatter_(1, permutation, weighted)
-            signed = hadamard(mixed) * random.signs(halves, grad.dtype)
+            mixed = torch.zeros_like(weighted).scatter_(1, permutation, weighted)
+            signed = hadamard(mixed).repeat(1, self.n // r) * random.signs(halves, grad.dtype)
             total += signed.sum(0, dtype=torch.float64)[: self.d] * self.scale(r)
         return total
 
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
         halves = random.half_words(self.keys[tensor], start, min(self.n, 128))
-        permutation = random.permutations(self.keys[tensor], start // self.n, 1, self.n, 128)
+        r = order(min(self.n, self.sizes[tensor] - start))
+        permutation = random.permutations(self.keys[tensor], start // r, 1, r, min(r, 128))
         return torch.cat((halves, permutation.view(-1)))
 
     def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
@@ -91,7 +93,15 @@ class Fastfood(Projection):
         """Draws the half-words (B and G) and the permutations of the blocks from row `first` on."""
         key, n = self.keys[tensor], self.n
         halves = random.half_words(key, first, blocks * n, device=device).view(blocks, n)
-        return halves, random.permutations(key, first // n, blocks, n, r, device=device)
+        return halves, random.permutations(key, first // r, blocks, r, r, device=device)
+
+
+def fold(x: Float[Tensor, "blocks n"], r: int) -> Float[Tensor, "blocks r"]:
+    """Adds the second half of each row to its first until r numbers are left."""
+    while x.shape[1] > r:
+        first, second = x.chunk(2, dim=1)
+        x = first + second
+    return x
 
 
 def order(rows: int) -> int:

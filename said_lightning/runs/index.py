@@ -9,6 +9,7 @@ import yaml
 from pydantic_core import to_json
 
 from said_lightning.errors import UserError
+from said_lightning.runs.labels import model_label, projection_label
 from said_lightning.runs.lease import held
 from said_lightning.runs.record import FORMAT, RESULT, Record, parse, read
 
@@ -16,7 +17,7 @@ CONFIG = "config.yaml"
 LOG = "train.log"
 # In the folder of a sweep with on_error=stop, once a run has failed.
 STOPPED = ".stopped"
-_TOLD_BY_CONFIG = ("model", "task", "method", "projection", "d", "seed", "lr")
+_TOLD_BY_CONFIG = ("task", "method", "d", "seed", "lr")
 
 # libyaml's loader is ten times as fast, and not in every build of PyYAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -85,10 +86,10 @@ def _cut_off(path: Path) -> Record:
         raise UserError(f"{path}: no YAML, perhaps torn: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path}: no config of a run: expected keys such as model and task")
-    told = {key: _name(config[key]) for key in _TOLD_BY_CONFIG if key in config}
+    told = {key: _name(config[key]) for key in _TOLD_BY_CONFIG if key in config} | _labels(config)
     if told.get("method") == "full":
         # Every config holds both, and full fine-tuning reads neither.
-        told |= {"d": None, "projection": None}
+        told |= {"d": None, "projection": None, "space": "all"}
     record = {"format": FORMAT, **_state(path.parent), **told}
     return parse(to_json(record, inf_nan_mode="strings"), path)
 
@@ -99,6 +100,19 @@ def _state(folder: Path) -> dict[str, str]:
     if (folder / LOG).exists():
         return {"status": "preempted", "reason": "cut off; the same command resumes it"}
     return {"status": "waiting"}
+
+
+def _labels(config: dict[str, Any]) -> dict[str, Any]:
+    """What goes by more than its group's name."""
+    told: dict[str, Any] = {}
+    model, projection, trainer = (config.get(key) for key in ("model", "projection", "trainer"))
+    if isinstance(model, dict) and "name" in model:
+        told |= {"model": model_label(model), "step": model.get("step")}
+    if isinstance(projection, dict):
+        told["projection"] = projection_label(projection, trainer or {})
+    if isinstance(method := config.get("method"), dict):
+        told["space"] = method.get("space", "all")
+    return told
 
 
 def _name(value: Any) -> Any:

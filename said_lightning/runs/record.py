@@ -56,13 +56,24 @@ class TrainMetric:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """An epoch of a run whose d grows: d, the rate of theta, the metric; None if not reached."""
+
+    d: int
+    lr: Finite
+    value: Finite | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """One run, field for field as in `result.json`; what a run did not come to know is None.
 
-    `d` counts every trained number (all D for method full), `m` the scales among them and
-    `outside` the head's numbers that were trained outside the subspace. `started` and `ended` are
-    UTC. `wall_s` counts every leg of a run that was resumed; `notes` tell what else its numbers
-    depend on. `folder` is where the record was read, and no part of the file.
+    `space` is what the subspace lies in (all weights, lora, bias or head), of D weights; `step` is
+    the pre-training step of a model that has several. `d` counts every trained number (all D for
+    method full), `m` the scales among them and `outside` the head's numbers that were trained
+    outside the subspace. `started` and `ended` are UTC. `wall_s` counts every leg of a run that was
+    resumed; `notes` tell what else its numbers depend on. `stages` are those of a run whose d grew,
+    up to `d`. `folder` is where the record was read, and no part of the file.
     """
 
     format: int = FORMAT
@@ -72,6 +83,8 @@ class Record:
     task: str
     method: Method
     projection: str | None = None
+    space: str = "all"
+    step: str | None = None
     d: int | None = None
     D: int | None = None
     m: int | None = None
@@ -83,6 +96,7 @@ class Record:
     best: Epoch | None = None
     last: Epoch | None = None
     epochs: int | None = None
+    stages: list[Stage] = field(default_factory=list)
     metrics: dict[str, Finite | None] = field(default_factory=dict)
     train_metric: TrainMetric | None = None
     config_hash: str | None = None
@@ -149,11 +163,11 @@ def parse(text: bytes, path: Path) -> Record:
     try:
         record = _RECORD.validate_json(text, strict=True)
     except ValidationError as error:
-        raise UserError(f"{path}: no record of a run: {_explain(error)}") from None
+        raise UserError(f"{path}: no record of a run: {explain(error)}") from None
     return dataclasses.replace(record, folder=path.parent)
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Every mistake as `key: what was expected, found what`."""
     mistakes = []
     for one in error.errors(include_url=False):

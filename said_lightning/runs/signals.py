@@ -1,9 +1,12 @@
-"""Being asked to stop: a flag that is looked at where stopping is safe."""
+"""Being asked to stop: a flag that is looked at where stopping is safe; and orphans."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
@@ -62,3 +65,15 @@ def listening(tell: Callable[[int], object] | None = None) -> Iterator[Asked]:
     finally:
         for signum, handler in asked.before.items():
             signal.signal(signum, handler)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, however that came."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()

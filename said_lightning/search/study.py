@@ -26,7 +26,8 @@ Run = Callable[[list[Overrides]], list[Record | None]]
 class Settings:
     """What to search, and how closely; see conf/hydra/sweeper/d90.yaml.
 
-    step_ratio: that of the config, on which the rates are factors.
+    step_ratio: that of the config, on which the rates are factors. nested: the epochs of a run that
+    grows from low to high, one for each seed in place of the search; None searches.
     """
 
     low: int
@@ -38,6 +39,7 @@ class Settings:
     batch: int
     to_the_end: bool
     corrected: bool
+    nested: int | None
     step_ratio: float
 
 
@@ -58,6 +60,10 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
             searches.append((one, lane))
         else:
             log.info("%s: full fine-tuning gives no threshold above chance: no search", name(one))
+    if settings.nested is not None:
+        seeds = range(settings.seeds)
+        run([one + growing(seed, lane, settings) for one, lane in searches for seed in seeds])
+        return
     while batch := [(one, lane, job) for one, lane in searches for job in lane.ask()]:
         made = run([one + job_overrides(job, lane, settings) for one, lane, job in batch])
         for (_, lane, job), record in zip(batch, made, strict=True):
@@ -96,9 +102,20 @@ def job_overrides(job: Job, lane: Lane, settings: Settings) -> Overrides:
     if job.rate != 1:
         overrides.append(f"trainer.step_ratio={settings.step_ratio * job.rate:.4g}")
     if not settings.to_the_end:
-        # Rounded, since it is part of the run's name.
-        overrides.append(f"trainer.stop_at={math.ceil(lane.stop_at * 1e4) / 1e4}")
+        overrides.append(_stop_at(lane.stop_at))
     return overrides
+
+
+def growing(seed: int, lane: Lane, settings: Settings) -> Overrides:
+    """Gives the overrides of one run of a lane that grows until it meets the threshold."""
+    overrides = [f"d={settings.high}", f"seed={seed}", f"trainer.grow_from={settings.low}"]
+    overrides.append(f"trainer.epochs={settings.nested}")
+    return overrides if settings.to_the_end else [*overrides, _stop_at(lane.threshold)]
+
+
+def _stop_at(value: float) -> str:
+    """Rounds up to what a run's name is to hold."""
+    return f"trainer.stop_at={math.ceil(round(value * 1e4, 6)) / 1e4}"
 
 
 def name(lane: Overrides) -> str:

@@ -31,7 +31,15 @@ GPU = pytest.param(
 )
 
 # d and rows: whole blocks and cut ones, several programs, and blocks too long for one.
-SIZES = [(10, 1500), (32, 1100), (100, 300), (1000, 2100), (4096, 4200), (20_000, 40_000)]
+SIZES = [
+    (10, 1500),
+    (32, 1100),
+    (100, 300),
+    (1000, 2100),
+    (4096, 4200),
+    (20_000, 40_000),
+    (20_000, 5),
+]
 
 
 @pytest.fixture(params=["cpu" if INTERPRETED else GPU])

@@ -54,12 +54,30 @@ def test_a_folder_with_a_config_and_no_record_is_a_run_to_come(tmp_path: Path) -
     assert record.folder == tmp_path / "run"
 
 
+def test_a_run_to_come_is_named_as_its_record_will_be(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "model: {name: bert-20k, step: 20k, layers: 4}\ntask: sst2\n"
+        "method: {name: said, space: lora}\nprojection: {name: released, gradient: exact}\n"
+        "d: 500\nseed: 0\n"
+    )
+    ((record,), _) = find(tmp_path)
+    assert (record.model, record.step) == ("bert-20k-4-layers", "20k")
+    assert (record.projection, record.space) == ("released-exact", "lora")
+
+
 def test_a_baseline_under_way_has_no_d_or_projection_whatever_its_config_holds(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG.replace("said", "full"))
     ((record,), _) = find(tmp_path)
     assert (record.method, record.d, record.projection) == ("full", None, None)
+
+
+def test_a_run_under_way_goes_by_the_labels_of_its_record(tmp_path: Path) -> None:
+    text = CONFIG.replace("path: null", "layers: 2").replace("max_epochs: 3", "grow_from: 10")
+    (tmp_path / "config.yaml").write_text(text)
+    ((record,), _) = find(tmp_path)
+    assert (record.model, record.projection) == ("minilm-2-layers", "fastfood-nested")
 
 
 def test_a_record_counts_and_not_the_config_beside_it(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from said_lightning.runs.record import (
 )
 
 FIELDS = (
-    "format status reason model task method projection d D m outside groups seed lr metric best "
-    "last epochs metrics train_metric config_hash fingerprint data_sha256 model_sha256 versions "
-    "device threads wall_s peak_memory_bytes started ended notes"
+    "format status reason model task method projection space step d D m outside groups seed lr "
+    "metric best last epochs stages metrics train_metric config_hash fingerprint data_sha256 "
+    "model_sha256 versions device threads wall_s peak_memory_bytes started ended notes"
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -15,6 +15,7 @@ SETTINGS = Settings(
     batch=3,
     to_the_end=False,
     corrected=False,
+    nested=None,
     step_ratio=13.0,
 )
 
@@ -88,3 +89,22 @@ def test_another_rate_is_a_multiple_of_the_rules() -> None:
     search(LANES[:1], trainer, replace(SETTINGS, rates=[1.0, 3.0]))
     ratios = {job.get("trainer.step_ratio") for batch in trainer.batches for job in batch}
     assert ratios == {None, "39"}
+
+
+def test_a_nested_search_is_one_run_for_each_lane_and_seed_that_grows_to_the_threshold() -> None:
+    trainer = Trainer()
+    search(LANES, trainer, replace(SETTINGS, nested=11))
+    _, growing = trainer.batches
+    assert [(job["task"], job["seed"]) for job in growing] == [
+        ("sst2", "0"),
+        ("sst2", "1"),
+        ("cola", "0"),
+        ("cola", "1"),
+    ]
+    for job in growing:
+        assert (job["d"], job["trainer.grow_from"], job["trainer.epochs"]) == (
+            "100000",
+            "100",
+            "11",
+        )
+        assert job["trainer.stop_at"] == "0.72"

@@ -142,27 +142,28 @@ def test_the_gradient_is_right_whatever_the_architecture(
     assert_right(model, batches[:1], torch.float64)
 
 
-def test_no_more_than_one_gradient_is_alive(
+def test_gradients_are_pulled_back_a_few_together_and_freed(
     make_model: Any, batches: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_model()
     subspace = Subspace(model, D, seed=0)
-    kept, sizes = [], []
-    pull_back = subspace.projection.pull_back
+    kept: list[int] = []
+    taken: list[dict[str, int]] = []
+    pull_back_all = subspace.projection.pull_back_all
 
-    def watched(grad: Tensor, tensor: str) -> Tensor:
+    def watched(grads: dict[str, Tensor]) -> Tensor:
         kept.append(sum(weight.grad is not None for weight in model.parameters()))
-        sizes.append(grad.numel())
-        return pull_back(grad, tensor)
+        taken.append({name: grad.numel() for name, grad in grads.items()})
+        return pull_back_all(grads)
 
-    monkeypatch.setattr(subspace.projection, "pull_back", watched)
-    monkeypatch.setattr("said_lightning.subspace.SMALL", 100)  # these wait till the pass ends
+    monkeypatch.setattr(subspace.projection, "pull_back_all", watched)
+    monkeypatch.setattr("said_lightning.subspace.WAITING", waiting := 1000)
     pulled_back(model, subspace, batches[:2])
-    tensors = len(list(model.parameters()))
-    assert kept == [0] * 2 * tensors
-    for once in (sizes[:tensors], sizes[tensors:]):
-        first = next(index for index, size in enumerate(once) if size <= 100)
-        assert first > 0
-        assert all(size > 100 for size in once[:first])
-        assert all(size <= 100 for size in once[first:])
+    assert not any(kept)
+    assert sorted(name for part in taken for name in part) == sorted(
+        2 * [name for name, _ in model.named_parameters()]
+    )
+    assert max(len(part) for part in taken) > 1
+    # Without its last, which filled it up, a bundle is below the limit.
+    assert all(sum(part.values()) - list(part.values())[-1] < waiting for part in taken)
     assert not subspace._waiting

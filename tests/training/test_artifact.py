@@ -307,3 +307,17 @@ def test_the_commands_say_what_was_written(said: Finished, tmp_path: Path) -> No
     result = CliRunner().invoke(app, ["merge", str(file), "-o", str(tmp_path / "merged")])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "merged" / "config.json").exists()
+
+
+def test_a_run_on_lora_factors_is_loaded_and_merged_like_any_other(
+    compose: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft", reason="the space of LoRA needs PEFT")
+    done = finish(compose, tmp_path / "out", "method.space=lora", "method.r=2")
+    model, tokenizer, _ = restored(done.file)
+    assert score(model, tokenizer, done.config.task, 128) == done.last.value
+    merge(done.file, tmp_path / "merged")
+    merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()
+    rows = tokenizer(SENTENCES, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        torch.testing.assert_close(merged(**rows).logits, model(**rows).logits)

@@ -6,15 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from said_lightning.runs.lease import lease
+
 ROOT = Path(__file__).parents[2]
 OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes", "threads", "notes")
 SWEEP = ["method=full,did", "d=10,20", "trainer.epochs=1"]
-WIDE = ["method=full,did,said", "d=10,20,30,40,50", "trainer.epochs=1"]
+# Long enough that each job can be met while it trains.
+LONG = ["method=did", "d=10,20,30", "trainer.epochs=60", "trainer.batch_size=2"]
 
 
 def sweep(tiny: list[str], out: Path, launcher: str, jobs: list[str], *more: str) -> dict[str, Any]:
@@ -68,3 +72,48 @@ def test_every_launcher_gives_the_same_rows(
     needs(launcher)
     assert len(plain) == 3
     assert sweep(tiny, tmp_path / "out", launcher, SWEEP) == plain
+
+
+def slurm(*command: str) -> list[str]:
+    """Ask the cluster, and give its words."""
+    return subprocess.run(command, capture_output=True, text=True).stdout.split()
+
+
+def test_jobs_killed_preempted_and_timed_out_on_slurm_end_with_the_same_rows(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    needs("slurm")
+    expected = sweep(tiny, tmp_path / "plain", "basic", LONG)
+    out = tmp_path / "out"
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *LONG, f"out={out}"]
+    # An array of one job at a time, so that each is met alone.
+    options = ["hydra/launcher=slurm", "hydra.launcher.array_parallelism=1"]
+    options += ["hydra.launcher.poll_s=1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    launcher = subprocess.Popen([*command, *options], env=environment, **pipes)
+    blows = [
+        ["kill", "-KILL"],
+        ["scontrol", "requeue"],  # what Slurm does to a job that it preempts
+        ["scancel", "--signal=USR2"],  # what it sends when a job's time is nearly up
+    ]
+    struck: set[Path] = set()
+    until = time.monotonic() + 400
+    while launcher.poll() is None and time.monotonic() < until:
+        running = slurm("squeue", "--noheader", "--states=running", "--format=%i")
+        new = {path.parent for path in out.rglob("state.safetensors")} - struck
+        if running and new and blows:
+            struck |= new
+            owner = lease(new.pop().parent).owner
+            assert owner is not None
+            slurm(*blows[0], str(owner.pid) if blows[0][0] == "kill" else running[0])
+            blows.pop(0)
+        for waiting in slurm("squeue", "--noheader", "--states=pending", "--format=%i"):
+            # Slurm lets a job that it has queued again wait for two minutes.
+            slurm("scontrol", "update", f"jobid={waiting}", "StartTime=now")
+        time.sleep(0.2)
+    told = launcher.communicate()[0]
+    assert not blows, told
+    assert launcher.returncode == 1, told  # the one that was killed has no result
+    assert "2 of 3 runs done" in told
+    assert sweep(tiny, out, "slurm", LONG) == expected

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,7 +165,7 @@ def test_a_step_sends_d_numbers_and_d_alone(train: Train, monkeypatch: pytest.Mo
     batches = [sent[one:after] for one, after in pairwise(starts)][:5]  # of the first epoch
     assert [batch.count(4 * d) for batch in batches] == [0, 1, 0, 1, 0]
     others = [sum(batch) - 4 * d * batch.count(4 * d) for batch in batches]
-    assert max(others) <= 16  # Lightning asks each batch whether to stop
+    assert max(others) <= 16  # whether a signal has come: a number of Lightning's, and one of ours
     assert not any(wrapped)
 
 
@@ -256,6 +257,36 @@ def test_when_a_process_fails_the_run_has_failed_and_all_processes_end(
     assert not active_children()
     assert not distributed.is_initialized()
     assert dict(os.environ) == environment
+
+
+def test_a_signal_to_one_process_ends_all_and_the_run_resumes_to_the_same_bits(
+    compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome(folder: str) -> tuple[Record, Numbers]:
+        cfg = compose(tmp_path / folder, "trainer.devices=2", "trainer.batch_size=4")
+        record = run(cfg)
+        numbers = Path(cfg.out) / run_folder(cfg) / "checkpoint" / "subspace.safetensors"
+        return record, load_file(numbers) if record.status == "done" else {}
+
+    def strike(step: int, victim: Callable[[], int | None]) -> None:
+        def start(self: Classifier, batch: Any, index: int) -> None:
+            if self.global_step == step:
+                os.kill(victim() or 0, signal.SIGTERM)
+            seed(self, batch, index)
+
+        monkeypatch.setattr(Classifier, "on_train_batch_start", start)
+
+    seed = Classifier.on_train_batch_start
+    _, whole = outcome("whole")
+    for step, victim in ((1, lambda: active_children()[0].pid), (4, os.getpid)):
+        strike(step, victim)
+        record, _ = outcome("struck")
+        assert (record.status, record.reason) == ("preempted", "SIGTERM")
+        assert not active_children()
+    monkeypatch.setattr(Classifier, "on_train_batch_start", seed)
+    record, numbers = outcome("struck")
+    assert record.status == "done"
+    assert all(torch.equal(numbers[name], whole[name]) for name in whole)
 
 
 def test_a_sweep_runs_each_job_in_processes_of_its_own(tiny: list[str], tmp_path: Path) -> None:

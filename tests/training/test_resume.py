@@ -74,6 +74,7 @@ VARIANTS = {
     "accumulate": ["trainer.accumulate=2", "trainer.batch_size=4"],
     "workers": ["trainer.workers=2"],
     "mixed": ["trainer.precision=bf16-mixed"],
+    "nested": ["d=200", "trainer.grow_from=20"],
     "lists": ["trainer.save_every=2", "task.metrics=[accuracy,f1]", "trainer.batch_size=4"],
 }
 
@@ -85,16 +86,7 @@ def test_a_run_asked_to_stop_anywhere_ends_with_the_bits_of_one_that_was_not(
     options = VARIANTS[variant]
     whole = compose(tmp_path / "whole", *options)
     assert run(whole).status == "done"
-    places = [
-        (STEP, 1),
-        (STEP, 2),
-        (STEP, 3),
-        (STEP, 4),
-        (STEP, 5),
-        (EVALUATION, 1),
-        (EVALUATION, 2),
-    ]
-    for index, (place, call) in enumerate(places):
+    for index, (place, call) in enumerate([(STEP, 2), (STEP, 4), (EVALUATION, 2)]):
         cfg = compose(tmp_path / str(index), *options)
         stopped = interrupt(place, call, signal.SIGTERM, partial(run, cfg))
         assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")

@@ -18,8 +18,21 @@ from said_lightning.subspace import Subspace
 from said_lightning.training import run
 
 FIELDS = [
-    *("format", "status", "reason", "model", "task", "method", "projection", "d", "D", "m"),
-    *("outside", "groups", "seed", "lr", "metric", "best", "last", "epochs", "metrics"),
+    *("format", "status", "reason", "model", "task", "method", "projection", "space", "step"),
+    *(
+        "d",
+        "D",
+        "m",
+        "outside",
+        "groups",
+        "seed",
+        "lr",
+        "metric",
+        "best",
+        "last",
+        "epochs",
+        "metrics",
+    ),
     *("train_metric", "config_hash", "fingerprint", "data_sha256", "model_sha256", "versions"),
     *("device", "threads", "wall_s", "peak_memory_bytes", "started", "ended", "notes"),
 ]
@@ -43,7 +56,7 @@ def test_a_record_has_every_field_of_the_contract(said: Any) -> None:
     cfg, _, folder = said
     told = json.loads((folder / "result.json").read_text())
     assert list(told) == FIELDS
-    assert {name for name, value in told.items() if value is None} == {"reason"}
+    assert {name for name, value in told.items() if value is None} == {"reason", "step"}
     expected = {
         "format": 1,
         "status": "done",

@@ -17,7 +17,7 @@ SEARCH = [
     "hydra.sweeper.high=2000",
     "hydra.sweeper.seeds=2",
     "hydra.sweeper.rates=[1]",
-    "hydra.sweeper.budget=4",
+    "hydra.sweeper.budget=2",
     "hydra.sweeper.batch=2",
     "trainer.epochs=8",
     "trainer.batch_size=4",
@@ -58,11 +58,30 @@ def test_a_search_prints_d90_of_each_lane_and_a_second_call_does_no_training(
     assert re.search(r"^ said +fastfood", table, re.M)
     methods = [found["method"] for found in made.values()]
     assert methods.count("full") == 2
-    assert 0 < methods.count("said") <= 4
+    assert 0 < methods.count("said") <= 2
     again = search()
     assert again.code == 0
     assert again.out[again.out.index("tiny · sst2") :] == table
     assert {path: path.stat().st_mtime_ns for path in results(tmp_path / "out")} == times
+
+
+def test_a_nested_search_bounds_d90_with_one_run_for_each_lane_and_seed(
+    search: Any, tmp_path: Path
+) -> None:
+    nested = ["search=nested", "hydra.sweeper.nested=12", "hydra.sweeper.seeds=1", "method=said"]
+    code, out, err = search(*nested, "trainer.step_ratio=1")
+    assert code == 0, out + err
+    full, grown = sorted(results(tmp_path / "out").values(), key=lambda found: found["method"])
+    assert (full["stages"], full["epochs"]) == ([], 8)
+    stages = grown["stages"]
+    assert [stages[0]["d"], stages[-1]["d"], len(stages)] == [10, 2000, 12]
+    threshold = 0.9 * full["metric"]["value"]
+    reached = [stage for stage in stages if stage["value"] is not None]
+    met = [stage["d"] for stage in reached if stage["value"] >= threshold]
+    # It ends where it meets the threshold, or at the last size.
+    assert reached[-1]["d"] == (met[0] if met else 2000)
+    told = f"<= {met[0]:,} +nested" if met else "- +above-grid"
+    assert re.search(rf"^ said +fastfood-nested +{told} ", out, re.M)
 
 
 def test_a_failed_run_is_data_and_named_at_the_end(search: Any, tmp_path: Path) -> None:

@@ -8,37 +8,67 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TRAIN = str(ROOT / "train.py")
 SWEEP = ["method=full,did", "d=10,20,30", "trainer.epochs=1"]
 STARTED = re.compile("D = ")
+# One command after the other, so that two of these start each at the same moment.
+LAUNCHER = """
+import json, runpy, sys
+for line in sys.stdin:
+    sys.argv = json.loads(line)
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        print("ended with", end.code, flush=True)
+"""
 
 Program = subprocess.Popen[str]
+PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
 
 def launch(tiny: list[str], out: Path, *jobs: str) -> Program:
     """Start train.py in a process of its own."""
-    command = [sys.executable, str(ROOT / "train.py"), *jobs[:1], *tiny, *jobs[1:], f"out={out}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+    return subprocess.Popen([sys.executable, TRAIN, *tiny, *jobs, f"out={out}"], **PIPES)
 
 
-@pytest.mark.parametrize("trials", [1, pytest.param(50, marks=pytest.mark.stress)])
+def until_it_ends(program: Program) -> str:
+    """What a launcher tells of one command."""
+    assert program.stdout is not None
+    told = ""
+    for line in program.stdout:
+        told += line
+        if line.startswith("ended with"):
+            break
+    return told
+
+
+@pytest.mark.parametrize("trials", [2, pytest.param(50, marks=pytest.mark.stress)])
 def test_two_launchers_started_together_run_every_job_once(
     tiny: list[str], tmp_path: Path, trials: int
 ) -> None:
+    start = [sys.executable, "-c", LAUNCHER]
+    both = [
+        subprocess.Popen(start, stdin=subprocess.PIPE, cwd=ROOT, bufsize=1, **PIPES)
+        for _ in range(2)
+    ]
     for trial in range(trials):
         out = tmp_path / str(trial)
-        both = [launch(tiny, out, "-m", *SWEEP) for _ in range(2)]
-        told = [program.communicate()[0] for program in both]
-        assert [program.returncode for program in both] == [0, 0], told
-        assert all("4 of 4 runs done" in text for text in told)
+        for program in both:
+            assert program.stdin is not None
+            program.stdin.write(json.dumps([TRAIN, "-m", *tiny, *SWEEP, f"out={out}"]) + "\n")
+        told = [until_it_ends(program) for program in both]
+        assert all("4 of 4 runs done" in text and "ended with 0" in text for text in told), told
         assert len(list(out.rglob("result.json"))) == 4
         # Each run tells its budget once, when it starts.
         logs = [path.read_text() for path in out.rglob("train.log")]
         assert [len(STARTED.findall(log)) for log in logs] == [1] * 4
+    for program in both:
+        program.communicate()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])

@@ -133,6 +133,42 @@ class Projection(ABC):
                 sums = part + self.forward_rows(theta, tensor, start, stop)
             out[start:stop] = sums
 
+    @torch.no_grad()
+    def pull_back_all(self, grads: Mapping[str, Float[Tensor, " _"]]) -> Float[Tensor, " d"]:
+        """Gives the sum of P^T grad over tensors, which can cost less than one after the other."""
+        first = next(iter(grads.values()))
+        dtype, engine = _widest(*grads.values()), self._engine(first)
+        if engine and hasattr(engine, "pull_back_all") and _ready(engine, dtype, *grads.values()):
+            for tensor, grad in grads.items():
+                self._check(grad.numel(), self.sizes[tensor], tensor)
+            v: Tensor = engine.pull_back_all(self, list(grads.items()))
+            return v.to(dtype)
+        total = first.new_zeros(self.d, dtype=dtype)
+        for tensor, grad in grads.items():
+            total += self.pull_back(grad, tensor)
+        return total
+
+    @torch.no_grad()
+    def write_all(
+        self,
+        outs: Mapping[str, Float[Tensor, " _"]],
+        bases: Mapping[str, Float[Tensor, " _"]],
+        theta: Float[Tensor, " d"],
+    ) -> None:
+        """Does what `write` does for tensors, which can cost less than one after the other."""
+        parts = [(tensor, out, bases[tensor]) for tensor, out in outs.items()]
+        every = [part for _, *both in parts for part in both]
+        dtype, engine = _widest(*every, theta), self._engine(every[0])
+        if engine and hasattr(engine, "write_all") and _ready(engine, dtype, *every):
+            self._check(theta.numel(), self.d, "theta")
+            for tensor, *both in parts:
+                for part in both:
+                    self._check(part.numel(), self.sizes[tensor], tensor)
+            engine.write_all(self, parts, theta.to(dtype).contiguous())
+            return
+        for tensor, out, base in parts:
+            self.write(out, base, theta, tensor)
+
     def piece(self, out: Float[Tensor, " rows"], base: Float[Tensor, " rows"]) -> int | None:
         """Gives the rows of a piece for `write_pieces`, None where it cannot serve these."""
         engine = self._engine(out)

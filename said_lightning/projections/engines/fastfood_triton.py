@@ -18,8 +18,10 @@ from torch import Tensor
 
 from said_lightning.projections.core.random import quantile_table
 from said_lightning.projections.engines import triton_long
+from said_lightning.projections.engines.triton_fold import fold, unfold
 from said_lightning.projections.engines.triton_hadamard import hadamard
 from said_lightning.projections.engines.triton_random import (
+    HALVES,
     Draws,
     half_words,
     normals,
@@ -47,11 +49,13 @@ def write(
     `out` and `base` may be of any floating dtypes, and the same memory.
     """
     n, draws = projection.n, _draws(projection, tensor, out.device)
-    run = triton_long.write if n > LONGEST else _write_tiles
     with torch.cuda.device_of(out):
         for first, last, r in _runs(len(out), n):
             x = theta * projection.scale(r)
-            run(out[first:last], base[first:last], x, n, r, start + first, draws)
+            if r < n:
+                x = fold(x, n, r, start + first, draws)
+            run = triton_long.write if r > LONGEST else _write_tiles
+            run(out[first:last], base[first:last], x, r, r == n, start + first, draws)
 
 
 def pull_back(
@@ -63,13 +67,15 @@ def pull_back(
     programs is in float64.
     """
     n, draws = projection.n, _draws(projection, tensor, grad.device)
-    run = triton_long.pull_back if n > LONGEST else _pull_back_tiles
+    v = grad.new_zeros(n, dtype=torch.float64)
     with torch.cuda.device_of(grad):
-        totals = [
-            run(grad[first:last], n, r, start + first, draws)[: projection.d] * projection.scale(r)
-            for first, last, r in _runs(len(grad), n)
-        ]
-    return sum(totals[1:], totals[0])
+        for first, last, r in _runs(len(grad), n):
+            run = triton_long.pull_back if r > LONGEST else _pull_back_tiles
+            sums = run(grad[first:last], r, r == n, start + first, draws)
+            if r < n:
+                sums = unfold(sums, n, start + first, draws)
+            v += sums * projection.scale(r)
+    return v[: projection.d]
 
 
 def _runs(rows: int, n: int) -> Iterator[tuple[int, int, int]]:
@@ -88,19 +94,19 @@ def _write_tiles(
     base: Float[Tensor, " rows"],
     x: Float[Tensor, " d"],
     n: int,
-    r: int,
+    flip: bool,
     first: int,
     draws: Draws,
 ) -> None:
-    options = _options(n, r)
+    options = _options(n, flip)
     programs = triton.cdiv(len(out), options["ROWS"])
     _write[(programs,)](out, base, x, len(x), first, len(out), *draws, **options)
 
 
 def _pull_back_tiles(
-    grad: Float[Tensor, " rows"], n: int, r: int, first: int, draws: Draws
+    grad: Float[Tensor, " rows"], n: int, flip: bool, first: int, draws: Draws
 ) -> Float[Tensor, " n"]:
-    options = _options(n, r)
+    options = _options(n, flip)
     # No more on a larger GPU, so that every GPU adds in the same order.
     programs = min(triton.cdiv(len(grad), options["ROWS"]), WARPS // options["num_warps"])
     dtype = torch.promote_types(grad.dtype, torch.float32)
@@ -120,17 +126,17 @@ def _table(device: torch.device) -> Tensor:
     return torch.from_numpy(quantile_table()).to(device)
 
 
-def _options(n: int, r: int) -> dict[str, Any]:
-    """Gives a launch's constants for blocks of n numbers of which r are rows."""
-    tile = max(n, TILE) if r == n else n
+def _options(n: int, flip: bool) -> dict[str, Any]:
+    """Gives a launch's constants for blocks of order n, with or without B."""
+    rows = max(n, TILE)
     # 16 numbers a thread leave registers for several programs on a multiprocessor. With 32 warps a
     # program's threads would have 64 registers each. With a single one Pi would become a shuffle
     # for each 32 numbers of the tile, not one pass through shared memory.
-    warps = min(16, max(2, tile // 512))
+    warps = min(16, max(2, rows // 512))
     return {
-        "ROWS": tile // n * r,
+        "ROWS": rows,
         "BITS": n.bit_length() - 1,
-        "ORDER": r.bit_length() - 1,
+        "FLIP": flip,
         "num_warps": warps,
         "enable_fp_fusion": False,  # a fused multiply-add rounds otherwise than the reference
     }
@@ -140,15 +146,17 @@ def _options(n: int, r: int) -> dict[str, Any]:
 @no_type_check
 def _write(
     out, base, x, d, first, rows, table, k0, k1,
-    ROWS: tl.constexpr, BITS: tl.constexpr, ORDER: tl.constexpr,
+    ROWS: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr,
 ):  # fmt: skip
     start = tl.program_id(0).to(tl.int64) * ROWS
-    places = tl.arange(0, ROWS << (BITS - ORDER)) % (1 << BITS)
-    flips = _halves(k0, k1, first + start, ROWS << (BITS - ORDER))
-    u = hadamard(signed(tl.load(x + places, mask=places < d, other=0), flips), 0, BITS)
-    mixed = tl.gather(u, _order(k0, k1, first + start, ROWS, BITS, ORDER), 0)
-    weights = normals(_halves(k0, k1, first + start, ROWS), table, u.dtype)
-    w = hadamard(mixed * weights, 0, ORDER)
+    places = tl.arange(0, ROWS) % (1 << BITS)
+    drawn = half_words(k0, k1, (first + start) // HALVES + tl.arange(0, ROWS // HALVES))
+    v = tl.load(x + places, mask=places < d, other=0)
+    if FLIP:
+        v = signed(v, drawn)
+    order = _order(k0, k1, first + start, ROWS, BITS, False)
+    mixed = tl.gather(hadamard(v, 0, BITS), order, 0)
+    w = hadamard(mixed * normals(drawn, table, v.dtype), 0, BITS)
     at = start + tl.arange(0, ROWS)
     before = tl.load(base + at, mask=at < rows)
     tl.store(out + at, (before.to(w.dtype) + w).to(out.dtype.element_ty), mask=at < rows)
@@ -158,53 +166,33 @@ def _write(
 @no_type_check
 def _pull_back(
     grad, sums, first, rows, table, k0, k1,
-    ROWS: tl.constexpr, BITS: tl.constexpr, ORDER: tl.constexpr,
+    ROWS: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr,
 ):  # fmt: skip
     N: tl.constexpr = 1 << BITS
-    BLOCKS: tl.constexpr = ROWS >> ORDER
-    total = tl.zeros((BLOCKS * N,), sums.dtype.element_ty)
+    total = tl.zeros((ROWS,), sums.dtype.element_ty)
     start = tl.program_id(0).to(tl.int64) * ROWS
     while start < rows:
         at = start + tl.arange(0, ROWS)
         g = tl.load(grad + at, mask=at < rows, other=0).to(total.dtype)
         # Embedding rows that the batch did not touch have zero gradient.
         if tl.max((g != 0).to(tl.int32), 0) != 0:
-            weights = normals(_halves(k0, k1, first + start, ROWS), table, g.dtype)
-            w = hadamard(g, 0, ORDER) * weights
-            u = _unmixed(w, k0, k1, first + start, BITS, ORDER)
-            total += signed(hadamard(u, 0, BITS), _halves(k0, k1, first + start, BLOCKS * N))
+            drawn = half_words(k0, k1, (first + start) // HALVES + tl.arange(0, ROWS // HALVES))
+            w = hadamard(g, 0, BITS) * normals(drawn, table, g.dtype)
+            u = tl.gather(w, _order(k0, k1, first + start, ROWS, BITS, True), 0)
+            u = hadamard(u, 0, BITS)
+            if FLIP:
+                u = signed(u, drawn)
+            total += u
         start += tl.num_programs(0).to(tl.int64) * ROWS
-    total = tl.sum(tl.reshape(total, (BLOCKS, N)), 0)
+    total = tl.sum(tl.reshape(total, (ROWS // N, N)), 0)
     tl.store(sums + tl.program_id(0) * N + tl.arange(0, N), total)
 
 
 @triton.jit
 @no_type_check
-def _halves(k0, k1, start, COUNT: tl.constexpr):
-    """Draws the half-words of the positions from `start` on."""
-    return half_words(k0, k1, start // 8 + tl.arange(0, COUNT // 8))
-
-
-@triton.jit
-@no_type_check
-def _order(k0, k1, start, ROWS: tl.constexpr, BITS: tl.constexpr, ORDER: tl.constexpr):
-    """Draws from where in a program's blocks Pi takes the numbers of its rows."""
-    blocks = tl.arange(0, ROWS >> ORDER)[:, None]
-    places = tl.arange(0, 1 << ORDER)[None, :]
-    order = permuted(k0, k1, (start >> BITS) + blocks, places, BITS, False)
-    return tl.reshape((blocks << BITS) + order, (ROWS,))
-
-
-@triton.jit
-@no_type_check
-def _unmixed(w, k0, k1, start, BITS: tl.constexpr, ORDER: tl.constexpr):
-    """Does the transpose of Pi: zeros where Pi takes no number."""
-    BLOCKS: tl.constexpr = w.numel >> ORDER
-    blocks = tl.arange(0, BLOCKS)[:, None]
+def _order(k0, k1, start, ROWS: tl.constexpr, BITS: tl.constexpr, INVERSE: tl.constexpr):
+    """Draws from where in a program's blocks Pi, or its transpose, takes the numbers."""
+    blocks = tl.arange(0, ROWS >> BITS)[:, None]
     places = tl.arange(0, 1 << BITS)[None, :]
-    order = permuted(k0, k1, (start >> BITS) + blocks, places, BITS, True)
-    order = tl.reshape((blocks << BITS) + order, (BLOCKS << BITS,))
-    u = tl.gather(w, order & (w.numel - 1), 0)
-    if ORDER < BITS:  # a single block
-        u = tl.where(order < w.numel, u, 0)
-    return u
+    order = permuted(k0, k1, (start >> BITS) + blocks, places, BITS, INVERSE)
+    return tl.reshape((blocks << BITS) + order, (ROWS,))

@@ -11,11 +11,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, no_type_check
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
 # What a kernel on disk was compiled from: numba itself looks only at the kernel's own file, so a
 # change in what it calls would leave the old P in the cache.
@@ -194,6 +195,22 @@ def tile(body: Callable[..., None]) -> Any:
     typing.__name__ = typing.__qualname__ = body.__name__
     typing.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
     return intrinsic(typing)
+
+
+@intrinsic
+@no_type_check
+def _pointer(context, address):
+    def generate(context, builder, signature, values):
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(address), generate
+
+
+@njit
+@no_type_check
+def array_at(address, length, like):
+    """Gives the contiguous array at an address, of the dtype of another."""
+    return carray(_pointer(address), (length,), like.dtype)
 
 
 def kernel(function: Any) -> Callable[..., None]:

@@ -17,11 +17,11 @@ from said_lightning.projections.engines.triton_hadamard import hadamard
 from said_lightning.projections.engines.triton_random import (
     HALVES,
     Draws,
-    half_words,
     normals,
     permuted,
     signed,
 )
+from said_lightning.projections.engines.triton_tiles import block, halves, places
 
 BUFFER = 2**22  # rows of a call, or one block: 16 MB a buffer
 NEAR = 12  # bits of a place in a block that near butterflies run over
@@ -32,37 +32,37 @@ def write(
     base: Float[Tensor, " rows"],
     x: Float[Tensor, " d"],
     n: int,
-    r: int,
+    flip: bool,
     first: int,
     draws: Draws,
 ) -> None:
-    """Sets out = base + H G Pi H B x for blocks of n numbers of which r are rows.
+    """Sets out = base + H G Pi H B x for blocks of order n, without B where not `flip`.
 
     `first` is the position of the first row's draws.
     """
     rows, (table, *key) = len(out), draws
-    blocks = triton.cdiv(rows, r)
+    blocks = triton.cdiv(rows, n)
     u, w = x.new_empty((2, blocks, n))
-    _run(n, _flip, _near(n), blocks, x, len(x), u, first, *key)
+    _run(n, _flip, _near(n), blocks, x, len(x), u, first, *key, flip)
     _run(n, _again, _far(n), blocks, u, None)
-    _run(n, _mix, _near(r), blocks, u, w, first, table, *key)
-    _run(n, _add, _far(r), blocks, w, base, out, rows)
+    _run(n, _mix, _near(n), blocks, u, w, first, table, *key)
+    _run(n, _add, _far(n), blocks, w, base, out, rows)
 
 
 def pull_back(
-    grad: Float[Tensor, " rows"], n: int, r: int, first: int, draws: Draws
+    grad: Float[Tensor, " rows"], n: int, flip: bool, first: int, draws: Draws
 ) -> Float[Tensor, " n"]:
-    """Gives the sum of B H Pi^T G H grad over the blocks, in float64."""
+    """Gives the sum of B H Pi^T G H grad over the blocks, in float64; no B where not `flip`."""
     rows, (table, *key) = len(grad), draws
-    blocks = triton.cdiv(rows, r)
+    blocks = triton.cdiv(rows, n)
     w = grad.new_empty((blocks, n), dtype=torch.promote_types(grad.dtype, torch.float32))
     u = torch.zeros_like(w)
     # Embedding rows that the batch did not touch have zero gradient: their blocks stay zero.
     touched = grad.new_zeros(blocks, dtype=torch.int32)
-    _run(n, _read, _near(r), blocks, grad, w, touched, rows)
-    _run(n, _scatter, _far(r), blocks, w, u, touched, first, table, *key)
+    _run(n, _read, _near(n), blocks, grad, w, touched, rows)
+    _run(n, _scatter, _far(n), blocks, w, u, touched, first, table, *key)
     _run(n, _again, _near(n), blocks, u, touched)
-    _run(n, _flip_back, _far(n), blocks, u, touched, first, *key)
+    _run(n, _flip_back, _far(n), blocks, u, touched, first, *key, flip)
     return u.sum(0, dtype=torch.float64)
 
 
@@ -96,22 +96,19 @@ def _run(n: int, kernel: Any, tiles: tuple[int, dict[str, int]], blocks: int, *g
     kernel[(programs, blocks)](*given, **tile, **options)
 
 
-# A program's tile is 2^HIGH rows of 2^COLUMNS neighbours, the rows 2^STRIDE apart, and its
-# butterflies are those of the tile from bit FIRST of a place in it on.
-
-
 @triton.jit(do_not_specialize=["k0", "k1"])
 @no_type_check
 def _flip(
-    x, d, u, first, k0, k1,
+    x, d, u, first, k0, k1, FLIP: tl.constexpr,
     FIRST: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr,
     BITS: tl.constexpr,
 ):  # fmt: skip
     """u = H B x."""
-    places = _places(1, HIGH, COLUMNS, STRIDE)
-    halves = _halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
-    v = signed(tl.load(x + places, mask=places < d, other=0), halves)
-    tl.store(u + _block(BITS) + places, hadamard(v, FIRST, HIGH + COLUMNS))
+    at = places(1, HIGH, COLUMNS, STRIDE)
+    v = tl.load(x + at, mask=at < d, other=0)
+    if FLIP:
+        v = signed(v, halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS))
+    tl.store(u + block(BITS) + at, hadamard(v, FIRST, HIGH + COLUMNS))
 
 
 @triton.jit
@@ -123,7 +120,7 @@ def _again(
 ):  # fmt: skip
     """u = H u, in place."""
     if touched is None or tl.load(touched + tl.program_id(1)) != 0:
-        at = u + _block(BITS) + _places(1, HIGH, COLUMNS, STRIDE)
+        at = u + block(BITS) + places(1, HIGH, COLUMNS, STRIDE)
         tl.store(at, hadamard(tl.load(at), FIRST, HIGH + COLUMNS))
 
 
@@ -135,11 +132,11 @@ def _mix(
     BITS: tl.constexpr,
 ):  # fmt: skip
     """w = H G Pi u."""
-    places = _places(1, HIGH, COLUMNS, STRIDE)
-    halves = _halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
-    order = _order(k0, k1, first, places, BITS)
-    v = tl.load(u + _block(BITS) + order) * normals(halves, table, u.dtype.element_ty)
-    tl.store(w + _block(BITS) + places, hadamard(v, FIRST, HIGH + COLUMNS))
+    at = places(1, HIGH, COLUMNS, STRIDE)
+    drawn = halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
+    order = _order(k0, k1, first, at, BITS)
+    v = tl.load(u + block(BITS) + order) * normals(drawn, table, u.dtype.element_ty)
+    tl.store(w + block(BITS) + at, hadamard(v, FIRST, HIGH + COLUMNS))
 
 
 @triton.jit
@@ -150,7 +147,7 @@ def _add(
     BITS: tl.constexpr,
 ):  # fmt: skip
     """out = base + H w."""
-    at = _block(BITS) + _places(1, HIGH, COLUMNS, STRIDE)
+    at = block(BITS) + places(1, HIGH, COLUMNS, STRIDE)
     v = hadamard(tl.load(w + at), FIRST, HIGH + COLUMNS)
     before = tl.load(base + at, mask=at < rows)
     tl.store(out + at, (before.to(v.dtype) + v).to(out.dtype.element_ty), mask=at < rows)
@@ -164,7 +161,7 @@ def _read(
     BITS: tl.constexpr,
 ):  # fmt: skip
     """w = H grad; counts the programs of a block that read other than zeros."""
-    at = _block(BITS) + _places(1, HIGH, COLUMNS, STRIDE)
+    at = block(BITS) + places(1, HIGH, COLUMNS, STRIDE)
     g = tl.load(grad + at, mask=at < rows, other=0).to(w.dtype.element_ty)
     if tl.max((g != 0).to(tl.int32), 0) != 0:
         tl.atomic_add(touched + tl.program_id(1), 1)
@@ -180,58 +177,32 @@ def _scatter(
 ):  # fmt: skip
     """u = Pi^T G H w."""
     if tl.load(touched + tl.program_id(1)) != 0:
-        places = _places(1, HIGH, COLUMNS, STRIDE)
-        halves = _halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
-        v = hadamard(tl.load(w + _block(BITS) + places), FIRST, HIGH + COLUMNS)
-        order = _order(k0, k1, first, places, BITS)
-        tl.store(u + _block(BITS) + order, v * normals(halves, table, v.dtype))
+        at = places(1, HIGH, COLUMNS, STRIDE)
+        drawn = halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
+        v = hadamard(tl.load(w + block(BITS) + at), FIRST, HIGH + COLUMNS)
+        order = _order(k0, k1, first, at, BITS)
+        tl.store(u + block(BITS) + order, v * normals(drawn, table, v.dtype))
 
 
 @triton.jit(do_not_specialize=["k0", "k1"])
 @no_type_check
 def _flip_back(
-    u, touched, first, k0, k1,
+    u, touched, first, k0, k1, FLIP: tl.constexpr,
     FIRST: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr,
     BITS: tl.constexpr,
 ):  # fmt: skip
     """u = B H u, in place."""
     if tl.load(touched + tl.program_id(1)) != 0:
-        at = u + _block(BITS) + _places(1, HIGH, COLUMNS, STRIDE)
-        halves = _halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
-        tl.store(at, signed(hadamard(tl.load(at), FIRST, HIGH + COLUMNS), halves))
-
-
-@triton.jit
-@no_type_check
-def _block(BITS: tl.constexpr):
-    """Gives where a program's block begins."""
-    return tl.program_id(1).to(tl.int64) << BITS
-
-
-@triton.jit
-@no_type_check
-def _places(STEP: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr):
-    """Gives the places in a block of every STEP-th number of a program's tile."""
-    at = tl.arange(0, (1 << (HIGH + COLUMNS)) // STEP) * STEP
-    # By % and //, unlike & and >>, the compiler sees that neighbours stay neighbours.
-    column = (tl.program_id(0) << COLUMNS) + at % (1 << COLUMNS)
-    return at // (1 << COLUMNS) * (1 << STRIDE) + column
-
-
-@triton.jit
-@no_type_check
-def _halves(
-    k0, k1, first,
-    HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr, BITS: tl.constexpr,
-):  # fmt: skip
-    """Draws the half-words of a program's tile."""
-    positions = first + _block(BITS) + _places(HALVES, HIGH, COLUMNS, STRIDE)
-    return half_words(k0, k1, positions // HALVES)
+        at = u + block(BITS) + places(1, HIGH, COLUMNS, STRIDE)
+        v = hadamard(tl.load(at), FIRST, HIGH + COLUMNS)
+        if FLIP:
+            v = signed(v, halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS))
+        tl.store(at, v)
 
 
 @triton.jit
 @no_type_check
 def _order(k0, k1, first, places, BITS: tl.constexpr):
     """Draws from where in its block Pi takes the numbers of some places."""
-    block = tl.full((1, 1), 0, tl.int64) + ((first + _block(BITS)) >> BITS)
-    return tl.reshape(permuted(k0, k1, block, places[None, :], BITS, False), (places.numel,))
+    index = tl.full((1, 1), 0, tl.int64) + ((first + block(BITS)) >> BITS)
+    return tl.reshape(permuted(k0, k1, index, places[None, :], BITS, False), (places.numel,))

@@ -1,0 +1,81 @@
+"""What a report says of certificates: bytes, bits, and the certified against the observed error."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from said_lightning.analysis import figures
+from said_lightning.analysis.d90 import Row
+from said_lightning.analysis.parts import Section, Table
+from said_lightning.analysis.sources import Source, cite
+from said_lightning.errors import UserError
+from said_lightning.runs.certificate import CERTIFICATE, Certificate, read
+
+TEXT = (
+    "A certified run is a message of so many bits, and its error on new rows is at most the "
+    "certified one with the probability told, where rows are drawn independently as the training "
+    "rows were; observed is the error on the dev rows. A certificate is vacuous where it is no "
+    "better than always giving the training rows' majority class. The lowest certified error need "
+    "not be at d90: a longer message lowers the train error and raises the price. Choosing "
+    "a run by its certificate is paid for, since every run of the sweep is."
+)
+
+
+def errors(_: Sequence[Row], sources: list[Source]) -> Section | None:
+    """Gives the section on certified runs; None where no run is certified."""
+    lanes: dict[str, list[tuple[Source, Certificate]]] = defaultdict(list)
+    broken = []
+    for source in sources:
+        path = source.record.folder and source.record.folder / CERTIFICATE
+        if path is None or not path.exists():
+            continue
+        try:
+            one = read(path)
+        except UserError as error:
+            broken += [(cite([source]), message.split(": ", 1)[-1]) for message in error.messages]
+            continue
+        lane = f"{one.model} · {one.task} · {one.method.upper()} {one.projection}"
+        lanes[lane].append((source, one))
+    tables, drawn = [], []
+    for lane, found in sorted(lanes.items()):
+        found.sort(key=lambda pair: (pair[1].d, pair[0].number))
+        tables.append(table(lane, found))
+        drawn.append(figures.errors(lane, lines([one for _, one in found])))
+    if broken:
+        tables.append(Table("Certificates that cannot be read", ("run", "reason"), broken))
+    return Section("Certified error", TEXT, tables, drawn) if tables else None
+
+
+def table(lane: str, found: list[tuple[Source, Certificate]]) -> Table:
+    """Gives a lane's certificates in the order of d; the lowest certified error is marked."""
+    best = min((one for _, one in found), key=lambda one: one.bound)
+    rows = [
+        (
+            *(f"{one.d:,}", f"{one.artifact_bytes:,}", f"{one.message_bits:,}"),
+            *(f"{one.message_bits / one.d:.2f}", f"{one.search_bits:.1f}"),
+            *(f"{one.train_error:.4f}", f"{one.bound:.4f}", f"{one.confidence:.0%}"),
+            *(f"{one.dev_error:.4f}", f"{one.majority_error:.4f}", f"{one.rate:.3f}"),
+            " ".join(["vacuous"] * one.vacuous + ["lowest"] * (one is best)) or "-",
+            cite([source]),
+        )
+        for source, one in found
+    ]
+    heads = (
+        *("d", "bytes of the file", "bits of message", "bits for each number", "bits of search"),
+        *("train error", "certified error", "with probability", "observed error"),
+        *("majority's error", "sqrt(d / m)", "verdict", "run"),
+    )
+    return Table(lane, heads, rows)
+
+
+def lines(found: list[Certificate]) -> dict[str, dict[int, float]]:
+    """Gives the lines of a lane's figure: of several runs at one d, the lowest certified one."""
+    lowest = {one.d: one for one in sorted(found, key=lambda one: -one.bound)}
+    chosen = {d: lowest[d] for d in sorted(lowest)}
+    best = min(chosen.values(), key=lambda one: one.bound)
+    return {
+        "certified": {d: one.bound for d, one in chosen.items()},
+        "observed, dev": {d: one.dev_error for d, one in chosen.items()},
+        "train": {d: one.train_error for d, one in chosen.items()},
+        "majority class": {d: one.majority_error for d, one in chosen.items()},
+        f"lowest certified, d = {best.d:,}": {best.d: best.bound},
+    }

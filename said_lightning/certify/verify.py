@@ -1,0 +1,217 @@
+"""A certificate recomputed from the artifact, the base model and the data, by other means.
+
+Nothing here is shared with what issues certificates but reading: the weights are written tensor by
+tensor, the rows are asked in the order of the data, the message's bits are counted from the stored
+arrays, and both bounds are computed in plain Python.
+"""
+
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from math import exp, expm1, inf, isclose, log, log2, prod, sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from said_lightning.certify.message import unpack
+from said_lightning.coding import Coded, decode
+from said_lightning.config import identity, typed
+from said_lightning.data.examples import Examples
+from said_lightning.data.readers import read_task
+from said_lightning.encoder import load
+from said_lightning.errors import UserError
+from said_lightning.kept import read_config
+from said_lightning.projections import build
+from said_lightning.runs.certificate import FORMAT, Certificate, read
+from said_lightning.runs.index import CONFIG
+from said_lightning.subspace import budget
+
+BATCH = 64
+# Two orders of summing in float32 give logits that differ by less.
+NEAR = 1e-3
+# Two solvers of the same equation differ by less.
+SOLVED = 1e-9
+
+
+@dataclass(frozen=True)
+class Count:
+    """Errors on some rows: at least `sure`, at most `possible`; near ties lie between."""
+
+    sure: int
+    possible: int
+    rows: int
+    majority_error: float
+
+
+def verify(path: Path, data_dir: str | None = None) -> Certificate:
+    """Recomputes a certificate from the artifact beside it, its base model and its data.
+
+    `data_dir` is where the task's files lie; else the config beside the certificate says so.
+    Raises UserError, with all messages, where anything is not as the certificate says.
+    """
+    told = read(path)
+    try:
+        content = path.with_name(told.artifact).read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: artifact {told.artifact}: cannot be read: {error}") from None
+    cfg, coded = unpack(content)
+    beside = path.with_name(CONFIG)
+    cfg.task.data_dir = data_dir or (
+        read_config(path.parent).task.data_dir if beside.exists() else None
+    )
+    found = recomputed(told, cfg, coded) | {
+        "artifact_bytes": len(content),
+        "artifact_sha256": sha256(content).hexdigest(),
+    }
+    wrong = [
+        f"{path}: {key} is {value}; found {found[key]}"
+        for key, value in asdict(told).items()
+        if not _agree(value, found[key])
+    ]
+    if wrong:
+        raise UserError(*wrong)
+    return told
+
+
+def _agree(told: Any, found: Any) -> bool:
+    if isinstance(found, range):
+        return told in found
+    if isinstance(found, float):
+        return isclose(told, found, rel_tol=0, abs_tol=SOLVED)
+    return bool(told == found)
+
+
+def recomputed(told: Certificate, cfg: DictConfig, coded: Coded) -> dict[str, Any]:
+    """Gives what a certificate should say, a range where near ties allow several counts.
+
+    What was searched and the confidence are the certificate's own to say: the rest follows.
+    """
+    config, facts = typed(cfg), identity(cfg)
+    model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
+    data = read_task(config.task)
+    write(model, cfg, coded)
+    length = config.task.max_length
+    train, dev = (count(model, tokenizer, rows, length) for rows in (data.train, data.eval))
+    message, search = message_bits(coded), log2(prod(told.searched.values()))
+    error, delta = told.errors / train.rows, 1 - told.confidence
+    catoni, kl = (
+        bound(error, train.rows, message + search, delta) for bound in (by_grid, by_bisection)
+    )
+    return {key: facts[key] for key in ("model", "task", "method", "projection", "seed")} | {
+        "format": FORMAT,
+        "d": coded.length,
+        "artifact": told.artifact,
+        "model_sha256": model_sha256,
+        "data_sha256": data.sha256,
+        "rows": train.rows,
+        "errors": range(train.sure, train.possible + 1),
+        "train_error": error,
+        "majority_error": train.majority_error,
+        "dev_rows": dev.rows,
+        "dev_errors": range(dev.sure, dev.possible + 1),
+        "dev_error": told.dev_errors / dev.rows,
+        "dev_majority_error": dev.majority_error,
+        "levels": len(coded.codebook),
+        "message_bits": message,
+        "searched": told.searched,
+        "search_bits": search,
+        "confidence": told.confidence,
+        "catoni": catoni,
+        "kl_inverse": kl,
+        "bound": min(catoni, kl),
+        "rate": sqrt(coded.length / train.rows),
+        "vacuous": min(catoni, kl) >= train.majority_error,
+    }
+
+
+@torch.no_grad()
+def write(model: PreTrainedModel, cfg: DictConfig, coded: Coded) -> None:
+    """Adds lambda P theta to the weights of a base model."""
+    method, options = cfg.method, dict(cfg.projection)
+    groups, D = budget(model, method.name, method.groups, method.head)
+    values = torch.from_numpy(decode(coded))
+    m = len(groups) if method.name == "said" else 0
+    if not m < len(values) == cfg.d <= D:
+        raise UserError(f"artifact: {len(values)} numbers; expected d={cfg.d}, {m + 1} to {D:,}")
+    weights = dict(model.named_parameters())
+    sizes = {name: weights[name].numel() for tensors in groups.values() for name in tensors}
+    projection = build(options.pop("name"), sizes, cfg.d - m, cfg.seed, "torch", **options)
+    theta, scale = values[: cfg.d - m], values[cfg.d - m :]
+    for index, tensors in enumerate(groups.values()):
+        for name in tensors:
+            delta = projection.project(scale[index] * theta if m else theta, name)
+            weights[name].add_(delta.view_as(weights[name]))
+
+
+@torch.no_grad()
+def count(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Examples, length: int
+) -> Count:
+    """Counts the errors of a model on rows, in their order."""
+    device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    model.eval().to(device)
+    texts, sure, possible = list(rows), 0, 0
+    for start in range(0, len(texts), BATCH):
+        *columns, labels = zip(*texts[start : start + BATCH], strict=True)
+        batch = tokenizer(
+            *map(list, columns),
+            truncation=True,
+            max_length=length,
+            padding=True,
+            return_tensors="pt",
+        )
+        logits: Tensor = model(**batch.to(device)).logits.cpu()
+        right = torch.tensor(labels)[:, None]
+        rivals = logits.scatter(1, right, -inf).amax(dim=1)
+        margin = logits.gather(1, right).squeeze(1) - rivals
+        sure += int((margin < -NEAR).sum())
+        possible += int((margin < NEAR).sum())
+    most = max(sum(row[-1] == label for row in texts) for label in {row[-1] for row in texts})
+    return Count(sure, possible, len(texts), 1 - most / len(texts))
+
+
+def message_bits(coded: Coded) -> int:
+    """Counts the bits of the message by its stored arrays, and its sizes in Elias' gamma code."""
+    gammas = sum(
+        2 * int(log2(size)) + 1 for size in (coded.length, len(coded.counts), len(coded.words) + 1)
+    )
+    width = len(f"{coded.length:b}")
+    return gammas + width * len(coded.counts) + 8 * (coded.codebook.nbytes + coded.words.nbytes)
+
+
+def by_bisection(error: float, n: int, bits: float, delta: float) -> float:
+    """Gives the KL-inverse bound with half of delta, by halving [error, 1] a hundred times."""
+    if n < 8:
+        return 1.0
+    allowed = (bits * log(2) + log(2 * sqrt(n) / (delta / 2))) / n
+    low, high = error, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if _divergence(error, middle) <= allowed:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _divergence(q: float, p: float) -> float:
+    terms = ((q, p), (1 - q, 1 - p))
+    if any(a > 0 and b <= 0 for a, b in terms):
+        return inf
+    return sum(a * log(a / b) for a, b in terms if a > 0)
+
+
+def by_grid(error: float, n: int, bits: float, delta: float) -> float:
+    """Gives Catoni's bound with half of delta over the same gamma, 1 to 1e9 in 4,000 even steps."""
+    best = 1.0
+    for alpha in (0.001, 0.01, 0.1):
+        for step in range(4001):
+            gamma = exp(log(1e9) * step / 4000)
+            paid = bits * log(2) + log(3 / (delta / 2)) + 2 * log(2 + log(gamma) / log(1 + alpha))
+            q = error + (1 + alpha) * paid / gamma
+            if q < 1:
+                best = min(best, expm1(-gamma / n * q) / expm1(-gamma / n))
+    return best

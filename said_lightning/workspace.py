@@ -1,0 +1,69 @@
+"""A W&B workspace from which a project of runs is read at a glance, as code."""
+
+from typing import cast
+
+from wandb_workspaces import workspaces as ws
+from wandb_workspaces.reports import v2 as wr
+
+from said_lightning.errors import UserError
+
+FACTS = ("model", "task", "method", "projection", "d", "seed", "lr")
+
+
+def build(entity: str, project: str, metric: str) -> ws.Workspace:
+    """Builds the workspace of a project, without W&B's server; `metric` is the tasks' headline.
+
+    Panels: the metric over d, over the step, and against d, learning rate and seed. The table of
+    runs shows what a run is, grouped by task.
+    """
+    value = f"eval/{metric}"
+    axes = [wr.Config("method"), wr.Config("d"), wr.Config("lr"), wr.Config("seed")]
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(axis, log=axis.name in ("d", "lr")) for axis in axes
+    ]
+    panels = [
+        wr.ScatterPlot(
+            title=f"{metric} over d",
+            x=wr.Config("d"),
+            y=wr.SummaryMetric(value),
+            log_x=True,
+            layout=wr.Layout(w=12, h=8),
+        ),
+        wr.LinePlot(
+            title=f"{metric} while training, by method",
+            x="trainer/global_step",
+            y=[value],
+            title_x="step",
+            title_y=metric,
+            groupby=wr.Config("method"),
+            layout=wr.Layout(x=12, w=12, h=8),
+        ),
+        wr.ParallelCoordinatesPlot(
+            title="What the metric depends on",
+            columns=[*columns, wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(value))],
+            layout=wr.Layout(y=8, w=24, h=8),
+        ),
+    ]
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name="said_lightning",
+        sections=[ws.Section(name="d90", panels=panels, is_open=True, pinned=True)],
+        runset_settings=ws.RunsetSettings(
+            groupby=[ws.Config("task")],
+            pinned_columns=[f"summary:{value}", *(f"config:{fact}" for fact in FACTS)],
+        ),
+    )
+
+
+def save(entity: str, project: str, metric: str) -> str:
+    """Saves the workspace as a new view of the project at W&B and gives its address.
+
+    The client finds server and key as ever. Raises UserError where the server refuses.
+    """
+    view = build(entity, project, metric)
+    try:
+        return cast(str, view.save().url)
+    except Exception as error:  # of many kinds, by what is wrong with server, key and project
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{entity}/{project}: no workspace saved at W&B: {reason}") from None

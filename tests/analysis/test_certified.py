@@ -1,0 +1,91 @@
+"""The report tells what certificates say, and where the lowest certified error is."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from said_lightning.analysis.certified import errors
+from said_lightning.analysis.sources import Source, number
+from said_lightning.runs.certificate import CERTIFICATE, Certificate, write
+from said_lightning.runs.record import Record
+
+MakeRun = Callable[..., Record]
+ONE = Certificate(
+    model="minilm",
+    task="sst2",
+    method="said",
+    projection="fastfood",
+    d=200,
+    seed=0,
+    artifact="quantised.safetensors",
+    artifact_bytes=900,
+    artifact_sha256="0",
+    model_sha256="0",
+    data_sha256="0",
+    rows=60_000,
+    errors=12_000,
+    train_error=0.2,
+    majority_error=0.44,
+    dev_rows=800,
+    dev_errors=168,
+    dev_error=0.21,
+    dev_majority_error=0.49,
+    levels=5,
+    message_bits=600,
+    searched={"d": 3},
+    search_bits=1.6,
+    confidence=0.95,
+    catoni=0.26,
+    kl_inverse=0.25,
+    bound=0.25,
+    rate=0.06,
+    vacuous=False,
+)
+
+
+def sources(run: MakeRun, root: Path, found: list[Certificate]) -> list[Source]:
+    """Runs in folders, each with its certificate."""
+    records = []
+    for index, one in enumerate(found):
+        folder = root / f"run{index}"
+        folder.mkdir()
+        write(one, folder)
+        records.append(replace(run("said", 0.8, d=one.d), folder=folder))
+    return number(records, root)
+
+
+def test_the_lowest_certified_error_is_marked(run: MakeRun, tmp_path: Path) -> None:
+    bounds = {100: 0.3, 200: 0.25, 500: 0.5}
+    found = [replace(ONE, d=d, bound=bound, vacuous=bound > 0.44) for d, bound in bounds.items()]
+    told = errors([], sources(run, tmp_path, found))
+    assert told is not None
+    (table,) = told.tables
+    verdicts = {row[0]: row[table.columns.index("verdict")] for row in table.rows}
+    assert verdicts == {"100": "-", "200": "lowest", "500": "vacuous"}
+    (figure,) = told.figures
+    lines = {line["name"]: dict(zip(line["x"], line["y"], strict=True)) for line in figure["data"]}
+    assert lines["certified"] == bounds
+    assert lines["lowest certified, d = 200"] == {200: 0.25}
+
+
+def test_a_row_tells_bytes_bits_and_both_errors(run: MakeRun, tmp_path: Path) -> None:
+    told = errors([], sources(run, tmp_path, [ONE]))
+    assert told is not None
+    (row,) = told.tables[0].rows
+    cells = dict(zip(told.tables[0].columns, row, strict=True))
+    assert cells["bytes of the file"] == "900"
+    assert cells["bits for each number"] == "3.00"
+    assert (cells["certified error"], cells["observed error"]) == ("0.2500", "0.2100")
+    assert cells["run"] == "1"
+
+
+def test_a_broken_certificate_is_told_of(run: MakeRun, tmp_path: Path) -> None:
+    found = sources(run, tmp_path, [ONE])
+    (tmp_path / "run0" / CERTIFICATE).write_text('{"format": 1, "bound": 0.01}')
+    told = errors([], found)
+    assert told is not None
+    assert told.tables[0].caption == "Certificates that cannot be read"
+
+
+def test_without_a_certificate_there_is_no_section(run: MakeRun, tmp_path: Path) -> None:
+    assert errors([], number([replace(run("said", 0.8), folder=tmp_path)], tmp_path)) is None

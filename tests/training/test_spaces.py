@@ -1,0 +1,56 @@
+"""A run in the space of LoRA factors is an ordinary run, in a lane of its own."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from said_lightning.analysis.d90 import estimate
+from said_lightning.config import config_hash, folder_of, problems
+from said_lightning.training import run
+
+
+def test_a_lora_run_trains_d_numbers_and_is_read_beside_runs_of_all_weights(
+    compose: Any, tmp_path: Path
+) -> None:
+    options = ("method=said", "trainer.epochs=1", "projection=partition")
+    lora = compose(tmp_path, *options, "method.space=lora", "method.r=2")
+    record = run(lora)
+    assert (record.status, record.space, record.d, record.m) == ("done", "lora", 20, 3)
+    head = 16 * 16 + 16 + 16 * 2 + 2
+    assert head + 2 * 2 * 2 * (16 * 2) == record.D  # layers, queries and values, A and B
+    assert "-partition-lora-d20-" in folder_of(lora).name
+    numbers = load_file(folder_of(lora) / "checkpoint" / "subspace.safetensors")
+    assert sum(part.numel() for part in numbers.values()) == 20
+
+    whole = run(compose(tmp_path, *options))
+    rows = estimate([record, whole, run(compose(tmp_path, "method=full", "trainer.epochs=1"))])
+    assert [(row.map, row.done) for row in rows] == [("partition", 1), ("partition (lora)", 1)]
+    assert {row.full for row in rows} == {rows[0].full}
+
+
+def test_one_baseline_serves_every_space_and_r_tells_lora_runs_apart(
+    compose: Any, tmp_path: Path
+) -> None:
+    cfg = compose(tmp_path)
+    hashes: dict[str, set[str]] = {}
+    for method, space, r in product(("full", "said"), ("all", "lora", "bias", "head"), (2, 4)):
+        cfg.method = {**cfg.method, "name": method, "space": space, "r": r}
+        one = "full" if method == "full" else space
+        hashes.setdefault(one, set()).add(config_hash(cfg))
+    different = {"full": 1, "all": 1, "lora": 2, "bias": 1, "head": 1}
+    assert {space: len(found) for space, found in hashes.items()} == different
+    assert len(set.union(*hashes.values())) == 6
+
+
+def test_a_mistaken_space_is_told(compose: Any, tmp_path: Path) -> None:
+    cfg = compose(tmp_path, "method.space=loar", "method.r=0")
+    found = problems(cfg)
+    assert found == [
+        "method.space=loar: unknown value; did you mean 'lora'?",
+        "method.r=0: expected at least 1",
+    ]
+    cfg.method = {**cfg.method, "space": "head", "r": 8, "head": "outside"}
+    found = problems(cfg)
+    assert found == ["method.head=outside: expected inside, since method.space=head is the head"]
