@@ -50,6 +50,10 @@ MAY_IMPORT = {
     "resume": {"runs"},
     "callback": {"build", "config", "grow", "parallel", "subspace"},
     "module": {"errors", "config", "data", "grow", "projections", "rate", "subspace"},
+    "artifact": {
+        *("build", "coding", "config", "data", "encoder", "errors", "kept", "locate"),
+        *("projections", "runs", "space", "subspace", "t5"),
+    },
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
@@ -58,7 +62,7 @@ MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", 
 PRETRAINS = {"command", "data", "errors", "projections", "resume", "runs", "training"}
 MAY_IMPORT["pretrain"] = PRETRAINS
 MAY_IMPORT["cli"] = BELOW_TRAINING | {"certify", "pretrain", "training"}
-MAY_IMPORT["__init__"] = {"subspace"}
+MAY_IMPORT["__init__"] = {"artifact", "subspace"}
 
 # What reads run folders starts in a second, so it does without these.
 SLOW = {"datasets", "lightning", "pytorch_lightning", "torch", "torchmetrics", "transformers"}
