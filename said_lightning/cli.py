@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -186,6 +186,56 @@ def sync(
     if not path.is_dir():
         raise UserError(f"{path}: no such folder")
     typer.echo(f"{push(path)} runs pushed", err=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of method did or said.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File.", show_default="RUN/said.safetensors")
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="How theta is written.")
+    ] = "float32",
+) -> None:
+    """A run's d numbers as one file, from which anybody with the base model has its model."""
+    from said_lightning.artifact.export import FILE, export
+
+    metric = export(run, out, dtype).about.metric
+    file = out or run / FILE
+    told = "unknown" if metric.value is None else f"{metric.value:.4f}"
+    epoch = f"{metric.name} {told} after epoch {metric.epoch}"
+    typer.echo(f"{file}: {file.stat().st_size:,} bytes, {epoch}", err=True)
+
+
+_MODEL = Annotated[
+    str | None,
+    typer.Option("--model", help="Base model, a folder or hub id, if not where the run found it."),
+]
+_ARTIFACT = Annotated[Path, typer.Argument(help="File that `said export` wrote.")]
+
+
+@app.command()
+def merge(
+    file: _ARTIFACT,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
+    model: _MODEL = None,
+) -> None:
+    """An ordinary model folder from an artifact, which transformers loads by itself."""
+    from said_lightning.artifact.merge import merge
+
+    merge(file, out, model)
+
+
+@app.command()
+def push(
+    file: _ARTIFACT,
+    repository: Annotated[str, typer.Argument(help="USER/NAME on the Hugging Face hub.")],
+) -> None:
+    """Upload an artifact and its model card to the Hugging Face hub."""
+    from said_lightning.artifact.push import push
+
+    typer.echo(push(file, repository), err=True)
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:

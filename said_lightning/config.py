@@ -201,15 +201,21 @@ def typed(cfg: DictConfig) -> Config:
     return plain
 
 
-def problems(cfg: DictConfig) -> list[str]:
-    """Tells all that is wrong with a composed config, without torch and without the network."""
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        return [f"{key}: has no value" for key in missing]
+def choice_problems(cfg: DictConfig) -> list[str]:
+    """Tells which keys have a value that is none of their choices."""
     found = []
     for key, choices in CHOICES.items():
         value = OmegaConf.select(cfg, key)
         if value is not None and value not in choices:
             found.append(f"{key}={value}: unknown value{suggestion(str(value), choices)}")
+    return found
+
+
+def problems(cfg: DictConfig) -> list[str]:
+    """Tells all that is wrong with a composed config, without torch and without the network."""
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        return [f"{key}: has no value" for key in missing]
+    found = choice_problems(cfg)
     for key in ("size", "step", "run"):
         value, members = cfg.model[key], cfg.model[f"{key}s"]
         if value not in (members or [None]):

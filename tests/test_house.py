@@ -47,13 +47,17 @@ MAY_IMPORT = {
     "resume": {"runs"},
     "callback": {"build", "config", "parallel", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},
+    "artifact": {
+        *("build", "coding", "config", "data", "encoder", "errors", "kept", "locate", "runs"),
+        "subspace",
+    },
 }
 BELOW_TRAINING = set(MAY_IMPORT)
 MAY_IMPORT["training"] = BELOW_TRAINING
 MAY_IMPORT["certify"] = BELOW_TRAINING | {"training"}
 MAY_IMPORT["job"] = MAY_IMPORT["server"] = {"errors", "config", "kept", "runs", "training"}
 MAY_IMPORT["cli"] = BELOW_TRAINING | {"certify", "training"}
-MAY_IMPORT["__init__"] = {"subspace"}
+MAY_IMPORT["__init__"] = {"artifact", "subspace"}
 
 # What reads run folders starts in a second, so it does without these.
 SLOW = {"datasets", "lightning", "pytorch_lightning", "torch", "torchmetrics", "transformers"}

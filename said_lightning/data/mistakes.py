@@ -29,14 +29,17 @@ def task_errors(task: TaskConfig) -> list[str]:
     Each message names the key, what was expected and the nearest valid value. The list is empty
     for a good task.
     """
+    found = described_errors(task)
+    if task.kind not in METRICS:
+        return found
+    return found + (_files_errors(task) if task.data_dir is not None else _hub_errors(task))
+
+
+def described_errors(task: TaskConfig) -> list[str]:
+    """Return the mistakes of `task` that have nothing to do with where its data lie."""
     if task.kind not in METRICS:
         return [f"task.kind={task.kind}: unknown kind{suggestion(task.kind, METRICS)}"]
-    return [
-        *_label_errors(task),
-        *_metric_errors(task),
-        *_number_errors(task),
-        *(_files_errors(task) if task.data_dir is not None else _hub_errors(task)),
-    ]
+    return [*_label_errors(task), *_metric_errors(task), *_number_errors(task)]
 
 
 def _label_errors(task: TaskConfig) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from said_lightning.errors import UserError
-from said_lightning.runs.files import write_beside
+from said_lightning.runs.files import Bytes, write_beside
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,7 @@ def save(folder: Path, content: bytes) -> None:
         OSError: it cannot be written; then the generations before stand untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    start, end = _place(content)
-    rest = memoryview(content)
-    seal = _digest(content, start, end).encode()
-    temporary = write_beside(folder / STATE, rest[:start], seal, rest[end:])
+    temporary = write_beside(folder / STATE, *sealed(content))
     if (folder / STATE).exists():
         (folder / STATE).replace(folder / PREVIOUS)
     # The folder is not synced: losing power may bring back the names before, which are good too.
@@ -63,14 +60,25 @@ def read(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        start, end = _place(content)
-        whole = content[start:end].decode() == _digest(content, start, end)
-    except ValueError:
-        whole = False
-    if not whole:
+    if not intact(content):
         raise UserError(f"{path}: a broken checkpoint, not used: its checksum is wrong")
     return content
+
+
+def sealed(content: bytes) -> tuple[Bytes, Bytes, Bytes]:
+    """Give the parts of a safetensors file whose `KEY: UNSEALED` is its checksum now."""
+    start, end = _place(content)
+    rest = memoryview(content)
+    return rest[:start], _digest(content, start, end).encode(), rest[end:]
+
+
+def intact(content: bytes) -> bool:
+    """Tell whether a file's checksum is right."""
+    try:
+        start, end = _place(content)
+    except ValueError:
+        return False
+    return content[start:end].decode() == _digest(content, start, end)
 
 
 def progress(folder: Path) -> tuple[int, int]:

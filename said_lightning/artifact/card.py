@@ -1,0 +1,89 @@
+"""The model card: what a model is, how it is used, and how well it did."""
+
+from huggingface_hub import ModelCardData
+
+from said_lightning.artifact.file import Artifact
+from said_lightning.coding import Coded
+from said_lightning.config import Config
+from said_lightning.locate import PACKAGE
+
+SMALL = """```python
+import said_lightning
+from transformers import AutoTokenizer
+
+model = said_lightning.load("{file}")
+tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
+```
+
+`said merge {file} -o FOLDER` makes an ordinary folder of it, for whoever lacks said_lightning."""
+MERGED = """```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", "FOLDER OR REPOSITORY", truncation=True)
+```"""
+CARD = """---
+{front}
+---
+
+# {model} fine-tuned on {task}: {d} trained numbers
+
+{usage}
+
+| | |
+|---|---|
+| base model | `{path}`{layers}, weights of sha256 `{sha256}` |
+| labels | {labels} |
+| trained numbers | {d} = {theta} theta + {m} lambda{outside}, {form} |
+| method | {method}, projection {projection}, seed {seed} |
+| {metric} on the evaluation split | {value} |
+
+Each weight is theta_0 + lambda P theta: theta_0 the base model's, P a random map that the seed
+gives ([Aghajanyan et al. 2020](https://arxiv.org/abs/2012.13255)). Texts are cut to {length}
+tokens. The metric is of these numbers exactly, after epoch {epoch}. Made by said_lightning
+{version}.
+"""
+
+
+def card(artifact: Artifact, file: str | None) -> str:
+    """Gives the card, Markdown with the hub's front matter; `file` None is for a merged model."""
+    about, config = artifact.about, artifact.about.run
+    outside = sum(weight.numel() for weight in artifact.head.values())
+    layers = config.model.layers
+    quantised = isinstance(artifact.numbers, Coded)
+    value = about.metric.value
+    return CARD.format(
+        front=front(config, merged=file is None),
+        usage=SMALL.format(file=file) if file else MERGED,
+        model=config.model.name,
+        task=config.task.name,
+        d=f"{config.d:,}",
+        theta=f"{config.d - about.m:,}",
+        m=about.m,
+        outside=f", and {outside:,} of the head" if outside else "",
+        form="quantised" if quantised else artifact.dtype,
+        path=config.model.path,
+        layers=f", its first {layers} layers" if layers else "",
+        sha256=about.model_sha256,
+        labels=", ".join(config.task.labels) or "none: it gives a score",
+        method=config.method.name,
+        projection=config.projection["name"],
+        seed=config.seed,
+        metric=about.metric.name,
+        value="unknown" if value is None else f"{value:.4f}",
+        length=config.task.max_length,
+        epoch=about.metric.epoch,
+        version=about.version,
+    )
+
+
+def front(config: Config, merged: bool) -> str:
+    """Gives a card's front matter as YAML, without its rules."""
+    path = config.model.path
+    on_hub = not path.startswith((PACKAGE, ".", "/", "~")) and path.count("/") <= 1
+    data = ModelCardData(
+        base_model=path if on_hub else None,
+        library_name="transformers" if merged else "said_lightning",
+        pipeline_tag="text-classification",
+        tags=["said_lightning", config.method.name, config.task.name],
+    )
+    return data.to_yaml()

@@ -1,0 +1,85 @@
+"""From a finished run to its artifact; neither the base model nor the data are needed for that."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+
+from said_lightning import __version__
+from said_lightning.artifact.claims import carried
+from said_lightning.artifact.file import About, Artifact, Score, write
+from said_lightning.artifact.load import digest, restore
+from said_lightning.artifact.score import score
+from said_lightning.config import typed
+from said_lightning.errors import UserError
+from said_lightning.kept import read_config
+from said_lightning.runs import checkpoint
+from said_lightning.runs import record as records
+
+FILE = "said.safetensors"
+NUMBERS = "subspace.safetensors"
+
+
+def export(run: Path, out: Path | None, dtype: Literal["float32", "bfloat16"]) -> Artifact:
+    """Writes the artifact of the run in a folder, there as `said.safetensors` unless `out` says.
+
+    It holds the state after the last epoch. Its metric is the record's of that epoch, where the
+    run evaluated these very numbers; where the file rounds them, or the run did, or its weights
+    drifted, they are evaluated again, which needs the base model and the data.
+
+    Raises UserError where the run is not done, has no theta, or lacks a file.
+    """
+    artifact = replace(from_run(run), dtype=dtype)
+    cfg = read_config(run)
+    if dtype != "float32" or not exact(cfg):
+        config = typed(cfg)
+        model, tokenizer, _ = restore(artifact)
+        value = score(model, tokenizer, config.task, config.trainer.eval_batch_size)
+        metric = replace(artifact.about.metric, value=value)
+        artifact = replace(artifact, about=replace(artifact.about, metric=metric))
+    write(artifact, out or run / FILE)
+    return artifact
+
+
+def exact(cfg: DictConfig) -> bool:
+    """Tells whether a run's weights were float32 and a function of theta and lambda alone."""
+    return (cfg.trainer.precision, cfg.method.origin) == ("32-true", "copy")
+
+
+def from_run(run: Path) -> Artifact:
+    """Gives the artifact of a run as float32, its state after the last epoch.
+
+    Raises UserError as `export` does.
+    """
+    record = records.read(run / records.RESULT)
+    if record.status != "done":
+        raise UserError(f"{run}: the run is {record.status}; the same command again finishes it")
+    if record.method == "full":
+        raise UserError(
+            f"{run}: full fine-tuning has no theta; {run / checkpoint.FOLDER} is a model's folder"
+        )
+    config: Any = OmegaConf.to_container(read_config(run), resolve=True)
+    path = run / checkpoint.FOLDER / NUMBERS
+    try:
+        tensors = safetensors.load(path.read_bytes())
+        numbers = torch.cat([tensors["theta"], tensors["scale"]]).float().numpy()
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(f"{path}: the run's numbers cannot be read: {error}") from None
+    head = {name[5:]: part for name, part in tensors.items() if name.startswith("head.")}
+    assert record.last is not None
+    about = About(
+        config=carried(config),
+        m=len(tensors["scale"]),
+        groups=digest({name: group.D for name, group in record.groups.items()}),
+        fingerprint=str(record.fingerprint),
+        model_sha256=str(record.model_sha256),
+        metric=Score(
+            name=config["task"]["metric"], value=record.last.value, epoch=record.last.epoch
+        ),
+        version=__version__,
+    )
+    return Artifact(about, numbers, head)

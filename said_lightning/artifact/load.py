@@ -1,0 +1,92 @@
+"""From an artifact to a model: theta_0 + lambda P theta in an ordinary Hugging Face model."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from said_lightning.artifact.file import Artifact, read
+from said_lightning.build import build_subspace
+from said_lightning.encoder import Loaded
+from said_lightning.encoder import load as load_encoder
+from said_lightning.errors import UserError
+from said_lightning.subspace import Subspace
+
+
+def load(file: str | Path, model: str | None = None) -> PreTrainedModel:
+    """Loads the model of an artifact's file, in float32 and ready to predict.
+
+    `model` is where its base model lies (a folder or a hub id), unless that is where the run found
+    it. The tokenizer is that of `.name_or_path`.
+
+    Raises UserError where the file is none, its base model is not to be had or is another, or this
+    version draws another P.
+    """
+    return restored(Path(file), model).model
+
+
+def restored(file: Path, base: str | None = None) -> Loaded:
+    """Loads model and tokenizer of an artifact's file; as for `load`."""
+    try:
+        return restore(read(file), base)
+    except UserError as error:
+        named = (text if str(file) in text else f"{file}: {text}" for text in error.messages)
+        raise UserError(*named) from None
+
+
+def restore(artifact: Artifact, base: str | None = None) -> Loaded:
+    """Gives the model of an artifact in evaluation mode, with tokenizer and base model's sha256.
+
+    Raises UserError as `load` does.
+    """
+    about, config = artifact.about, artifact.about.run
+    where = replace(config.model, path=base, revision=None) if base else config.model
+    loaded = load_encoder(where, config.task, config.seed)
+    if loaded.sha256 != about.model_sha256:
+        raise UserError(
+            f"made from another base model than {where.path}: expected weights of sha256 "
+            f"{about.model_sha256}, found {loaded.sha256}; --model names the right one"
+        )
+    try:
+        subspace = build_subspace(loaded.model, config)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"no such subspace: {error}") from None
+    if wrong := differences(subspace, artifact):
+        raise UserError(*wrong)
+    with torch.no_grad():
+        theta, scale = torch.from_numpy(artifact.values().copy()).split(
+            [len(subspace.theta), subspace.m]
+        )
+        subspace.theta.copy_(theta)
+        subspace.scale.copy_(scale)
+        for name, weight in subspace.head().items():
+            weight.copy_(artifact.head[name])
+    subspace.write()
+    return loaded._replace(model=loaded.model.eval())
+
+
+def differences(subspace: Subspace, artifact: Artifact) -> list[str]:
+    """Tells in what a subspace built here is another than the one that an artifact is of."""
+    about = artifact.about
+    found = []
+    if (subspace.m, digest(subspace.sizes())) != (about.m, about.groups):
+        found.append("its groups of tensors are others than this version makes of its model")
+    if subspace.projection.fingerprint() != about.fingerprint:
+        found.append(
+            f"its P is another: expected fingerprint {about.fingerprint}, this version "
+            f"({about.version} wrote it) draws {subspace.projection.fingerprint()}"
+        )
+    shapes = {name: weight.shape for name, weight in subspace.head().items()}
+    if shapes != {name: weight.shape for name, weight in artifact.head.items()}:
+        expected = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+        found.append(f"its head outside the subspace is not {expected or 'empty'}")
+    return found
+
+
+def digest(sizes: Mapping[str, int]) -> str:
+    """Hashes the groups of tensors: their names, numbers of weights, and order."""
+    return hashlib.blake2b(json.dumps(list(sizes.items())).encode(), digest_size=8).hexdigest()

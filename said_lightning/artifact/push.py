@@ -1,0 +1,31 @@
+"""An artifact on the Hugging Face hub."""
+
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+from said_lightning.artifact.card import card
+from said_lightning.artifact.export import FILE
+from said_lightning.artifact.file import read
+from said_lightning.errors import UserError
+
+
+def push(file: Path, repository: str) -> str:
+    """Uploads an artifact's file and its card in one commit and gives the repository's address.
+
+    The repository is made where there is none; a file or a card of an earlier push is replaced.
+    Raises UserError where the file is no artifact, or the hub refuses or is out of reach.
+    """
+    files = {FILE: file, "README.md": card(read(file), FILE).encode()}
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, exist_ok=True)
+        api.create_commit(
+            repository,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message=f"{FILE} and its card",
+        )
+    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
+        raise UserError(f"{repository}: not pushed: {str(error).strip()}") from None
+    return str(address)
