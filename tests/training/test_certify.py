@@ -169,6 +169,11 @@ def test_what_was_searched_is_counted_and_paid_for(
     assert searched(certified, sweep_of(certified)) == before | {"d": 3, "seed": 2}
 
 
+def test_a_sweep_without_the_run_is_refused(copied: Path, certified: Path) -> None:
+    with pytest.raises(UserError, match="not below it"):
+        searched(copied, sweep_of(certified))
+
+
 def test_a_second_attempt_costs_more(copied: Path, tmp_path: Path) -> None:
     first = read(copied / CERTIFICATE)
     second = certify(copied, [6], 0, tmp_path)
