@@ -32,7 +32,7 @@ from said_lightning.training import run
 # Enough rows, easy enough, for a bound below the majority's error.
 ROWS = 800
 PLANNED = {"d": 24, "seed": 0}
-FIT = ["trainer.epochs=2", "trainer.batch_size=32", "trainer.save_every=1000", "lr=0.3", "d=24"]
+FIT = ["trainer.epochs=2", "trainer.batch_size=8", "trainer.save_every=1000", "lr=0.3", "d=24"]
 
 
 @pytest.fixture(scope="module")
