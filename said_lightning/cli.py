@@ -199,7 +199,8 @@ def export(
     ] = "float32",
 ) -> None:
     """A run's d numbers as one file, from which anybody with the base model has its model."""
-    from said_lightning.artifact.export import FILE, export
+    from said_lightning.artifact.export import export
+    from said_lightning.artifact.file import FILE
 
     metric = export(run, out, dtype).about.metric
     file = out or run / FILE

@@ -48,8 +48,8 @@ MAY_IMPORT = {
     "callback": {"build", "config", "parallel", "subspace"},
     "module": {"errors", "config", "data", "projections", "rate", "subspace"},
     "artifact": {
-        *("build", "coding", "config", "data", "encoder", "errors", "kept", "locate", "runs"),
-        "subspace",
+        *("build", "coding", "config", "data", "encoder", "errors", "kept", "locate"),
+        *("projections", "runs", "subspace", "t5"),
     },
 }
 BELOW_TRAINING = set(MAY_IMPORT)

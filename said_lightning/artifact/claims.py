@@ -1,6 +1,9 @@
 """What the header of a file may claim; nothing is allocated or loaded before it is checked."""
 
+import hashlib
+import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -36,6 +39,11 @@ def carried(config: dict[str, Any]) -> dict[str, Any]:
         for part, values in parts.items()
     }
     return told | {"d": config["d"], "seed": config["seed"]}
+
+
+def groups_digest(sizes: Mapping[str, int]) -> str:
+    """Hashes the groups of tensors: their names, numbers of weights, and order."""
+    return hashlib.blake2b(json.dumps(list(sizes.items())).encode(), digest_size=8).hexdigest()
 
 
 def complete(config: dict[str, Any]) -> DictConfig:

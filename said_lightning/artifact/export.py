@@ -10,17 +10,14 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
 from said_lightning import __version__
-from said_lightning.artifact.claims import carried
-from said_lightning.artifact.file import About, Artifact, Score, write
-from said_lightning.artifact.load import digest, restore
-from said_lightning.artifact.score import score
-from said_lightning.config import typed
+from said_lightning.artifact.claims import carried, groups_digest
+from said_lightning.artifact.file import FILE, About, Artifact, Score, write
+from said_lightning.config import Config, typed
 from said_lightning.errors import UserError
 from said_lightning.kept import read_config
 from said_lightning.runs import checkpoint
 from said_lightning.runs import record as records
 
-FILE = "said.safetensors"
 NUMBERS = "subspace.safetensors"
 
 
@@ -36,13 +33,24 @@ def export(run: Path, out: Path | None, dtype: Literal["float32", "bfloat16"]) -
     artifact = replace(from_run(run), dtype=dtype)
     cfg = read_config(run)
     if dtype != "float32" or not exact(cfg):
-        config = typed(cfg)
-        model, tokenizer, _ = restore(artifact)
-        value = score(model, tokenizer, config.task, config.trainer.eval_batch_size)
-        metric = replace(artifact.about.metric, value=value)
-        artifact = replace(artifact, about=replace(artifact.about, metric=metric))
+        artifact = evaluated(artifact, typed(cfg))
     write(artifact, out or run / FILE)
     return artifact
+
+
+def evaluated(artifact: Artifact, config: Config) -> Artifact:
+    """Gives an artifact the metric of its very numbers, on the data that a run's config names.
+
+    Raises UserError where base model or data cannot be had.
+    """
+    # transformers takes seconds to import, and most exports do without.
+    from said_lightning.artifact.load import restore
+    from said_lightning.artifact.score import score
+
+    model, tokenizer, _ = restore(artifact)
+    value = score(model, tokenizer, config.task, config.trainer.eval_batch_size)
+    metric = replace(artifact.about.metric, value=value)
+    return replace(artifact, about=replace(artifact.about, metric=metric))
 
 
 def exact(cfg: DictConfig) -> bool:
@@ -74,7 +82,7 @@ def from_run(run: Path) -> Artifact:
     about = About(
         config=carried(config),
         m=len(tensors["scale"]),
-        groups=digest({name: group.D for name, group in record.groups.items()}),
+        groups=groups_digest({name: group.D for name, group in record.groups.items()}),
         fingerprint=str(record.fingerprint),
         model_sha256=str(record.model_sha256),
         metric=Score(

@@ -32,6 +32,7 @@ from said_lightning.runs.record import Finite
 
 FORMAT = 1
 KEY = "said_lightning"
+FILE = "said.safetensors"  # in a run's folder, and on the hub
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # A file's header, and a whole file; d numbers and a large head take a few megabytes.
 LARGEST_HEADER, LARGEST = 2**20, 2**30
@@ -108,9 +109,9 @@ def pack(artifact: Artifact) -> bytes:
         theta, scale = np.split(numbers, [len(numbers) - artifact.about.m])
         tensors = {"theta": torch.tensor(theta, dtype=dtype), "scale": torch.tensor(scale)}
     head = {f"head.{name}": weight.to(dtype) for name, weight in artifact.head.items()}
-    about = to_json(asdict(artifact.about)).decode()
-    metadata = {KEY: about, checkpoint.KEY: checkpoint.UNSEALED}
-    return b"".join(checkpoint.sealed(safetensors.save({**tensors, **head}, metadata)))
+    # One entry: safetensors writes several in any order, and the same run gives the same bytes.
+    about = to_json({checkpoint.KEY: checkpoint.UNSEALED, **asdict(artifact.about)}).decode()
+    return b"".join(checkpoint.sealed(safetensors.save({**tensors, **head}, {KEY: about})))
 
 
 def write(artifact: Artifact, path: Path) -> None:
@@ -188,9 +189,9 @@ def _artifact(about: About, tensors: dict[str, Tensor]) -> Artifact:
     head = {name[5:]: part.float() for name, part in tensors.items() if name.startswith("head.")}
     if "words" in tensors:
         codebook, counts, words = (tensors[n].numpy() for n in ("codebook", "counts", "words"))
-        numbers: Values | Coded = Coded(codebook, counts, words, about.run.d)
-        decode(numbers)  # a message that nobody wrote is refused here
-        return Artifact(about, numbers, head)
+        coded = Coded(codebook, counts, words, about.run.d)
+        decode(coded)  # a message that nobody wrote is refused here
+        return Artifact(about, coded, head)
     theta, scale = tensors["theta"], tensors["scale"]
     dtype: Any = str(theta.dtype).removeprefix("torch.")
     return Artifact(about, torch.cat([theta.float(), scale]).numpy(), head, dtype)

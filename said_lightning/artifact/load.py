@@ -1,14 +1,12 @@
 """From an artifact to a model: theta_0 + lambda P theta in an ordinary Hugging Face model."""
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
+from said_lightning.artifact.claims import groups_digest
 from said_lightning.artifact.file import Artifact, read
 from said_lightning.build import build_subspace
 from said_lightning.encoder import Loaded
@@ -73,7 +71,7 @@ def differences(subspace: Subspace, artifact: Artifact) -> list[str]:
     """Tells in what a subspace built here is another than the one that an artifact is of."""
     about = artifact.about
     found = []
-    if (subspace.m, digest(subspace.sizes())) != (about.m, about.groups):
+    if (subspace.m, groups_digest(subspace.sizes())) != (about.m, about.groups):
         found.append("its groups of tensors are others than this version makes of its model")
     if subspace.projection.fingerprint() != about.fingerprint:
         found.append(
@@ -85,8 +83,3 @@ def differences(subspace: Subspace, artifact: Artifact) -> list[str]:
         expected = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
         found.append(f"its head outside the subspace is not {expected or 'empty'}")
     return found
-
-
-def digest(sizes: Mapping[str, int]) -> str:
-    """Hashes the groups of tensors: their names, numbers of weights, and order."""
-    return hashlib.blake2b(json.dumps(list(sizes.items())).encode(), digest_size=8).hexdigest()

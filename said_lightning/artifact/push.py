@@ -6,8 +6,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from said_lightning.artifact.card import card
-from said_lightning.artifact.export import FILE
-from said_lightning.artifact.file import read
+from said_lightning.artifact.file import FILE, read
 from said_lightning.errors import UserError
 
 
@@ -17,15 +16,12 @@ def push(file: Path, repository: str) -> str:
     The repository is made where there is none; a file or a card of an earlier push is replaced.
     Raises UserError where the file is no artifact, or the hub refuses or is out of reach.
     """
-    files = {FILE: file, "README.md": card(read(file), FILE).encode()}
+    described = card(read(file), FILE).encode()
+    files = [CommitOperationAdd(FILE, file), CommitOperationAdd("README.md", described)]
     api = HfApi()
     try:
         address = api.create_repo(repository, exist_ok=True)
-        api.create_commit(
-            repository,
-            [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message=f"{FILE} and its card",
-        )
+        api.create_commit(repository, files, commit_message=f"{FILE} and its card")
     except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
         raise UserError(f"{repository}: not pushed: {str(error).strip()}") from None
     return str(address)

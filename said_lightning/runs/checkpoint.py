@@ -20,7 +20,8 @@ FOLDER = "checkpoint"
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 # What a writer puts into the metadata for `save` to fill.
 KEY, UNSEALED = "blake2b", "0" * 64
-_SEAL = re.compile(rb'"blake2b":"([0-9a-f]{64})"')
+# As an entry of the metadata, or inside one that is JSON itself.
+_SEAL = re.compile(rb'"blake2b\\?":\\?"([0-9a-f]{64})')
 
 
 def save(folder: Path, content: bytes) -> None:
