@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import log2, prod
 from pathlib import Path
@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, open_dict
 
+from said_lightning.artifact.export import from_run
+from said_lightning.artifact.file import Artifact, pack
+from said_lightning.artifact.score import score
 from said_lightning.certify import bounds
-from said_lightning.certify.message import pack
 from said_lightning.certify.quantise import lloyd, quantise
 from said_lightning.certify.rebuilt import Rebuilt, rebuild
 from said_lightning.certify.searched import searched
 from said_lightning.certify.tune import tune
 from said_lightning.coding import Coded, bits, decode
+from said_lightning.config import typed
 from said_lightning.errors import UserError
 from said_lightning.kept import read_config
 from said_lightning.runs import certificate as certificates
@@ -60,11 +63,15 @@ def certify(folder: Path, levels: Sequence[int], epochs: int, sweep: Path) -> Ce
     earlier = folder / certificates.CERTIFICATE
     before = certificates.read(earlier).searched["levels"] if earlier.exists() else 0
     counts = searched(folder, sweep) | {"levels": len(levels) + before}
-    run = rebuild(cfg, record, folder)
+    artifact = from_run(folder)
+    run = rebuild(cfg, record, artifact)
     found = [candidate(cfg, run, number, epochs, counts) for number in levels]
     best = min(found, key=lambda one: one.bound)
     run.hold(decode(best.coded))
-    content = pack(cfg, best.coded)
+    task, rows = typed(cfg).task, cfg.trainer.eval_batch_size
+    value = score(run.model.eval(), run.tokenizer, task, rows)
+    about = replace(artifact.about, metric=replace(artifact.about.metric, value=value))
+    content = pack(Artifact(about, best.coded))
     write_whole(folder / ARTIFACT, content)
     certificate = state(run, record, best, counts, content)
     certificates.write(certificate, folder)

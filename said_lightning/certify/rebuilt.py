@@ -1,35 +1,31 @@
 """A finished run rebuilt from its folder: its encoder, its data, and its trained numbers."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from omegaconf import DictConfig
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from said_lightning.artifact.file import Artifact
 from said_lightning.build import build_subspace
 from said_lightning.config import typed
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.data.encoded import Encoded
 from said_lightning.encoder import load
 from said_lightning.errors import UserError
-from said_lightning.runs.checkpoint import FOLDER
 from said_lightning.runs.record import Record
 from said_lightning.subspace import Subspace
-
-NUMBERS = "subspace.safetensors"
 
 
 @dataclass
 class Rebuilt:
-    """A run's encoder with its subspace, its data, and its d trained numbers, theta || lambda."""
+    """A run's encoder and tokenizer, its subspace and data, its d numbers, theta || lambda."""
 
     model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     subspace: Subspace
     data: TextDataModule
     values: Float32[np.ndarray, " d"]
@@ -57,19 +53,12 @@ class Rebuilt:
         return wrong
 
 
-def rebuild(cfg: DictConfig, record: Record, folder: Path) -> Rebuilt:
-    """Rebuilds a run from its config, its record and what it saved.
+def rebuild(cfg: DictConfig, record: Record, artifact: Artifact) -> Rebuilt:
+    """Rebuilds a run from its config, its record and its artifact in float32.
 
-    Raises UserError where its numbers cannot be read, and where the model, the data or P are not
-    what they were.
+    Raises UserError where the model, the data or P are not what they were.
     """
-    config = typed(cfg)
-    path = folder / FOLDER / NUMBERS
-    try:
-        saved = load_file(path)
-        values = np.concatenate([saved["theta"], saved["scale"]])
-    except (OSError, SafetensorError, KeyError) as error:
-        raise UserError(f"{path}: no trained numbers to be read: {error}") from None
+    config, values = typed(cfg), artifact.values()
     model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
     sizes = (config.trainer.batch_size, config.trainer.eval_batch_size)
     data = TextDataModule(config.task, tokenizer, *sizes, config.seed, config.trainer.workers)
@@ -82,9 +71,9 @@ def rebuild(cfg: DictConfig, record: Record, folder: Path) -> Rebuilt:
         "d": len(values),
     }
     if wrong := [
-        f"{folder}: {key} {value} here; expected {getattr(record, key)}, as when it ran"
+        f"{record.folder}: {key} {value} here; expected {getattr(record, key)}, as when it ran"
         for key, value in found.items()
         if getattr(record, key) != value
     ]:
         raise UserError(*wrong)
-    return Rebuilt(model, subspace, data, values)
+    return Rebuilt(model, tokenizer, subspace, data, values)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from said_lightning.config import Config, decisive
+from said_lightning.errors import UserError
 from said_lightning.kept import read_config
 from said_lightning.runs.index import find
 
@@ -15,11 +16,16 @@ def searched(folder: Path, sweep: Path) -> dict[str, int]:
     Their product is at least the number of runs, so a uniform prior over it pays for any choice
     among them, however it was made. Runs that failed or wait are counted too.
 
-    Raises UserError where the sweep, or the config of one of its runs, cannot be read.
+    Raises UserError where the sweep, or the config of one of its runs, cannot be read, and where
+    the run is not among them.
     """
     task = read_config(folder).task.name
     values: dict[str, set[str]] = defaultdict(set)
-    records, _ = find(sweep)
+    records, problems = find(sweep)
+    if folder.resolve() not in {one.folder.resolve() for one in records if one.folder}:
+        problems.append(f"{sweep}: {folder} is not below it; expected the folder of its sweep")
+    if problems:
+        raise UserError(*problems)
     for record in records:
         if record.task != task or record.method == "full" or record.folder is None:
             continue

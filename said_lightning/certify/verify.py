@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from said_lightning.certify.message import unpack
+from said_lightning.artifact.claims import carried
+from said_lightning.artifact.file import read as read_artifact
 from said_lightning.coding import Coded, decode
 from said_lightning.config import identity, typed
 from said_lightning.data.examples import Examples
@@ -49,19 +50,21 @@ class Count:
 def verify(path: Path, data_dir: str | None = None) -> Certificate:
     """Recomputes a certificate from the artifact beside it, its base model and its data.
 
-    `data_dir` is where the task's files lie; else the config beside the certificate says so.
+    The run's config lies beside it too; `data_dir` is where the task's files lie, if not there.
     Raises UserError, with all messages, where anything is not as the certificate says.
     """
     told = read(path)
-    try:
-        content = path.with_name(told.artifact).read_bytes()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: artifact {told.artifact}: cannot be read: {error}") from None
-    cfg, coded = unpack(content)
-    beside = path.with_name(CONFIG)
-    cfg.task.data_dir = data_dir or (
-        read_config(path.parent).task.data_dir if beside.exists() else None
-    )
+    if "/" in told.artifact:
+        raise UserError(f"{path}: artifact {told.artifact}: expected a name beside it")
+    file = path.with_name(told.artifact)
+    artifact, content = read_artifact(file), file.read_bytes()
+    if not isinstance(coded := artifact.numbers, Coded):
+        raise UserError(f"{file}: not quantised, so no message of so many bits")
+    cfg = read_config(path.parent)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if carried(plain) != artifact.about.config:
+        raise UserError(f"{path.with_name(CONFIG)}: not the config of the run in {file}")
+    cfg.task.data_dir = data_dir or cfg.task.data_dir
     found = recomputed(told, cfg, coded) | {
         "artifact_bytes": len(content),
         "artifact_sha256": sha256(content).hexdigest(),
