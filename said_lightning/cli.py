@@ -206,8 +206,6 @@ def sync(
     """Push the W&B runs below PATH that were logged offline and not pushed yet."""
     from said_lightning.sync import sync as push
 
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder")
     typer.echo(f"{push(path)} runs pushed", err=True)
 
 
@@ -270,11 +268,7 @@ def workspace(
     """Give a W&B project a view with the metric over d, curves, and a table of what each run is."""
     from said_lightning.workspace import save
 
-    match project.split("/"):
-        case [entity, name] if entity and name:
-            typer.echo(save(entity, name, metric))
-        case _:
-            raise UserError(f"{project}: expected ENTITY/PROJECT, such as me/said_lightning")
+    typer.echo(save(project, metric))
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:

@@ -19,8 +19,10 @@ def sync(path: Path) -> int:
     The client finds server and key as ever: `wandb login`, or WANDB_BASE_URL and WANDB_API_KEY. A
     run that was pushed is marked beside its file, and is not pushed again.
 
-    Raises UserError where the client fails; it has told why.
+    Raises UserError where there is no such folder or the client fails; it has told why.
     """
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
     runs = offline_runs(path)
     if runs:
         ended = subprocess.run([sys.executable, "-m", "wandb", "sync", "--yes", *map(str, runs)])

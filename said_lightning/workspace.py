@@ -56,14 +56,19 @@ def build(entity: str, project: str, metric: str) -> ws.Workspace:
     )
 
 
-def save(entity: str, project: str, metric: str) -> str:
-    """Saves the workspace as a new view of the project at W&B and gives its address.
+def save(project: str, metric: str) -> str:
+    """Saves the workspace as a new view of the project ENTITY/PROJECT and gives its address.
 
-    The client finds server and key as ever. Raises UserError where the server refuses.
+    The client finds server and key as ever. Raises UserError where the project is none or the
+    server refuses.
     """
-    view = build(entity, project, metric)
+    match project.split("/"):
+        case [entity, name] if entity and name:
+            view = build(entity, name, metric)
+        case _:
+            raise UserError(f"{project}: expected ENTITY/PROJECT, such as me/said_lightning")
     try:
         return cast(str, view.save().url)
     except Exception as error:  # of many kinds, by what is wrong with server, key and project
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{entity}/{project}: no workspace saved at W&B: {reason}") from None
+        raise UserError(f"{project}: no workspace saved at W&B: {reason}") from None

@@ -195,7 +195,7 @@ def test_a_server_that_takes_no_workspace_is_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WANDB_API_KEY", "too short")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match="me/p: no workspace saved at W&B"):
-        save("me", "p", "accuracy")
+        save("me/p", "accuracy")
 
 
 @pytest.mark.parametrize("project", ["p", "me/", "me/p/x"])
