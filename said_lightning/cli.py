@@ -166,7 +166,7 @@ def certify(
     run: Annotated[Path, typer.Argument(help="Folder of a run that is done.")],
     levels: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Levels to quantise to; repeatable, each is paid for. [3, 5, 9]"),
+        typer.Option(min=1, help="Levels tried; repeatable, each costs. [3, 5, 9]"),
     ] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning of each quantised run.")] = 1,
     sweep: Annotated[
