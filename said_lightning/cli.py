@@ -225,9 +225,8 @@ def export(
 
     metric = export(run, out, dtype).about.metric
     file = out or run / FILE
-    told = "unknown" if metric.value is None else f"{metric.value:.4f}"
-    epoch = f"{metric.name} {told} after epoch {metric.epoch}"
-    typer.echo(f"{file}: {file.stat().st_size:,} bytes, {epoch}", err=True)
+    told = f"{metric.name} {'unknown' if metric.value is None else round(metric.value, 4)} after epoch {metric.epoch}"
+    typer.echo(f"{file}: {file.stat().st_size:,} bytes, {told}", err=True)
 
 
 _MODEL = Annotated[
