@@ -40,8 +40,7 @@ def d90(
     from said_lightning.runs.index import find
 
     records, problems = find(path)
-    for problem in problems:
-        _warn(problem)
+    _warn(*problems)
     rows = estimate(records)
     if as_json:
         typer.echo(table.to_json(rows))
@@ -152,8 +151,7 @@ def report(
     from said_lightning.runs.index import find
 
     records, problems = find(path)
-    for problem in problems:
-        _warn(problem)
+    _warn(*problems)
     if not (rows := estimate(records)):
         raise UserError(f"{path}: {len(records)} runs, and none of method did or said yet")
     for file in out or [path / "report.html"]:
@@ -223,10 +221,11 @@ def export(
     from said_lightning.artifact.export import export
     from said_lightning.artifact.file import FILE
 
-    metric = export(run, out, dtype).about.metric
     file = out or run / FILE
-    told = f"{metric.name} {'unknown' if metric.value is None else round(metric.value, 4)} after epoch {metric.epoch}"
-    typer.echo(f"{file}: {file.stat().st_size:,} bytes, {told}", err=True)
+    metric = export(run, file, dtype).about.metric
+    told = "unknown" if metric.value is None else f"{metric.value:.4f}"
+    epoch = f"{metric.name} {told} after epoch {metric.epoch}"
+    typer.echo(f"{file}: {file.stat().st_size:,} bytes, {epoch}", err=True)
 
 
 _MODEL = Annotated[
@@ -282,8 +281,9 @@ def _draw(rows: "list[Row]", folder: Path) -> None:
         typer.echo(f"plot: {' '.join(map(str, files))}", err=True)
 
 
-def _warn(message: str) -> None:
-    typer.echo(f"warning: {message}", err=True)
+def _warn(*messages: str) -> None:
+    for message in messages:
+        typer.echo(f"warning: {message}", err=True)
 
 
 def main() -> None:
