@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their place, synced, renamed."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -46,5 +47,8 @@ def sync_folder(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what a run that was killed while it wrote has left in its folder."""
-    for stray in folder.rglob("*.tmp"):
-        stray.unlink(missing_ok=True)
+    for stray in list(folder.rglob("*.tmp")):
+        if stray.is_dir():  # of a whole model
+            shutil.rmtree(stray)
+        else:
+            stray.unlink(missing_ok=True)
