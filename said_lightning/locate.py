@@ -1,6 +1,7 @@
 """Where a model lies; known without torch, so that a wrong path is told at once."""
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 from said_lightning.config import ModelConfig
@@ -14,8 +15,11 @@ def locate(model: ModelConfig) -> str:
     local = Path(model.path).expanduser()
     if model.path.startswith(PACKAGE):
         package, _, folder = model.path.removeprefix(PACKAGE).partition("/")
-        # Of a dotted name find_spec would import the parents, and a path may come from a file.
-        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        spec = None
+        # Of a dotted name find_spec would import the parents, and a path may come from a file; of
+        # a program's own module it may know nothing.
+        with suppress(ValueError):
+            spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or spec.origin is None:
             raise UserError(
                 f"model={model.name}: its pip package is not installed: "

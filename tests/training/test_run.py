@@ -31,6 +31,7 @@ FIELDS = [
         "best",
         "last",
         "epochs",
+        "stages",
         "metrics",
     ),
     *("train_metric", "config_hash", "fingerprint", "data_sha256", "model_sha256", "versions"),
