@@ -50,6 +50,22 @@ def test_the_rate_table_is_that_of_its_results() -> None:
     assert told == found
 
 
+def test_the_cost_tables_are_those_of_their_measurement() -> None:
+    found = json.loads((ROOT / "results" / "bench" / "cpu.json").read_text())
+    rows = [
+        f"| {name} | {step:.2f} | {step / found['step_s']['full']:.2f} "
+        f"| {found['peak_bytes'][name] / 1e6:,.0f} |"
+        for name, step in found["step_s"].items()
+    ]
+    for model, times in found["projection_s"].items():
+        both = [
+            f"{(times[f'project {d}'] + times[f'pull back {d}']) * 1e3:.0f}"
+            for d in (100, 1000, 10_000, 100_000)
+        ]
+        rows.append(f"| {model} | {times['copy'] * 1e3:.1f} | {' | '.join(both)} |")
+    assert [row for row in rows if row not in lines(README)] == []
+
+
 def test_the_simulated_figures_are_those_of_the_results() -> None:
     folder = ROOT / "results" / "simulated"
     designs = json.loads((folder / "coverage.json").read_text())
