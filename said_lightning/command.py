@@ -1,8 +1,9 @@
 """A command line: what is wrong with it, all at once, the jobs it means and how they ended."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,8 @@ def read_command(arguments: list[str], conf: Path) -> Command:
     Mistakes are unknown groups, options and keys, values of the wrong type, and a sweep without -m.
     Raises UserError, with these too, where what is left cannot be composed.
     """
-    overrides, mistakes = [], []
-    for text in (argument for argument in arguments if not argument.startswith("-")):
-        try:
-            override = OverridesParser.create().parse_override(text)
-            wrong = list(override_mistakes(override, conf))
-        except HydraException as error:
-            wrong = [f"{text}: {str(error).splitlines()[0]}; expected key=value"]
-        mistakes += wrong
-        if not wrong:
-            overrides.append(override)
+    given = [argument for argument in arguments if not argument.startswith("-")]
+    overrides, mistakes = parse(given, partial(override_mistakes, conf=conf))
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
             sweep = bool(SWEEP_FLAGS & set(arguments))
@@ -67,6 +60,22 @@ def read_command(arguments: list[str], conf: Path) -> Command:
             if override.key_or_group in SEARCHED
         ]
     return Command(jobs, mistakes, search)
+
+
+def parse(
+    arguments: Iterable[str], mistakes_in: Callable[[Override], Iterable[str]]
+) -> tuple[list[Override], list[str]]:
+    """Gives the overrides without mistakes, and the mistakes in the others."""
+    overrides, mistakes = [], []
+    for text in arguments:
+        try:
+            override = OverridesParser.create().parse_override(text)
+            wrong = list(mistakes_in(override))
+        except HydraException as error:
+            wrong = [f"{text}: {str(error).splitlines()[0]}; expected key=value"]
+        mistakes += wrong
+        overrides += [] if wrong else [override]
+    return overrides, mistakes
 
 
 def override_mistakes(override: Override, conf: Path) -> Iterator[str]:

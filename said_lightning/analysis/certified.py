@@ -34,6 +34,8 @@ def errors(_: Sequence[Row], sources: list[Source]) -> Section | None:
             broken += [(cite([source]), message.split(": ", 1)[-1]) for message in error.messages]
             continue
         lane = f"{one.model} · {one.task} · {one.method.upper()} {one.projection}"
+        if source.record.space != "all":
+            lane += f" in {source.record.space}"
         lanes[lane].append((source, one))
     tables, drawn = [], []
     for lane, found in sorted(lanes.items()):

@@ -1,17 +1,16 @@
 """What `said pretrain` is told: a typed schema, and all that is wrong with a command at once."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from said_lightning.command import key_mistakes
+from said_lightning.command import key_mistakes, parse
 from said_lightning.errors import UserError
 
 POSITIVE = ("vocabulary", "layers", "width", "heads", "length", "batch_size", "lr", "save_every")
@@ -47,17 +46,10 @@ def read_settings(arguments: list[str], conf: Path) -> PretrainConfig:
     Raises UserError with every mistake in them.
     """
     schema = OmegaConf.structured(PretrainConfig)
-    overrides, mistakes = [], []
-    for text in arguments:
-        try:
-            override = OverridesParser.create().parse_override(text)
-            wrong = list(key_mistakes(override, schema))
-        except HydraException as error:
-            wrong = [f"{text}: {str(error).splitlines()[0]}; expected key=value"]
-        mistakes += wrong
-        overrides += [] if wrong else [text]
+    overrides, mistakes = parse(arguments, partial(key_mistakes, schema=schema))
+    lines = [override.input_line or "" for override in overrides]
     with initialize_config_dir(str(conf), version_base="1.3"):
-        config: Any = OmegaConf.to_object(compose("pretrain", overrides))
+        config: Any = OmegaConf.to_object(compose("pretrain", lines))
     if mistakes := mistakes + problems(config):
         raise UserError(*mistakes)
     settings: PretrainConfig = config

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from said_lightning.errors import UserError
 from said_lightning.runs.files import write_whole
-from said_lightning.runs.record import explain
+from said_lightning.runs.record import validated
 
 FORMAT = 1
 CERTIFICATE = "certificate.json"
@@ -81,17 +80,6 @@ def read(path: Path) -> Certificate:
     """
     try:
         text = path.read_bytes()
-        told = from_json(text, allow_inf_nan=False)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: no JSON, perhaps torn: {error}") from None
-    found = told.get("format") if isinstance(told, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise UserError(
-            f"{path}: format {found} comes from a newer said_lightning; this one reads {FORMAT}"
-        )
-    try:
-        return _CERTIFICATE.validate_json(text, strict=True)
-    except ValidationError as error:
-        raise UserError(f"{path}: no certificate: {explain(error)}") from None
+    return validated(_CERTIFICATE.validate_json, text, path, FORMAT, "certificate")

@@ -1,11 +1,11 @@
 """The record of a run: `result.json`, written last and whole, with `metrics.jsonl` beside it."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -114,6 +114,7 @@ class Record:
     folder: Annotated[Path | None, Field(exclude=True)] = field(default=None, compare=False)
 
 
+T = TypeVar("T")
 _RECORD = TypeAdapter(Record)
 
 
@@ -151,20 +152,29 @@ def parse(text: bytes, path: Path) -> Record:
     Raises:
         UserError: as for `read`.
     """
+    record = validated(_RECORD.validate_json, text, path, FORMAT, "record of a run")
+    return dataclasses.replace(record, folder=path.parent)
+
+
+def validated(validate: Callable[..., T], text: bytes, path: Path, newest: int, what: str) -> T:
+    """Read a versioned JSON file's content strictly.
+
+    Raises:
+        UserError: it is no JSON, of a newer format than `newest`, or not a `what`; one message.
+    """
     try:
         told = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise UserError(f"{path}: no JSON, perhaps torn: {error}") from None
     found = told.get("format") if isinstance(told, dict) else None
-    if isinstance(found, int) and found > FORMAT:
+    if isinstance(found, int) and found > newest:
         raise UserError(
-            f"{path}: format {found} comes from a newer said_lightning; this one reads {FORMAT}"
+            f"{path}: format {found} comes from a newer said_lightning; this one reads {newest}"
         )
     try:
-        record = _RECORD.validate_json(text, strict=True)
+        return validate(text, strict=True)
     except ValidationError as error:
-        raise UserError(f"{path}: no record of a run: {explain(error)}") from None
-    return dataclasses.replace(record, folder=path.parent)
+        raise UserError(f"{path}: no {what}: {explain(error)}") from None
 
 
 def explain(error: ValidationError) -> str:
