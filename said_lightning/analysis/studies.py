@@ -18,6 +18,7 @@ from said_lightning.analysis.parts import Section, Table
 from said_lightning.analysis.readings import COLUMNS, NO_VALUE, Key, drawn, grouped, line, points
 from said_lightning.analysis.sources import Source, of_full, of_lane
 from said_lightning.analysis.table import lane
+from said_lightning.runs.labels import NESTED
 
 RELEASED = "released-"
 
@@ -118,6 +119,12 @@ class Comparison:
     fixed: Callable[[Row], str]
 
 
+def _projection(row: Row) -> str | None:
+    map_ = row.projection or ""
+    # A run whose d grew reads otherwise, through the same projection.
+    return None if map_.startswith(RELEASED) or map_.endswith(f"-{NESTED}") else map_
+
+
 def _gradient(row: Row) -> str | None:
     map_ = row.projection or ""
     return map_.removeprefix(RELEASED) if map_.startswith(RELEASED) else None
@@ -136,7 +143,7 @@ COMPARED = (
         "Projections",
         "The same model, task and method through different projections.",
         "projection",
-        lambda row: row.projection if _gradient(row) is None else None,
+        _projection,
         lambda row: row.space,
     ),
     Comparison(

@@ -98,6 +98,11 @@ def test_lanes_of_two_projections_are_compared(
     assert not others & set(found)
 
 
+def test_a_growing_run_is_no_projection_of_its_own(run: MakeRun, tmp_path: Path) -> None:
+    runs = [*lane(run), *lane(run, projection="fastfood-nested")]
+    assert "Projections" not in sections(runs, tmp_path)
+
+
 def test_spaces_are_compared_for_each_projection(run: MakeRun, tmp_path: Path) -> None:
     runs = lane(run, space="all") + lane(run, 10, space="lora")
     runs += lane(run, projection="dense", space="lora")
