@@ -9,6 +9,8 @@ from rich.console import Console
 
 from said_lightning.analysis.d90 import estimate
 from said_lightning.analysis.table import show
+from said_lightning.certify.verdict import verdict
+from said_lightning.runs import certificate
 from said_lightning.runs.index import find
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +66,17 @@ def test_the_cost_tables_are_those_of_their_measurement() -> None:
         ]
         rows.append(f"| {model} | {times['copy'] * 1e3:.1f} | {' | '.join(both)} |")
     assert [row for row in rows if row not in lines(README)] == []
+
+
+def test_the_certificates_are_those_of_their_results() -> None:
+    quoted = re.findall(r"```\n(error <= .*?)```", README, re.S)
+    found = [
+        lines(verdict(certificate.read(path)))
+        for path in sorted((ROOT / "results" / "certified").rglob(certificate.CERTIFICATE))
+    ]
+    assert len(quoted) == len(found)
+    for block in quoted:
+        assert any(set(lines(block)) <= set(told) for told in found)
 
 
 def test_the_simulated_figures_are_those_of_the_results() -> None:
