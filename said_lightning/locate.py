@@ -22,7 +22,7 @@ def locate(model: ModelConfig) -> str:
             spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or spec.origin is None:
             raise UserError(
-                f"model={model.name}: its pip package is not installed: "
+                f"model={model.name}: {model.path} is in a pip package that is not installed: "
                 f"pip install {package.replace('_', '-')}"
             )
         local = Path(spec.origin).parent / folder

@@ -50,7 +50,8 @@ WRONG = [
     ("model.path=/missing", "model.path=/missing: no such folder; expected one with a config.json"),
     (
         "model.path=package:missing/model",
-        "model=tiny: its pip package is not installed: pip install missing",
+        "model=tiny: package:missing/model is in a pip package that is not installed: "
+        "pip install missing",
     ),
 ]
 
