@@ -272,7 +272,7 @@ def save(module: Classifier, folder: Path) -> None:
         return
     numbers = {"theta": subspace.theta, "scale": subspace.scale}
     head = {f"head.{name}": weight for name, weight in subspace.head().items()}
-    write_whole(checkpoint / "subspace.safetensors", serialise({**numbers, **head}))
+    write_whole(checkpoint / generations.NUMBERS, serialise({**numbers, **head}))
 
 
 def peak_memory() -> int:

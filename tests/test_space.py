@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from said_lightning.build import build_subspace
+from said_lightning.certify.verify import write
+from said_lightning.coding import decode, encode
 from said_lightning.config import Config, MethodConfig
 from said_lightning.errors import UserError
 from said_lightning.space import START, confine, merge_factors
@@ -142,3 +144,24 @@ def test_lora_without_peft_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_extra_is_what_the_message_says() -> None:
     project = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     assert '\nlora = ["peft' in project
+
+
+@pytest.mark.parametrize("name", ["did", "said"])
+@pytest.mark.parametrize("space", ["all", *SPACES])
+def test_the_second_code_path_of_certificates_writes_the_same_weights(
+    space: str, name: str
+) -> None:
+    run = config(space, name)
+    codebook = torch.linspace(-0.5, 0.5, 5).numpy().astype("float16")
+    coded = encode(torch.arange(40).numpy() % 5, codebook)
+    expected, model = bert(), bert()
+    subspace = build_subspace(expected, run)
+    numbers = torch.from_numpy(decode(coded)).split([p.numel() for p in subspace.coordinates()])
+    with torch.no_grad():
+        for part, values in zip(subspace.coordinates(), numbers, strict=True):
+            part.copy_(values)
+    subspace.write()
+    write(model, run, coded)
+    weights = dict(model.named_parameters())
+    for tensor, weight in expected.named_parameters():
+        torch.testing.assert_close(weights[tensor], weight, atol=1e-6, rtol=0)

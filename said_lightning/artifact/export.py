@@ -18,8 +18,6 @@ from said_lightning.kept import read_config
 from said_lightning.runs import checkpoint
 from said_lightning.runs import record as records
 
-NUMBERS = "subspace.safetensors"
-
 
 def export(run: Path, out: Path | None, dtype: Literal["float32", "bfloat16"]) -> Artifact:
     """Writes the artifact of the run in a folder, there as `said.safetensors` unless `out` says.
@@ -71,7 +69,7 @@ def from_run(run: Path) -> Artifact:
             f"{run}: full fine-tuning has no theta; {run / checkpoint.FOLDER} is a model's folder"
         )
     config: Any = OmegaConf.to_container(read_config(run), resolve=True)
-    path = run / checkpoint.FOLDER / NUMBERS
+    path = run / checkpoint.FOLDER / checkpoint.NUMBERS
     try:
         tensors = safetensors.load(path.read_bytes())
         numbers = torch.cat([tensors["theta"], tensors["scale"]]).float().numpy()

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from said_lightning.artifact.claims import carried
 from said_lightning.artifact.file import read as read_artifact
 from said_lightning.coding import Coded, decode
-from said_lightning.config import identity, typed
+from said_lightning.config import Config, identity, typed
 from said_lightning.data.examples import Examples
 from said_lightning.data.readers import read_task
 from said_lightning.encoder import load
@@ -28,6 +28,7 @@ from said_lightning.kept import read_config
 from said_lightning.projections import build
 from said_lightning.runs.certificate import FORMAT, Certificate, read
 from said_lightning.runs.index import CONFIG
+from said_lightning.space import confine
 from said_lightning.subspace import budget
 
 BATCH = 64
@@ -95,7 +96,7 @@ def recomputed(told: Certificate, cfg: DictConfig, coded: Coded) -> dict[str, An
     config, facts = typed(cfg), identity(cfg)
     model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
     data = read_task(config.task)
-    write(model, cfg, coded)
+    write(model, config, coded)
     length = config.task.max_length
     train, dev = (count(model, tokenizer, rows, length) for rows in (data.train, data.eval))
     message, search = message_bits(coded), log2(prod(told.searched.values()))
@@ -131,18 +132,19 @@ def recomputed(told: Certificate, cfg: DictConfig, coded: Coded) -> dict[str, An
 
 
 @torch.no_grad()
-def write(model: PreTrainedModel, cfg: DictConfig, coded: Coded) -> None:
-    """Adds lambda P theta to the weights of a base model."""
-    method, options = cfg.method, dict(cfg.projection)
+def write(model: PreTrainedModel, config: Config, coded: Coded) -> None:
+    """Adds lambda P theta to the weights of a base model that are in the run's space."""
+    method, options = config.method, dict(config.projection)
+    confine(model, method)
     groups, D = budget(model, method.name, method.groups, method.head)
     values = torch.from_numpy(decode(coded))
     m = len(groups) if method.name == "said" else 0
-    if not m < len(values) == cfg.d <= D:
-        raise UserError(f"artifact: {len(values)} numbers; expected d={cfg.d}, {m + 1} to {D:,}")
+    if not m < len(values) == config.d <= D:
+        raise UserError(f"artifact: {len(values)} numbers; expected d={config.d}, {m + 1} to {D:,}")
     weights = dict(model.named_parameters())
     sizes = {name: weights[name].numel() for tensors in groups.values() for name in tensors}
-    projection = build(options.pop("name"), sizes, cfg.d - m, cfg.seed, "torch", **options)
-    theta, scale = values[: cfg.d - m], values[cfg.d - m :]
+    projection = build(options.pop("name"), sizes, config.d - m, config.seed, "torch", **options)
+    theta, scale = values[: config.d - m], values[config.d - m :]
     for index, tensors in enumerate(groups.values()):
         for name in tensors:
             delta = projection.project(scale[index] * theta if m else theta, name)

@@ -17,6 +17,7 @@ from said_lightning.runs.files import Bytes, write_beside
 log = logging.getLogger(__name__)
 
 FOLDER = "checkpoint"
+NUMBERS = "subspace.safetensors"  # theta, lambda and a head outside, of a run that is done
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 # What a writer puts into the metadata for `save` to fill.
 KEY, UNSEALED = "blake2b", "0" * 64
