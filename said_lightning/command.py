@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -49,7 +50,7 @@ def read_command(arguments: list[str], conf: Path) -> Command:
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
             sweep = bool(SWEEP_FLAGS & set(arguments))
-            jobs, swept, search = _compose(overrides, sweep)
+            jobs, swept, search = _compose(overrides, sweep, conf)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(*mistakes, str(error)) from None
     mistakes += [f"{text}: several values; add -m to sweep" for text in swept]
@@ -83,7 +84,7 @@ def override_mistakes(override: Override, conf: Path) -> Iterator[str]:
     key = override.key_or_group
     if key.startswith("hydra"):
         return
-    if (conf / key).is_dir():
+    if _is_choice(override, conf):
         options = sorted(path.stem for path in (conf / key).glob("*.yaml"))
         for value in _values(override):
             if value not in options:
@@ -113,7 +114,9 @@ def key_mistakes(override: Override, schema: DictConfig) -> Iterator[str]:
             yield f"{key}={value}: {str(error).splitlines()[0]}"
 
 
-def _compose(overrides: list[Override], sweep: bool) -> tuple[list[DictConfig], list[str], bool]:
+def _compose(
+    overrides: list[Override], sweep: bool, conf: Path
+) -> tuple[list[DictConfig], list[str], bool]:
     """Composes each job inside an initialised Hydra, an experiment's own sweep included.
 
     Gives the jobs, the overrides that have several values though nothing asks for a sweep, and
@@ -132,7 +135,27 @@ def _compose(overrides: list[Override], sweep: bool) -> tuple[list[DictConfig], 
     texts = [f"{key}={value}" for key, value in params.items()]
     parsed = OverridesParser.create().parse_overrides(texts) + overrides
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    return [compose("config", job) for job in jobs], swept, search
+    return _compose_all(jobs, conf), swept, search
+
+
+def _compose_all(jobs: list[list[str]], conf: Path) -> list[DictConfig]:
+    """Composes each job, and files but once for jobs that differ in values alone."""
+    chosen = cache(lambda *choices: compose("config", list(choices)))
+    composed = []
+    for job in jobs:
+        overrides = OverridesParser.create().parse_overrides(job)
+        plain = [o.type is OverrideType.CHANGE and not _is_choice(o, conf) for o in overrides]
+        choices = [text for text, is_plain in zip(job, plain, strict=True) if not is_plain]
+        cfg = deepcopy(chosen(*choices))
+        for override in (o for o, is_plain in zip(overrides, plain, strict=True) if is_plain):
+            OmegaConf.update(cfg, override.key_or_group, override.value())
+        composed.append(cfg)
+    return composed
+
+
+def _is_choice(override: Override, conf: Path) -> bool:
+    key = override.key_or_group
+    return key.startswith("hydra") or (conf / key).is_dir()
 
 
 def _values(override: Override) -> list[str]:

@@ -1,8 +1,8 @@
 """The formulation that circulates in public code, written anew from its formula.
 
 Each tensor gets a Fastfood of its own full padded length N, drawn once and stored, and autograd
-runs through it: 20 bytes of state for every padded number, and 4 log2 N passes over N numbers a
-step.
+runs through it: 16 bytes of state for every padded number (20 where signs are kept as int64, as in
+public code), and 4 log2 N passes over N numbers a step.
 """
 
 from typing import Any

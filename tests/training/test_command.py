@@ -1,10 +1,12 @@
 """Wrong input is told all at once, in one message, before anything is made or asked for."""
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from said_lightning.command import read_command
 
@@ -107,6 +109,22 @@ def test_a_sweep_is_the_product_of_its_values() -> None:
     points = [(job.d, job.seed) for job in jobs]
     assert points == [(d, seed) for d in (10, 20) for seed in (0, 1, 2)]
     assert {job.method.name for job in jobs} == {"did"}
+
+
+def test_the_jobs_of_a_sweep_are_those_that_hydra_composes() -> None:
+    swept = {
+        "method": ["full", "said"],
+        "projection": ["fastfood", "released"],
+        "d": ["10", "2000"],
+        "task.metrics": ["[accuracy]", "[accuracy,f1]"],
+        "trainer.grow_from": ["null"],
+    }
+    jobs = read_command(
+        ["-m", *(f"{key}={','.join(values)}" for key, values in swept.items())], ROOT / "conf"
+    ).jobs
+    each = [zip(swept, values, strict=True) for values in product(*swept.values())]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert jobs == [compose("config", [f"{k}={v}" for k, v in one]) for one in each]
 
 
 def test_an_override_reaches_into_an_experiments_own_sweep() -> None:
