@@ -67,6 +67,22 @@ def test_an_epoch_trains_its_d_numbers_and_no_others(
     assert not trained[active:].any()
 
 
+def test_in_loras_space_what_is_not_trained_yet_stays_where_it_starts(
+    compose: Any, tmp_path: Path
+) -> None:
+    lora = ("method.space=lora", "method.r=2", "d=200", "trainer.epochs=2")
+    once = (*lora, "trainer.stop_at=0")
+    found = []
+    for options in ((*once, "trainer.grow_from=20"), (*once, "trainer.grow_from=10"), lora):
+        cfg = compose(tmp_path, *options)
+        m = run(cfg).m or 0
+        found.append(theta(cfg))
+    twenty, ten, whole = found
+    assert torch.equal(twenty[20 - m :], ten[20 - m :])
+    assert ten[20 - m :].count_nonzero() == 200 - 20
+    assert (twenty != whole).all()
+
+
 def test_a_later_epoch_goes_on_from_the_numbers_before(compose: Any, tmp_path: Path) -> None:
     cfg = compose(tmp_path, *GROWING)
     record = run(cfg)
