@@ -31,7 +31,8 @@ class Command:
     """A command line: each job's composed config, and the mistakes in the overrides.
 
     Mistaken overrides are left out of the jobs, so that the others can be checked all the same. Of
-    a search, which finds its jobs as it goes, the jobs are each lane at both ends of its range.
+    a search, which finds its jobs as it goes, the jobs are each lane at both ends of its range, or
+    each lane's run that grows.
     """
 
     jobs: list[DictConfig]
@@ -126,16 +127,29 @@ def _compose(
     fixed = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
     hydra = compose("config", fixed, return_hydra_config=True).hydra
     params: dict[str, Any] = {}
+    ends: list[str] = []
     if multirun := sweep or str(hydra.mode) == "RunMode.MULTIRUN":
         params, swept = hydra.sweeper.get("params") or {}, []
     if search := "D90Sweeper" in str(hydra.sweeper.get("_target_")):
         swept = [] if multirun else ["hydra/sweeper=d90"]
-        ends = f"{hydra.sweeper.low},{hydra.sweeper.high}"
-        params = {key: value for key, value in params.items() if key not in SEARCHED} | {"d": ends}
+        params = {key: value for key, value in params.items() if key not in SEARCHED}
+        ends = _ends(hydra.sweeper)
+    parser = OverridesParser.create()
     texts = [f"{key}={value}" for key, value in params.items()]
-    parsed = OverridesParser.create().parse_overrides(texts) + overrides
+    parsed = parser.parse_overrides(texts) + overrides + parser.parse_overrides(ends)
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
     return _compose_all(jobs, conf), swept, search
+
+
+def _ends(sweeper: Any) -> list[str]:
+    """Gives the overrides of a lane's runs at both ends of a search, or of its run that grows."""
+    if sweeper.nested is None:
+        return [f"d={sweeper.low},{sweeper.high}"]
+    return [
+        f"d={sweeper.high}",
+        f"trainer.grow_from={sweeper.low}",
+        f"trainer.epochs={sweeper.nested}",
+    ]
 
 
 def _compose_all(jobs: list[list[str]], conf: Path) -> list[DictConfig]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from said_lightning.command import read_command
 
@@ -125,6 +126,13 @@ def test_the_jobs_of_a_sweep_are_those_that_hydra_composes() -> None:
     each = [zip(swept, values, strict=True) for values in product(*swept.values())]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         assert jobs == [compose("config", [f"{k}={v}" for k, v in one]) for one in each]
+
+
+def test_a_nested_search_is_judged_by_its_run_that_grows() -> None:
+    (job,) = read_command(["search=nested", "method=said"], ROOT / "conf").jobs
+    sweeper = OmegaConf.load(ROOT / "conf" / "hydra" / "sweeper" / "d90.yaml")
+    assert (job.d, job.trainer.grow_from) == (sweeper.high, sweeper.low)
+    assert job.trainer.epochs == 28
 
 
 def test_an_override_reaches_into_an_experiments_own_sweep() -> None:
