@@ -1,5 +1,6 @@
 """Files that are whole or not there: written beside their place, synced, renamed."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -18,10 +19,16 @@ def write_whole(path: Path, *parts: Bytes, alone: bool = False) -> None:
 
 
 def write_beside(path: Path, *parts: Bytes, mode: Literal["wb", "xb"] = "wb") -> Path:
-    """Write and sync a file's next content under a temporary name, and return that."""
+    """Write and sync a file's next content under a temporary name, and return that.
+
+    Raises OSError where it cannot be written, or a folder is in its place, and leaves nothing.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # In the same folder, since a rename is atomic only within a file system; and under one fixed
-    # name, so that a run that is killed here leaves no more than one stray file.
-    temporary = path.with_suffix(".tmp")
+    # name, so that a run that is killed here leaves no more than one stray file. It is hidden and
+    # holds the whole name, so that it is nobody else's.
+    temporary = path.with_name(f".{path.name}.tmp")
     file = temporary.open(mode, buffering=0)
     try:
         with file:
