@@ -1,7 +1,6 @@
 """The encoder: how a model is loaded, and how a new head starts."""
 
 import hashlib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +19,7 @@ from transformers.utils import logging
 from said_lightning.config import ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
-from said_lightning.locate import how_to_fetch, locate
+from said_lightning.locate import how_to_fetch, is_folder, locate
 from said_lightning.projections.core import random
 from said_lightning.t5 import T5EncoderClassifier
 
@@ -155,6 +154,6 @@ def weights_sha256(model: nn.Module, without: set[str]) -> str:
 
 def _unusable(model: ModelConfig, where: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
-    if Path(where).is_dir():
+    if is_folder(where):
         return f"model.path={model.path}: {reason}"
     return how_to_fetch(model, f"the hub cannot be asked ({reason})")

@@ -12,7 +12,9 @@ PACKAGE = "package:"
 
 def locate(model: ModelConfig) -> str:
     """Gives the folder or hub id of a model; a UserError where a named folder is not there."""
-    local = Path(model.path).expanduser()
+    local = Path(model.path)
+    with suppress(RuntimeError):  # ~ of a user that is not known
+        local = local.expanduser()
     if model.path.startswith(PACKAGE):
         package, _, folder = model.path.removeprefix(PACKAGE).partition("/")
         spec = None
@@ -26,11 +28,18 @@ def locate(model: ModelConfig) -> str:
                 f"pip install {package.replace('_', '-')}"
             )
         local = Path(spec.origin).parent / folder
-    elif not local.is_dir() and not model.path.startswith((".", "/", "~")):
+    elif not is_folder(local) and not model.path.startswith((".", "/", "~")):
         return model.path
-    if not local.is_dir():
+    if not is_folder(local):
         raise UserError(f"model.path={model.path}: no such folder; expected one with a config.json")
     return str(local)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Tells whether a path is that of a folder; one that no file system takes is not."""
+    with suppress(OSError):  # too long a name, or not to be looked at
+        return Path(path).is_dir()
+    return False
 
 
 def how_to_fetch(model: ModelConfig, reason: str) -> str:

@@ -22,7 +22,8 @@ def confine(model: nn.Module, method: MethodConfig) -> None:
 
     The space `lora` adds factors A and B of rank r beside queries and values, both 0.
 
-    Raises UserError where the model has nothing that the space could hold, or PEFT is missing.
+    Raises UserError where the model has nothing that the space could hold, r is more than the rank
+    of what it has, or PEFT is missing.
     """
     if method.name == "full" or method.space == "all":
         return
@@ -47,12 +48,19 @@ def add_factors(model: nn.Module, r: int) -> None:
         raise UserError(
             "method.space=lora needs PEFT: pip install 'said_lightning[lora]'"
         ) from None
-    try:
-        config = LoraConfig(r=r, lora_alpha=r, target_modules=list(QUERIES_AND_VALUES))
-        inject_adapter_in_model(config, model)
-    except ValueError:
-        names = ", ".join(QUERIES_AND_VALUES)
-        raise UserError(f"method.space=lora: the model has no linear map named {names}") from None
+    names = ", ".join(QUERIES_AND_VALUES)
+    ranks = [
+        min(layer.weight.shape)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and name.rpartition(".")[2] in QUERIES_AND_VALUES
+    ]
+    if not ranks:
+        raise UserError(f"method.space=lora: the model has no linear map named {names}")
+    # Before anything is allocated: r may come from a file.
+    if r > (most := min(ranks)):
+        raise UserError(f"method.r={r}: expected at most {most}, the rank of queries and values")
+    config = LoraConfig(r=r, lora_alpha=r, target_modules=list(QUERIES_AND_VALUES))
+    inject_adapter_in_model(config, model)
     for name, weight in model.named_parameters():
         if ".lora_" in name:
             weight.zero_()

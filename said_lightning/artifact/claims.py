@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from said_lightning.coding import LONGEST
-from said_lightning.config import choice_problems, typed
+from said_lightning.config import choice_problems, method_problems, typed
 from said_lightning.data.mistakes import described_errors
 from said_lightning.data.task import suggestion
 from said_lightning.kept import with_schema
@@ -32,7 +32,8 @@ def carried(config: dict[str, Any]) -> dict[str, Any]:
         "model": {key: config["model"].get(key) for key in OF_MODEL},
         "task": {key: config["task"].get(key) for key in OF_TASK},
         "method": config["method"],
-        "projection": config["projection"],
+        # Which engine draws P is up to the machine that reads the file.
+        "projection": {k: v for k, v in config["projection"].items() if k != "engine"},
     }
     told = {
         part: {key: value for key, value in values.items() if value not in (None, [])}
@@ -63,11 +64,13 @@ def claims(cfg: DictConfig, m: int) -> list[str]:
     """Tells what is wrong with the config in a file, and with its number m of scales."""
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         return [f"{key}: has no value" for key in missing]
-    found = choice_problems(cfg) + described_errors(typed(cfg).task)
+    found = choice_problems(cfg) + method_problems(cfg) + described_errors(typed(cfg).task)
     if cfg.method.name == "full":
         found.append("method.name=full: expected did or said")
     if (name := str(cfg.projection.name)) not in names():
         found.append(f"projection.name={name}: no such projection{suggestion(name, names())}")
+    if "engine" in cfg.projection:
+        found.append("projection.engine: expected none, since it is up to who reads the file")
     if not 0 <= m < cfg.d <= LONGEST:
         found.append(f"d={cfg.d}, m={m}: expected 0 <= m < d <= {LONGEST:,}")
     if cfg.seed < 0:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
@@ -75,6 +76,8 @@ def from_run(run: Path) -> Artifact:
         numbers = torch.cat([tensors["theta"], tensors["scale"]]).float().numpy()
     except (OSError, SafetensorError, KeyError) as error:
         raise UserError(f"{path}: the run's numbers cannot be read: {error}") from None
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{path}: one of the run's numbers is not finite")
     head = {name[5:]: part for name, part in tensors.items() if name.startswith("head.")}
     assert record.last is not None
     about = About(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
@@ -269,6 +272,9 @@ def test_what_this_version_would_not_rebuild_is_refused(
         ("method", {"name": "said", "head": "outside"}, "its head outside the subspace is not"),
         ("model", {"name": "m", "path": "package:__main__/x"}, "package:__main__/x"),
         ("model", {"name": "m", "path": "package:os.path/x"}, "not installed"),
+        ("model", {"name": "m", "path": "a" * 300}, "model.path=aaa"),
+        ("model", {"name": "m", "path": "/" + "a" * 300}, "no such folder"),
+        ("model", {"name": "m", "path": "~nosuchuser/x"}, "no such folder"),
     ],
 )
 def test_a_changed_config_is_refused(
@@ -279,6 +285,45 @@ def test_a_changed_config_is_refused(
     write(replace(artifact, about=replace(artifact.about, config=config)), tmp_path / "changed")
     with pytest.raises(UserError, match=reason):
         said_lightning.load(tmp_path / "changed")
+
+
+def test_a_rank_beyond_the_weights_is_refused_before_anything_is_allocated(
+    said: Finished, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft", reason="the space of LoRA needs PEFT")
+    artifact = read(said.file)
+    method = artifact.about.config["method"] | {"space": "lora", "r": 10**12}
+    config = artifact.about.config | {"method": method}
+    write(replace(artifact, about=replace(artifact.about, config=config)), tmp_path / "changed")
+    with pytest.raises(UserError, match=r"method.r=10+: expected at most 16"):
+        said_lightning.load(tmp_path / "changed")
+
+
+def test_an_engine_is_no_part_of_the_file(said: Finished, tmp_path: Path) -> None:
+    folder = shutil.copytree(said.folder, tmp_path / "run")
+    config = OmegaConf.load(folder / "config.yaml")
+    config.projection.engine = "torch"
+    OmegaConf.save(config, folder / "config.yaml")
+    export(folder, tmp_path / "file", "float32")
+    assert read(tmp_path / "file").about == read(said.file).about
+
+
+def test_a_run_with_a_number_that_is_not_finite_is_not_exported(
+    said: Finished, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(said.folder, tmp_path / "run")
+    path = folder / "checkpoint" / "subspace.safetensors"
+    tensors = load_file(path)
+    tensors["theta"][0] = float("nan")
+    save_file(tensors, path)
+    with pytest.raises(UserError, match=r"subspace.safetensors: .* not finite"):
+        export(folder, None, "float32")
+
+
+@pytest.mark.parametrize("out", [".", "/", ""])
+def test_a_folder_is_no_file_to_export_to(said: Finished, out: str) -> None:
+    with pytest.raises(UserError, match="cannot be written: Is a directory"):
+        export(said.folder, Path(out), "float32")
 
 
 def test_runs_without_numbers_to_export_are_told(
