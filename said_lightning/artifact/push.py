@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from said_lightning.artifact.card import card
 from said_lightning.artifact.file import FILE, read
 from said_lightning.errors import UserError
+from said_lightning.runs.secrets import scrub
 
 
 def push(file: Path, repository: str) -> str:
@@ -22,6 +22,7 @@ def push(file: Path, repository: str) -> str:
     try:
         address = api.create_repo(repository, exist_ok=True)
         api.create_commit(repository, files, commit_message=f"{FILE} and its card")
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
-        raise UserError(f"{repository}: not pushed: {str(error).strip()}") from None
+    except Exception as error:  # the client lets those of its HTTP library through, of any base
+        reason = scrub(str(error).strip()) or type(error).__name__
+        raise UserError(f"{repository}: not pushed: {reason}") from None
     return str(address)

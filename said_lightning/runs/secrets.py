@@ -10,10 +10,12 @@ _LENGTH = 8
 
 
 def scrub(text: str) -> str:
-    """Put *** in the place of every secret in a text."""
+    """Put *** in the place of every secret in a text, as it is or as Python quotes it."""
     for name, value in os.environ.items():
         if len(value) >= _LENGTH and _NAMES.search(name):
-            text = text.replace(value, "***")
+            quoted = (repr(value)[1:-1], ascii(value)[1:-1], repr(os.fsencode(value))[2:-1])
+            for form in (value, *quoted):
+                text = text.replace(form, "***")
     return text
 
 

@@ -111,9 +111,9 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def push(hub: Hub, file: Path) -> "subprocess.CompletedProcess[str]":
-    """Run `said push` in a process whose hub is the stand-in."""
-    settings = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_none", "HF_HUB_OFFLINE": "0"}
+def push(url: str, file: Path, token: str = "hf_none") -> "subprocess.CompletedProcess[str]":
+    """Run `said push` in a process whose hub is at an address."""
+    settings = {"HF_ENDPOINT": url, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0"}
     return subprocess.run(
         [sys.executable, "-m", "said_lightning.cli", "push", str(file), "me/small"],
         capture_output=True,
@@ -123,7 +123,7 @@ def push(hub: Hub, file: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_file_and_its_card_reach_the_hub(hub: Hub, file: Path) -> None:
-    ended = push(hub, file)
+    ended = push(hub.url, file)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.strip().endswith(f"{hub.url}/me/small")
     assert hub.made[0]["name"] == "small"
@@ -138,8 +138,26 @@ def test_the_file_and_its_card_reach_the_hub(hub: Hub, file: Path) -> None:
 
 def test_a_hub_that_refuses_is_told_in_a_line(hub: Hub, file: Path) -> None:
     hub.refuses = True
-    ended = push(hub, file)
+    ended = push(hub.url, file)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: me/small: not pushed: ")
     assert "Traceback" not in ended.stderr
     assert hub.files == {}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nowhere", "http://no.invalid"])
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(url: str, file: Path) -> None:
+    ended = push(url, file)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: me/small: not pushed: ")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("odd", ["\x01", "\u00e9", " "])
+def test_a_token_that_no_header_takes_is_told_and_not_shown(odd: str, hub: Hub, file: Path) -> None:
+    hub.refuses = True
+    ended = push(hub.url, file, token=f"hf_planted{odd}planted")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: me/small: not pushed: ")
+    assert "planted" not in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
