@@ -5,7 +5,7 @@ from huggingface_hub import ModelCardData
 from said_lightning.artifact.file import Artifact
 from said_lightning.coding import Coded
 from said_lightning.config import Config
-from said_lightning.locate import PACKAGE
+from said_lightning.locate import PACKAGE, is_folder
 
 SMALL = """```python
 import said_lightning
@@ -79,9 +79,9 @@ def card(artifact: Artifact, file: str | None) -> str:
 def front(config: Config, merged: bool) -> str:
     """Gives a card's front matter as YAML, without its rules."""
     path = config.model.path
-    on_hub = not path.startswith((PACKAGE, ".", "/", "~")) and path.count("/") <= 1
+    named = not path.startswith((PACKAGE, ".", "/", "~")) and path.count("/") <= 1
     data = ModelCardData(
-        base_model=path if on_hub else None,
+        base_model=path if named and not is_folder(path) else None,
         library_name="transformers" if merged else "said_lightning",
         pipeline_tag="text-classification",
         tags=["said_lightning", config.method.name, config.task.name],

@@ -1,6 +1,7 @@
 """The model card: what it tells, and what it leaves out."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_a_base_model_is_named_to_the_hub_where_it_is_the_hubs(path: str, named:
     config = CONFIG | {"model": {"name": "mine", "path": path}}
     told = front(card(replace(ARTIFACT, about=replace(ABOUT, config=config)), "a"))
     assert told.get("base_model") == (path if named else None)
+
+
+def test_a_relative_local_folder_is_not_named_to_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = CONFIG | {"model": {"name": "mine", "path": "models/mine"}}
+    described = replace(ARTIFACT, about=replace(ABOUT, config=config))
+    assert front(card(described, "a"))["base_model"] == "models/mine"
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    assert "base_model" not in front(card(described, "a"))
 
 
 def test_a_merged_models_library_is_transformers() -> None:
