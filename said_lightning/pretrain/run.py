@@ -1,5 +1,6 @@
 """From a command to checkpoints, ordinary Hugging Face folders: step-0, step-100, ..."""
 
+import hashlib
 import logging
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
-from transformers import PreTrainedTokenizerFast
+from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
+from yaml import YAMLError
 
 from said_lightning.errors import UserError
 from said_lightning.pretrain.mlm import Batches, MaskedLM, new_bert
@@ -27,23 +30,26 @@ from said_lightning.training import quiet
 log = logging.getLogger(__name__)
 
 SETTINGS = "pretrain.yaml"
-UNFINISHED = ".part"
+TOKENIZER = "tokenizer"
+# How the names of folders begin that are under way.
+UNFINISHED = ".unfinished-"
 
 
 def pretrain(config: PretrainConfig) -> Path:
     """Pre-trains, or goes on where a run of the same settings was cut off; gives its folder.
 
-    Raises UserError where the text is too short, or the folder holds a run of other settings;
-    Preempted once asked to stop, with the state saved.
+    Raises UserError where the text is too short, the folder holds anything else or a run of other
+    settings, or cannot be written; Preempted once asked to stop, with the state saved.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     out = Path(config.out)
-    claim(config, out)
+    texts = paragraphs(config.text)
+    own = told(config, texts)
+    check(own, out)
     if (out / f"step-{config.steps[-1]}").exists():
         log.info("done before: %s", out)
         return out
-    texts = paragraphs(config.text)
     tokenizer = own_tokenizer(config, texts, out)
     rows = blocks(tokenizer, texts, config.length)
     if len(rows) < config.batch_size:
@@ -52,6 +58,7 @@ def pretrain(config: PretrainConfig) -> Path:
             f"batch_size={config.batch_size} of them"
         )
     model = new_bert(config, tokenizer)
+    claim(own, tokenizer, out)
     state = newest(out)
     if state:
         model.load_state_dict(state["model"], strict=False)  # tied weights are in it once
@@ -67,34 +74,65 @@ def pretrain(config: PretrainConfig) -> Path:
     return out
 
 
-def claim(config: PretrainConfig, out: Path) -> None:
-    """Writes the settings into the folder, or refuses one that holds a run of other settings."""
+def told(config: PretrainConfig, texts: list[str]) -> dict[str, Any]:
+    """Gives the settings that the bits of a run depend on; the text goes by its hash."""
     own: Any = OmegaConf.to_container(OmegaConf.structured(config))
-    own.pop("out")
-    own.pop("save_every")
+    for key in ("out", "save_every", "text"):
+        own.pop(key)
+    return own | {"text_sha256": hashlib.sha256("\n\n".join(texts).encode()).hexdigest()}
+
+
+def check(own: dict[str, Any], out: Path) -> None:
+    """Refuses a folder that holds anything but a run of the same settings."""
     path = out / SETTINGS
-    if path.exists():
+    try:
+        if not path.exists():
+            if out.exists() and not all(one.name.startswith(".") for one in out.iterdir()):
+                raise UserError(
+                    f"out={out}: holds no {SETTINGS}; expected a new folder, an empty one, or that "
+                    "of a run to go on with"
+                )
+            return
         found: Any = OmegaConf.to_container(OmegaConf.load(path))
-        if wrong := [key for key in own if own[key] != found.get(key)]:
-            raise UserError(
-                *(f"{path}: {key}={found.get(key)}: expected {own[key]}" for key in wrong),
-                f"out={out}: holds a run of other settings; choose another folder",
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    for stray in out.glob(f"*{UNFINISHED}"):
-        rmtree(stray)
-    write_whole(path, OmegaConf.to_yaml(OmegaConf.create(own)).encode())
+        differs = [key for key in own if own[key] != found.get(key)]
+    except OSError as error:
+        raise UserError(f"out={out}: no folder for a run: {error}") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not the settings of a run: {reason}") from None
+    if differs:
+        raise UserError(
+            *(f"{path}: {key}={found.get(key)}: expected {own[key]}" for key in differs),
+            f"out={out}: holds a run of other settings; choose another folder",
+        )
+
+
+def claim(own: dict[str, Any], tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Writes settings and tokenizer into a folder that was checked, and removes what is half."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for stray in out.glob(f"{UNFINISHED}*"):
+            rmtree(stray)
+        write_whole(out / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(own)).encode())
+        if not (out / TOKENIZER).exists():
+            leave(out / TOKENIZER, tokenizer)
+    except OSError as error:
+        raise UserError(f"out={out}: cannot be written: {error.strerror}") from None
+
+
+def leave(folder: Path, *parts: BertForMaskedLM | PreTrainedTokenizerFast) -> None:
+    """Saves parts of a model as a folder, whole or not at all."""
+    with TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent) as beside:
+        for part in parts:
+            part.save_pretrained(Path(beside) / "whole")
+        (Path(beside) / "whole").rename(folder)
 
 
 def own_tokenizer(config: PretrainConfig, texts: list[str], out: Path) -> PreTrainedTokenizerFast:
-    """Gives the run's tokenizer, trained once."""
-    folder = out / "tokenizer"
-    if not folder.exists():
-        tokenizer = train_tokenizer(texts, config.vocabulary, config.length)
-        with TemporaryDirectory(suffix=UNFINISHED, dir=out) as beside:
-            tokenizer.save_pretrained(Path(beside) / "whole")
-            (Path(beside) / "whole").rename(folder)
-    found: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    """Gives the run's tokenizer: the one in its folder, or a new one."""
+    if not (out / TOKENIZER).exists():
+        return train_tokenizer(texts, config.vocabulary, config.length)
+    found: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(out / TOKENIZER)
     return found
 
 
@@ -109,10 +147,7 @@ def keep(module: MaskedLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> Non
     folder = out / f"step-{module.step}"
     if module.step not in module.config.steps or folder.exists():
         return
-    with TemporaryDirectory(suffix=UNFINISHED, dir=out) as beside:
-        module.model.save_pretrained(Path(beside) / "whole")
-        tokenizer.save_pretrained(Path(beside) / "whole")
-        (Path(beside) / "whole").rename(folder)
+    leave(folder, module.model, tokenizer)
     recent = module.losses[-100:]
     log.info("step %d: loss %s", module.step, f"{fmean(recent):.3f}" if recent else "not known")
 

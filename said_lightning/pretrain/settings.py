@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 from said_lightning.command import key_mistakes, parse
 from said_lightning.errors import UserError
 
+# More is not to be had in any memory or time, and would overflow what counts it.
+MOST = 10**9
 POSITIVE = ("vocabulary", "layers", "width", "heads", "length", "batch_size", "lr", "save_every")
 
 
@@ -59,17 +61,24 @@ def read_settings(arguments: list[str], conf: Path) -> PretrainConfig:
 def problems(config: PretrainConfig) -> list[str]:
     """Tells what is wrong with the values, and each text that is not there."""
     found = [
-        f"{key}={getattr(config, key)}: expected more than 0"
+        f"{key}={getattr(config, key)}: expected more than 0, at most {MOST:,}"
         for key in POSITIVE
-        if getattr(config, key) <= 0
+        if not 0 < getattr(config, key) <= MOST
     ]
     if config.heads > 0 and config.width % config.heads:
         found.append(f"width={config.width}: expected a multiple of heads={config.heads}")
+    if config.length in (1, 2):
+        found.append(f"length={config.length}: expected at least 3, for [CLS], a token and [SEP]")
+    if not 0 <= config.seed < 2**63:
+        found.append(f"seed={config.seed}: expected 0 to 2^63 - 1")
     if not 0 <= config.warmup <= 1:
         found.append(f"warmup={config.warmup}: expected a share of the steps, 0 to 1")
     steps = config.steps
-    if not steps or steps[0] < 0 or steps[-1] < 1 or any(a >= b for a, b in pairwise(steps)):
-        found.append(f"steps={steps}: expected steps from 0 on, ascending, the last above 0")
+    ascending = all(a < b for a, b in pairwise(steps))
+    if not (steps and steps[0] >= 0 and ascending and 1 <= steps[-1] <= MOST):
+        found.append(
+            f"steps={steps}: expected steps from 0 on, ascending, the last from 1 to {MOST:,}"
+        )
     for text in map(Path, config.text):
         if not text.exists():
             found.append(f"text={text}: no such file or folder")

@@ -1,5 +1,6 @@
 """`said pretrain` leaves ordinary checkpoints on its schedule, and goes on to the same bits."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,70 @@ def test_a_folder_of_another_run_is_refused(config: PretrainConfig) -> None:
         pretrain(replace(config, lr=0.1))
 
 
+def test_another_text_under_the_same_name_is_refused_and_the_same_elsewhere_is_not(
+    config: PretrainConfig, text: Path, tmp_path: Path
+) -> None:
+    (copy := tmp_path / "copy.txt").write_text(text.read_text())
+    moved = replace(config, text=[str(copy)])
+    assert pretrain(moved) == Path(config.out)
+    copy.write_text(text.read_text().replace("film", "song"))
+    with pytest.raises(UserError, match="text_sha256"):
+        pretrain(moved)
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(
+    config: PretrainConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "film.part").mkdir()
+    (tmp_path / "download.part").write_text("half")
+    with pytest.raises(UserError, match=r"holds no pretrain.yaml; expected a new folder"):
+        pretrain(replace(config, out=str(tmp_path)))
+    assert {path.name for path in tmp_path.iterdir()} == {"film.part", "download.part"}
+
+
+def test_what_a_killed_run_left_half_written_is_removed_and_nothing_else(
+    config: PretrainConfig, tmp_path: Path
+) -> None:
+    out = shutil.copytree(config.out, tmp_path / "out")
+    shutil.rmtree(out / "step-8")
+    (out / ".unfinished-a" / "whole").mkdir(parents=True)
+    (out / "mine.part").mkdir()
+    pretrain(replace(config, out=str(out)))
+    assert (out / "step-8").exists()
+    assert (out / "mine.part").exists()
+    assert not (out / ".unfinished-a").exists()
+
+
+@pytest.mark.parametrize("broken", ["a: [", "- 1", "text", "a: ${nope.x}", "\x00", "lr: {a: 1}"])
+def test_settings_that_are_none_are_refused(
+    broken: str, config: PretrainConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "pretrain.yaml").write_text(broken)
+    with pytest.raises(UserError, match=str(tmp_path)):
+        pretrain(replace(config, out=str(tmp_path)))
+
+
+def test_a_place_that_is_no_folder_is_told(config: PretrainConfig, text: Path) -> None:
+    for out in (text, text / "below", Path("/proc/nope"), Path("/") / ("a" * 300)):
+        with pytest.raises(UserError, match=f"out={out}: "):
+            pretrain(replace(config, out=str(out)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("length=1", "length=2", "seed=-1", "seed=18446744073709551616", "lr=nan", "lr=inf"),
+        *("steps=[0,1000000000000000000000]", "vocabulary=1000000000000000000000"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told(value: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_settings([value], CONF)
+    (message,) = caught.value.messages
+    assert message.startswith(value.replace(",", ", "))
+    assert "expected" in message
+
+
 def test_the_same_texts_give_the_same_tokenizer(text: Path) -> None:
     texts = paragraphs([str(text)])
     one, other = (train_tokenizer(texts, 60, 16).get_vocab() for _ in range(2))
@@ -142,7 +207,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "layer: no such key; did you mean 'layers'?",
         "lr=fast: Value 'fast' of type 'str' could not be converted to Float",
         "width=15: expected a multiple of heads=4",
-        "steps=[5, 3]: expected steps from 0 on, ascending, the last above 0",
+        "steps=[5, 3]: expected steps from 0 on, ascending, the last from 1 to 1,000,000,000",
         f"text={tmp_path}/none.txt: no such file or folder",
         f"text={tmp_path}/empty: no .txt file below it",
     ]
@@ -153,6 +218,7 @@ def test_text_that_is_none_or_too_short_is_told(config: PretrainConfig, tmp_path
     short = replace(config, text=[str(tmp_path / "short.txt")], out=str(tmp_path / "out"))
     with pytest.raises(UserError, match="0 rows of 16 tokens; expected at least batch_size=4"):
         pretrain(short)
+    assert not (tmp_path / "out").exists()
     (tmp_path / "binary.txt").write_bytes(b"film \xff\xfe")
     with pytest.raises(UserError, match=r"binary.txt: no UTF-8 text: byte 5"):
         paragraphs([str(tmp_path)])
