@@ -94,6 +94,7 @@ def tune(cfg: DictConfig, run: Rebuilt, codebook: Float16[np.ndarray, " k"], epo
     """
     config = typed(cfg)
     config.trainer.epochs = epochs
+    config.trainer.grow_from = None  # all d numbers are there, and one rate settles them
     config.lr = SHARE * cfg.lr
     tuner = Tuner(run, config, codebook)
     callback = SubspaceCallback(config)

@@ -21,7 +21,7 @@ from said_lightning.certify.certify import ARTIFACT, certify, finished
 from said_lightning.certify.quantise import lloyd, quantise
 from said_lightning.certify.rebuilt import rebuild
 from said_lightning.certify.searched import searched
-from said_lightning.certify.tune import tune
+from said_lightning.certify.tune import SHARE, Tuner, tune
 from said_lightning.certify.verify import verify
 from said_lightning.coding import Coded, decode
 from said_lightning.config import folder_of
@@ -178,6 +178,24 @@ def test_a_second_attempt_costs_more(copied: Path, tmp_path: Path) -> None:
     first = read(copied / CERTIFICATE)
     second = certify(copied, [6], 0, tmp_path)
     assert second.searched["levels"] == 3 == first.searched["levels"] + 1
+
+
+def test_a_run_whose_d_grew_is_fine_tuned_at_its_own_rate(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = Tuner.on_before_optimizer_step
+
+    def watched(self: Tuner, optimizer: Any) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        step(self, optimizer)
+
+    monkeypatch.setattr(Tuner, "on_before_optimizer_step", watched)
+    cfg, record = finished(trained)
+    rebuilt = rebuild(cfg, record, from_run(trained))
+    cfg.trainer.grow_from = 6
+    tune(cfg, rebuilt, lloyd(rebuilt.values, 3), 2)
+    assert max(rates) == pytest.approx(SHARE * cfg.lr)
 
 
 def test_fine_tuning_moves_the_levels_and_no_weight_is_left_behind(trained: Path) -> None:
