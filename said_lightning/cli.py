@@ -159,6 +159,9 @@ def report(
         typer.echo(f"report: {file}", err=True)
 
 
+_SWEEP = Annotated[Path | None, typer.Option(help="All runs tried.", show_default="RUN/../../..")]
+
+
 @app.command()
 def certify(
     run: Annotated[Path, typer.Argument(help="Folder of a run that is done.")],
@@ -167,10 +170,7 @@ def certify(
         typer.Option(min=1, help="Levels tried; repeatable, each costs. [3, 5, 9]"),
     ] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning of each quantised run.")] = 1,
-    sweep: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all runs that were tried.", show_default="RUN/../../.."),
-    ] = None,
+    sweep: _SWEEP = None,
 ) -> None:
     """A bound on the error of a run that holds with 95 %: trains it as a short message."""
     import logging
@@ -179,8 +179,7 @@ def certify(
     from said_lightning.certify.verdict import verdict
 
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    found = certify(run, levels or [3, 5, 9], epochs, sweep or run.resolve().parents[2])
-    typer.echo(verdict(found))
+    typer.echo(verdict(certify(run, levels or [3, 5, 9], epochs, sweep)))
 
 
 @app.command()
@@ -189,12 +188,13 @@ def verify(
     data_dir: Annotated[
         str | None, typer.Option(help="Where the task's files lie, if not where the run had them.")
     ] = None,
+    sweep: _SWEEP = None,
 ) -> None:
     """Recompute a certificate from its artifact, base model and data; exit 2 where it is wrong."""
     from said_lightning.certify.verdict import verdict
     from said_lightning.certify.verify import verify
 
-    typer.echo(f"verified\n{verdict(verify(certificate, data_dir))}")
+    typer.echo(f"verified\n{verdict(verify(certificate, data_dir, sweep))}")
 
 
 @app.command()

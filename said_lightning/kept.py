@@ -25,7 +25,8 @@ def read_config(folder: Path) -> DictConfig:
     path = folder / CONFIG
     try:
         found = with_schema(OmegaConf.load(path))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        OmegaConf.resolve(found)
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: no config of a run: {str(error).splitlines()[0]}") from None
     return found
 

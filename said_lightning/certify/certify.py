@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from math import log2, prod
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from omegaconf import DictConfig, open_dict
 
 from said_lightning.artifact.export import from_run
 from said_lightning.artifact.file import Artifact, pack
+from said_lightning.artifact.file import read as read_artifact
 from said_lightning.artifact.score import score
 from said_lightning.certify import bounds
 from said_lightning.certify.quantise import lloyd, quantise
 from said_lightning.certify.rebuilt import Rebuilt, rebuild
-from said_lightning.certify.searched import searched
 from said_lightning.certify.tune import tune
 from said_lightning.coding import Coded, bits, decode
 from said_lightning.config import typed
@@ -24,14 +25,16 @@ from said_lightning.errors import UserError
 from said_lightning.kept import read_config
 from said_lightning.runs import certificate as certificates
 from said_lightning.runs import record as records
-from said_lightning.runs.certificate import Certificate
+from said_lightning.runs.certificate import CONFIDENCE, Certificate
 from said_lightning.runs.files import write_whole
 from said_lightning.runs.record import Record
+from said_lightning.searched import around, searched
 
 log = logging.getLogger(__name__)
 
-CONFIDENCE = 0.95
-ARTIFACT = "quantised.safetensors"
+# An artifact goes by its content, so that a new one leaves an earlier certificate its own.
+ARTIFACT = "quantised-{}.safetensors"
+ANY = ARTIFACT.format("[0-9a-f]" * 8)
 
 
 @dataclass(frozen=True)
@@ -49,33 +52,66 @@ class Candidate:
         return min(self.catoni, self.kl_inverse)
 
 
-def certify(folder: Path, levels: Sequence[int], epochs: int, sweep: Path) -> Certificate:
-    """Quantises a run to each number of levels, and certifies the one with the lowest bound.
+def certify(
+    folder: Path, levels: Sequence[int], epochs: int, sweep: Path | None = None
+) -> Certificate:
+    """Quantises a run to each number of levels, and certifies the message with the lowest bound.
 
-    `epochs` of fine-tuning follow each quantisation. Every run on the task below `sweep` counts as
-    one that could have been chosen, and so does every number of levels, those of an earlier
-    certificate of this run too. Leaves the artifact and `certificate.json` in the run's folder.
+    `epochs` of fine-tuning follow each quantisation. Every run on the task below `sweep` (where
+    None, the folder that the run's own lies in) counts as one that could have been chosen, and so
+    does every number of levels, those of an earlier certificate of this run too, whose message
+    competes. Leaves the artifact and `certificate.json` in the run's folder.
 
     Raises UserError, with all messages, where the run is not done, classifies nothing, has numbers
     that the message would not hold, or where its model or data are others than they were.
     """
     cfg, record = finished(folder)
-    earlier = folder / certificates.CERTIFICATE
-    before = certificates.read(earlier).searched["levels"] if earlier.exists() else 0
+    if (sweep := sweep or around(folder)) is None:
+        raise UserError(
+            f"{folder}: not MODEL/TASK/RUN in the folder of a sweep; expected --sweep FOLDER, "
+            "which holds every run that was tried"
+        )
+    before, kept = earlier(folder, cfg.d)
     counts = searched(folder, sweep) | {"levels": len(levels) + before}
     artifact = from_run(folder)
     run = rebuild(cfg, record, artifact)
-    found = [candidate(cfg, run, number, epochs, counts) for number in levels]
-    best = min(found, key=lambda one: one.bound)
+    messages = chain(kept, (message(cfg, run, number, epochs) for number in levels))
+    best = min((candidate(run, coded, counts) for coded in messages), key=lambda one: one.bound)
     run.hold(decode(best.coded))
     task, rows = typed(cfg).task, cfg.trainer.eval_batch_size
     value = score(run.model.eval(), run.tokenizer, task, rows)
     about = replace(artifact.about, metric=replace(artifact.about.metric, value=value))
     content = pack(Artifact(about, best.coded))
-    write_whole(folder / ARTIFACT, content)
     certificate = state(run, record, best, counts, content)
-    certificates.write(certificate, folder)
+    leave(folder, content, certificate)
     return certificate
+
+
+def earlier(folder: Path, d: int) -> tuple[int, list[Coded]]:
+    """Gives how many levels an earlier certificate of a run tried, and its message of d numbers."""
+    path = folder / certificates.CERTIFICATE
+    if not path.exists():
+        return 0, []
+    told = certificates.read(path)
+    try:
+        coded = read_artifact(folder / told.artifact).numbers
+    except UserError as error:
+        log.warning("%s; its message cannot be kept", error)
+        coded = None
+    kept = [coded] if isinstance(coded, Coded) and coded.length == d else []
+    return told.searched.get("levels", 0), kept
+
+
+def leave(folder: Path, content: bytes, certificate: Certificate) -> None:
+    """Writes an artifact, then its certificate, then removes others; a pair is whole throughout."""
+    try:
+        write_whole(folder / certificate.artifact, content)
+        certificates.write(certificate, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+    for path in folder.glob(ANY):
+        if path.name != certificate.artifact:
+            path.unlink()
 
 
 def finished(folder: Path) -> tuple[DictConfig, Record]:
@@ -110,14 +146,14 @@ def finished(folder: Path) -> tuple[DictConfig, Record]:
     return cfg, record
 
 
-def candidate(
-    cfg: DictConfig, run: Rebuilt, levels: int, epochs: int, counts: dict[str, int]
-) -> Candidate:
-    """Quantises a run to so many levels at most, and bounds its error."""
+def message(cfg: DictConfig, run: Rebuilt, levels: int, epochs: int) -> Coded:
+    """Quantises a run to so many levels at most."""
     codebook = lloyd(run.values, levels)
-    coded = quantise(run.values, codebook)
-    if epochs:
-        coded = tune(cfg, run, codebook, epochs)
+    return tune(cfg, run, codebook, epochs) if epochs else quantise(run.values, codebook)
+
+
+def candidate(run: Rebuilt, coded: Coded, counts: dict[str, int]) -> Candidate:
+    """Bounds the error of a quantised run."""
     run.hold(decode(coded))
     errors = run.errors(run.data.train_set)
     n = len(run.data.train_set)
@@ -136,6 +172,7 @@ def state(
     """Gives the certificate of the candidate that the run's model holds."""
     n, dev = len(run.data.train_set), run.data.eval_sets[0]
     dev_errors = run.errors(dev)
+    digest = sha256(content).hexdigest()
     majority, dev_majority = majority_error(run.data.train_set.labels), majority_error(dev.labels)
     return Certificate(
         model=record.model,
@@ -144,9 +181,9 @@ def state(
         projection=str(record.projection),
         d=best.coded.length,
         seed=record.seed,
-        artifact=ARTIFACT,
+        artifact=ARTIFACT.format(digest[:8]),
         artifact_bytes=len(content),
-        artifact_sha256=sha256(content).hexdigest(),
+        artifact_sha256=digest,
         model_sha256=str(record.model_sha256),
         data_sha256=str(record.data_sha256),
         rows=n,

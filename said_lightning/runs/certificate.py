@@ -11,10 +11,13 @@ from said_lightning.runs.files import write_whole
 from said_lightning.runs.record import validated
 
 FORMAT = 1
+CONFIDENCE = 0.95
 CERTIFICATE = "certificate.json"
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+# Beyond 64 bits a number is no count, and no float either.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
+Beside = Annotated[str, Field(pattern=r"^[\w-]+\.safetensors$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -24,9 +27,9 @@ class Certificate:
 
     Errors are counted on all `rows` training rows and, observed beside, on the dev rows; the
     majority's are those of the best constant answer to either. The message of `message_bits` is
-    the artifact's d numbers; `search_bits` is log2 of the product of `searched`, how many values
-    of each thing were tried. `rate` is sqrt(d / rows), Theorem 1 without constants. `vacuous` says
-    that the bound is no better than the majority's training error.
+    the d numbers of the `artifact` beside it; `search_bits` is log2 of the product of `searched`,
+    how many values of each thing were tried. `rate` is sqrt(d / rows), Theorem 1 without constants.
+    `vacuous` says that the bound is no better than the majority's training error.
     """
 
     format: int = FORMAT
@@ -36,7 +39,7 @@ class Certificate:
     projection: str
     d: Positive
     seed: Count
-    artifact: str
+    artifact: Beside
     artifact_bytes: Positive
     artifact_sha256: str
     model_sha256: str

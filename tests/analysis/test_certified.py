@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from said_lightning.analysis.certified import errors
+from said_lightning.analysis.certified import UNPAID, errors
 from said_lightning.analysis.sources import Source, number
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, write
+from said_lightning.runs.index import CONFIG
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
+PARTS = ("model", "task", "method", "projection", "trainer", "d", "seed", "lr", "levels")
 ONE = Certificate(
     model="minilm",
     task="sst2",
@@ -32,7 +34,7 @@ ONE = Certificate(
     dev_majority_error=0.49,
     levels=5,
     message_bits=600,
-    searched={"d": 3},
+    searched={part: 3 if part == "d" else 1 for part in PARTS},
     search_bits=1.6,
     confidence=0.95,
     catoni=0.26,
@@ -50,6 +52,7 @@ def sources(run: MakeRun, root: Path, found: list[Certificate]) -> list[Source]:
         folder = root / f"run{index}"
         folder.mkdir()
         write(one, folder)
+        (folder / CONFIG).write_text(f"d: {one.d}\nseed: {one.seed}\n")
         records.append(replace(run("said", 0.8, d=one.d), folder=folder))
     return number(records, root)
 
@@ -66,6 +69,35 @@ def test_the_lowest_certified_error_is_marked(run: MakeRun, tmp_path: Path) -> N
     lines = {line["name"]: dict(zip(line["x"], line["y"], strict=True)) for line in figure["data"]}
     assert lines["certified"] == bounds
     assert lines["lowest certified, d = 200"] == {200: 0.25}
+
+
+def test_what_pays_for_fewer_runs_than_there_are_is_never_the_lowest(
+    run: MakeRun, tmp_path: Path
+) -> None:
+    paid = ONE.searched | {"seed": 3}
+    found = [
+        replace(ONE, seed=0, bound=0.2),  # made before there was a second seed
+        replace(ONE, seed=1, bound=0.3, searched=paid),
+        replace(ONE, seed=2, bound=0.4, searched=paid),
+    ]
+    told = errors([], sources(run, tmp_path, found))
+    assert told is not None
+    (table,) = told.tables
+    assert [row[table.columns.index("verdict")] for row in table.rows] == [UNPAID, "lowest", "-"]
+    lines = {line["name"]: line["y"] for line in told.figures[0]["data"]}
+    assert list(lines["lowest certified, d = 200"]) == [0.3]
+
+
+def test_where_the_runs_cannot_be_counted_no_certificate_is_the_lowest(
+    run: MakeRun, tmp_path: Path
+) -> None:
+    found = sources(run, tmp_path, [ONE, replace(ONE, d=100)])
+    (tmp_path / "run1" / CONFIG).unlink()
+    told = errors([], found)
+    assert told is not None
+    table, broken = told.tables
+    assert "lowest" not in {row[table.columns.index("verdict")] for row in table.rows}
+    assert broken.rows[0][0] == "all of sst2"
 
 
 def test_a_row_tells_bytes_bits_and_both_errors(run: MakeRun, tmp_path: Path) -> None:

@@ -5,28 +5,31 @@ import json
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
+from math import log2, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import said_lightning
+from said_lightning.artifact.claims import carried
 from said_lightning.artifact.export import from_run
-from said_lightning.artifact.file import pack
+from said_lightning.artifact.file import Score, pack
 from said_lightning.artifact.file import read as read_artifact
-from said_lightning.certify.certify import ARTIFACT, certify, finished
+from said_lightning.certify.certify import certify, finished
 from said_lightning.certify.quantise import lloyd, quantise
 from said_lightning.certify.rebuilt import rebuild
-from said_lightning.certify.searched import searched
 from said_lightning.certify.tune import SHARE, Tuner, tune
-from said_lightning.certify.verify import verify
+from said_lightning.certify.verify import by_bisection, by_grid, verify
 from said_lightning.coding import Coded, decode
 from said_lightning.config import folder_of
 from said_lightning.errors import UserError
+from said_lightning.kept import read_config, write_config
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, read
+from said_lightning.searched import around, searched
 from said_lightning.training import run
 
 # Enough rows, easy enough, for a bound below the majority's error.
@@ -110,14 +113,26 @@ def test_no_field_can_be_changed(field: str, copied: Path) -> None:
         verify(path)
 
 
-def spoil(folder: Path, part: str, change: Callable[[Any], Any]) -> bytes:
+def artifact_of(folder: Path) -> Path:
+    """The artifact of a certified run."""
+    return folder / read(folder / CERTIFICATE).artifact
+
+
+def spoil(folder: Path, part: str, change: Callable[[Any], Any]) -> None:
     """Change a part of the message in an artifact that is whole otherwise."""
-    artifact = read_artifact(folder / ARTIFACT)
+    artifact = read_artifact(artifact_of(folder))
     assert isinstance(artifact.numbers, Coded)
     coded = dataclasses.replace(artifact.numbers, **{part: change(getattr(artifact.numbers, part))})
-    content = pack(dataclasses.replace(artifact, numbers=coded))
-    (folder / ARTIFACT).write_bytes(content)
-    return content
+    artifact_of(folder).write_bytes(pack(dataclasses.replace(artifact, numbers=coded)))
+
+
+def tell(folder: Path, **facts: Any) -> Path:
+    """Have a certificate say something else, under the right size and hash of its artifact."""
+    content, path = artifact_of(folder).read_bytes(), folder / CERTIFICATE
+    told = json.loads(path.read_text())
+    told |= {"artifact_bytes": len(content), "artifact_sha256": sha256(content).hexdigest()}
+    path.write_text(json.dumps(told | facts))
+    return path
 
 
 @pytest.mark.parametrize("part", ["codebook", "counts", "words"])
@@ -129,16 +144,99 @@ def test_no_payload_can_be_changed(part: str, copied: Path) -> None:
 
 def test_another_payload_is_found_out_even_under_its_own_hash(copied: Path) -> None:
     # A constant answer, in as short a message.
-    content = spoil(copied, "codebook", np.zeros_like)
-    path = copied / CERTIFICATE
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps(told | {"artifact_sha256": sha256(content).hexdigest()}))
+    spoil(copied, "codebook", np.zeros_like)
     with pytest.raises(UserError, match="errors is"):
+        verify(tell(copied))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"m": 3}, {"groups": "0" * 16}, {"fingerprint": "0" * 16}, {"model_sha256": "0" * 64}),
+        *({"name": "f1"}, {"value": 0.999}, {"value": None}, {"epoch": 1}),
+    ],
+)
+def test_no_claim_of_the_artifact_can_be_changed(changes: dict[str, Any], copied: Path) -> None:
+    artifact = read_artifact(artifact_of(copied))
+    about = artifact.about
+    (key,) = changes
+    metric = dataclasses.asdict(about.metric)
+    changed = {"metric": Score(**metric | changes)} if key in metric else changes
+    about = dataclasses.replace(about, **changed)
+    artifact_of(copied).write_bytes(pack(dataclasses.replace(artifact, about=about)))
+    with pytest.raises(UserError, match=f"{artifact_of(copied).name}: .*{key} is") as caught:
+        verify(tell(copied))
+    assert len(caught.value.messages) == 1
+
+
+def test_an_artifact_holds_nothing_beside_its_message(copied: Path) -> None:
+    artifact = read_artifact(artifact_of(copied))
+    more = dataclasses.replace(artifact, head={"classifier.bias": torch.ones(2)})
+    artifact_of(copied).write_bytes(pack(more))
+    with pytest.raises(UserError, match=r"head is \['classifier.bias'\]; found \[\]"):
+        verify(tell(copied))
+
+
+def rebound(told: Certificate, **facts: Any) -> dict[str, Any]:
+    """What a certificate says under another price or confidence, bounds and all."""
+    told = dataclasses.replace(told, **facts)
+    search = log2(prod(told.searched.values()))
+    cost = (told.train_error, told.rows, told.message_bits + search, 1 - told.confidence)
+    catoni, kl = by_grid(*cost), by_bisection(*cost)
+    both = {"catoni": catoni, "kl_inverse": kl, "bound": min(catoni, kl), "search_bits": search}
+    return facts | both
+
+
+@pytest.mark.parametrize("part", ["d", "seed", "levels", "trainer"])
+def test_a_certificate_without_a_part_of_its_price_is_refused(part: str, copied: Path) -> None:
+    told = read(copied / CERTIFICATE)
+    paid = {key: number for key, number in told.searched.items() if key != part}
+    with pytest.raises(UserError, match=f"searched {part} is 0; found 1"):
+        verify(tell(copied, **rebound(told, searched=paid)))
+
+
+def test_another_confidence_is_refused(copied: Path) -> None:
+    told = rebound(read(copied / CERTIFICATE), confidence=0.5)
+    with pytest.raises(UserError, match=r"confidence is 0.5; found 0.95"):
+        verify(tell(copied, **told))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a\0b", "/etc/passwd", "../a.safetensors"])
+def test_an_artifact_that_is_not_beside_its_certificate_is_refused(name: str, copied: Path) -> None:
+    path = tell(copied, artifact=name)
+    with pytest.raises(UserError, match="artifact: "):
         verify(path)
 
 
+def test_a_count_beyond_any_number_of_rows_is_refused(copied: Path) -> None:
+    for key in ("errors", "dev_errors", "rows"):
+        with pytest.raises(UserError, match=key):
+            verify(tell(shutil.copytree(copied, copied.parent / key), **{key: 10**400}))
+
+
+def test_scores_are_not_verified(copied: Path) -> None:
+    cfg = read_config(copied)
+    cfg.task.update(kind="regression", labels=[], metric="pearson", metrics=["pearson"])
+    write_config(cfg, copied)
+    plain: Any = OmegaConf.to_container(cfg)
+    artifact = read_artifact(artifact_of(copied))
+    about = dataclasses.replace(artifact.about, config=carried(plain))
+    artifact_of(copied).write_bytes(pack(dataclasses.replace(artifact, about=about)))
+    with pytest.raises(UserError, match=r"config.yaml: task.kind: expected classification"):
+        verify(tell(copied))
+
+
+@pytest.mark.parametrize("text", ["out: ${nope.x}\n", "- a\n", "", "\udcff"])
+def test_a_config_that_is_none_is_refused(text: str, copied: Path) -> None:
+    config = copied / "config.yaml"
+    whole = config.read_text().replace("out: ", "other: ") if text.startswith("out") else ""
+    config.write_bytes((whole + text).encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"config.yaml: "):
+        verify(copied / CERTIFICATE)
+
+
 def test_the_artifact_of_a_certificate_is_loaded_like_any_other(certified: Path) -> None:
-    assert said_lightning.load(certified / ARTIFACT).num_labels == 2
+    assert said_lightning.load(artifact_of(certified)).num_labels == 2
 
 
 @pytest.mark.parametrize("split", ["train.tsv", "dev.tsv"])
@@ -153,20 +251,48 @@ def test_no_data_file_can_be_changed(
         verify(certified / CERTIFICATE, str(data))
 
 
-def test_what_was_searched_is_counted_and_paid_for(
-    certified: Path, compose: Callable[..., DictConfig]
-) -> None:
-    before = searched(certified, sweep_of(certified))
+@pytest.fixture
+def sweep(certified: Path, tmp_path: Path) -> Path:
+    """A copy of the certified run as it lies in a sweep."""
+    return shutil.copytree(certified, tmp_path / Path(*certified.parts[-3:]))
+
+
+def grow(folder: Path, **values: int) -> None:
+    """Put another run beside one, with other values."""
+    other = shutil.copytree(folder, folder.with_name("-".join(values)))
+    config = (other / "config.yaml").read_text()
+    for key, value in values.items():
+        config = config.replace(f"\n{key}: {PLANNED[key]}\n", f"\n{key}: {value}\n")
+    (other / "config.yaml").write_text(config)
+
+
+def test_what_was_searched_is_counted_and_paid_for(sweep: Path, tmp_path: Path) -> None:
+    before = searched(sweep, tmp_path)
     assert set(before.values()) == {1}
-    for overrides in (["d=30"], ["d=40", "seed=3"]):
-        folder = folder_of(compose(sweep_of(certified), *FIT, *overrides))
-        shutil.copytree(certified, folder)
-        config = (folder / "config.yaml").read_text()
-        for override in overrides:
-            key, value = override.split("=")
-            config = config.replace(f"\n{key}: {PLANNED[key]}\n", f"\n{key}: {value}\n")
-        (folder / "config.yaml").write_text(config)
-    assert searched(certified, sweep_of(certified)) == before | {"d": 3, "seed": 2}
+    grow(sweep, d=30)
+    grow(sweep, d=40, seed=3)
+    assert searched(sweep, tmp_path) == before | {"d": 3, "seed": 2}
+
+
+def test_a_certificate_is_refused_once_its_sweep_has_more_runs(sweep: Path, tmp_path: Path) -> None:
+    assert verify(sweep / CERTIFICATE, sweep=tmp_path)
+    grow(sweep, seed=1)
+    for folder in (tmp_path, None):  # named, or found as certify finds it
+        with pytest.raises(UserError, match="searched seed is 1; found 2: certify again"):
+            verify(sweep / CERTIFICATE, sweep=folder)
+    again = certify(sweep, [3], 0)
+    assert again.searched["seed"] == 2
+    assert verify(sweep / CERTIFICATE) == again
+
+
+def test_a_sweep_is_sought_where_the_folders_are_a_sweeps(
+    sweep: Path, copied: Path, tmp_path: Path
+) -> None:
+    assert around(sweep) == tmp_path
+    assert around(copied) is None
+    with pytest.raises(UserError, match="expected --sweep FOLDER"):
+        certify(copied, [3], 0)
+    assert verify(copied / CERTIFICATE)
 
 
 def test_a_sweep_without_the_run_is_refused(copied: Path, certified: Path) -> None:
@@ -178,6 +304,49 @@ def test_a_second_attempt_costs_more(copied: Path, tmp_path: Path) -> None:
     first = read(copied / CERTIFICATE)
     second = certify(copied, [6], 0, tmp_path)
     assert second.searched["levels"] == 3 == first.searched["levels"] + 1
+
+
+def test_a_second_attempt_keeps_what_was_better_at_the_price_of_both(
+    copied: Path, tmp_path: Path
+) -> None:
+    first, content = read(copied / CERTIFICATE), artifact_of(copied).read_bytes()
+    second = certify(copied, [1], 0, tmp_path)
+    assert artifact_of(copied).read_bytes() == content
+    assert second.errors == first.errors
+    assert second.search_bits == log2(3) > first.search_bits
+    assert verify(copied / CERTIFICATE) == second
+
+
+@pytest.mark.parametrize("writing", ["write_whole", "certificates.write"])
+def test_a_second_attempt_that_is_killed_leaves_the_first(
+    writing: str, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read(copied / CERTIFICATE)
+    with monkeypatch.context() as patched:
+        # Nothing earlier competes, so that the second is another.
+        patched.setattr("said_lightning.certify.certify.earlier", lambda *_: (2, []), raising=False)
+        patched.setattr(f"said_lightning.certify.certify.{writing}", pulled)
+        with pytest.raises(KeyboardInterrupt):
+            certify(copied, [1], 0, tmp_path)
+    assert verify(copied / CERTIFICATE) == first
+    (mine := copied / "quantised-mine.safetensors").touch()
+    certify(copied, [4], 0, tmp_path)
+    assert sorted(copied.glob("quantised*")) == sorted([mine, artifact_of(copied)])
+
+
+def pulled(*_: Any) -> None:
+    """The power is gone."""
+    raise KeyboardInterrupt
+
+
+def test_an_earlier_certificate_without_levels_or_artifact_is_no_obstacle(
+    copied: Path, tmp_path: Path
+) -> None:
+    artifact_of(copied).unlink()
+    path = copied / CERTIFICATE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"searched": {}}))
+    assert certify(copied, [3], 0, tmp_path).searched["levels"] == 1
+    assert verify(path)
 
 
 def test_a_run_whose_d_grew_is_fine_tuned_at_its_own_rate(
