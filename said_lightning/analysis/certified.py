@@ -18,8 +18,8 @@ TEXT = (
     "rows were; observed is the error on the dev rows. A certificate is vacuous where it is no "
     "better than always giving the training rows' majority class. The lowest certified error need "
     "not be at d90: a longer message lowers the train error and raises the price. Choosing "
-    "a run by its certificate is paid for, since every run of the sweep is: where one certificate "
-    "pays for fewer runs than this report has, its certified error does not hold for the lowest."
+    "a run by its certificate is paid for, since every run of the sweep is. One that was made when "
+    "there were fewer runs than are reported here does not pay for them, and is never the lowest."
 )
 UNPAID = "paid for fewer runs than there are: certify again"
 

@@ -99,7 +99,7 @@ def headed(artifact: Artifact) -> dict[str, Any]:
 def differences(path: Path, told: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """Tells each key of a file in which it does not say what was found."""
     return [
-        f"{path}: {key} is {value}; found {found[key]}"
+        f"{path}: {key} is {value}; found {_shown(found[key])}"
         for key, value in told.items()
         if not _agree(value, found[key])
     ]
@@ -107,13 +107,20 @@ def differences(path: Path, told: dict[str, Any], found: dict[str, Any]) -> list
 
 def _agree(told: Any, found: Any) -> bool:
     match found:
-        case range():
-            return told in found
-        case (float(low), float(high)):
+        case (low, high):
             return told is not None and low - SOLVED <= told <= high + SOLVED
         case float():
             return isclose(told, found, rel_tol=0, abs_tol=SOLVED)
     return bool(told == found)
+
+
+def _shown(found: Any) -> str:
+    match found:
+        case (low, high) if low < high:
+            return f"{low} to {high}"
+        case (low, _):
+            return str(low)
+    return str(found)
 
 
 def recomputed(
@@ -121,7 +128,7 @@ def recomputed(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Gives what the artifact's header and the certificate should say.
 
-    A range, or two ends, where near ties allow several values. What was searched is the
+    Two ends where near ties allow several values. What was searched is the
     certificate's own to say here: the rest follows.
     """
     config, facts = typed(cfg), identity(cfg)
@@ -133,7 +140,7 @@ def recomputed(
     header |= {
         "metric.name": config.task.metric,
         "metric.value": dev.metric,
-        "metric.epoch": epochs if config.trainer.stop_at is None else range(1, epochs + 1),
+        "metric.epoch": epochs if config.trainer.stop_at is None else (1, epochs),
     }
     return header, {
         **{key: facts[key] for key in ("model", "task", "method", "projection", "seed")},
@@ -143,10 +150,10 @@ def recomputed(
         "model_sha256": model_sha256,
         "data_sha256": data.sha256,
         "rows": train.rows,
-        "errors": range(train.sure, train.possible + 1),
+        "errors": (train.sure, train.possible),
         "majority_error": train.majority_error,
         "dev_rows": dev.rows,
-        "dev_errors": range(dev.sure, dev.possible + 1),
+        "dev_errors": (dev.sure, dev.possible),
         "dev_error": told.dev_errors / dev.rows,
         "dev_majority_error": dev.majority_error,
         "levels": len(coded.codebook),
