@@ -163,6 +163,7 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
     nodes = {name: cfg[name] for name in Config.__dataclass_fields__}
     plain: Any = OmegaConf.to_container(OmegaConf.create(nodes), resolve=True)
     full = plain["method"]["name"] == "full"
+    forget_unread(plain, full)
     for path in (*NO_EFFECT, *(NOT_FOR_FULL if full else ())):
         *parents, last = path.split(".")
         node = plain
@@ -179,6 +180,18 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
     if space != "lora":
         plain["method"].pop("r", None)
     return plain
+
+
+def forget_unread(plain: dict[str, Any], full: bool) -> None:
+    """Sets to their defaults, in place, the values that a run does not read since others decide."""
+    trainer, method = plain["trainer"], plain["method"]
+    given = plain["lr"] is not None and (full or method["head"] == "inside")
+    if full or given:
+        trainer["step_ratio"] = TrainerConfig.step_ratio
+    if given:
+        trainer["full_lr"] = TrainerConfig.full_lr
+    if method["name"] == "did":
+        method["groups"] = MethodConfig.groups
 
 
 def run_folder(cfg: DictConfig) -> str:
