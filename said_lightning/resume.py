@@ -183,6 +183,8 @@ class Saver(Callback):
         """Save after a step; but an epoch's last one is saved with the evaluation that follows."""
         if trainer.fit_loop._should_accumulate():
             return
+        if trainer.is_last_batch and self.loses_much(pl_module):
+            return
         due = not whole(pl_module) and trainer.global_step % self.every == 0
         self.agree(trainer)
         if (due or self.asked.signum) and not trainer.is_last_batch:
@@ -191,10 +193,17 @@ class Saver(Callback):
                 trainer.save_checkpoint(self.path, weights_only=False)
         self.asked.check()
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Stop if asked: the state before the epoch's last step stands."""
-        self.agree(trainer)
-        self.asked.check()
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: Any
+    ) -> None:
+        """Stop if asked, where the state before the epoch's last step stands."""
+        if not self.loses_much(pl_module):
+            self.agree(trainer)
+            self.asked.check()
+
+    def loses_much(self, pl_module: LightningModule) -> bool:
+        """Tell whether to stop in an evaluation would lose more than the one step before it."""
+        return whole(pl_module) or self.every > 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the state as it will be when the next epoch begins."""

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 
-from said_lightning.config import run_folder
+from said_lightning.config import folder_of, run_folder
 from said_lightning.errors import UserError
 from said_lightning.module import Classifier
 from said_lightning.runs import checkpoint
@@ -64,7 +64,6 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 
 
 STEP, EVALUATION = (Classifier, "training_step"), (Classifier, "validation_step")
-SAVE = (checkpoint, "save")
 VARIANTS = {
     "said": ["method=said"],
     "did": ["method=did", "projection=dense"],
@@ -93,6 +92,21 @@ def test_a_run_asked_to_stop_anywhere_ends_with_the_bits_of_one_that_was_not(
         assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
     assert run(cfg).status == "done"
     assert outcome(cfg) == outcome(whole)
+
+
+@pytest.mark.parametrize(
+    ("place", "call"), [(STEP, 3), (EVALUATION, 1)], ids=["step", "evaluation"]
+)
+@pytest.mark.parametrize("option", ["method=full", "method.origin=none", "trainer.save_every=100"])
+def test_a_run_that_would_lose_an_epoch_ends_it_before_it_stops(
+    compose: Any, tmp_path: Path, interrupt: Interrupt, option: str, place: Any, call: int
+) -> None:
+    cfg = compose(tmp_path, option)
+    stopped = interrupt(place, call, signal.SIGTERM, partial(run, cfg))
+    assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
+    assert checkpoint.progress(folder_of(cfg) / checkpoint.FOLDER) == (3, 6)
+    assert len((folder_of(cfg) / "metrics.jsonl").read_text().splitlines()) == 1
+    assert run(cfg).status == "done"
 
 
 def test_a_state_that_cannot_be_saved_is_told_once_and_training_goes_on(
