@@ -17,6 +17,7 @@ from said_lightning.config import folder_of, run_folder
 from said_lightning.errors import UserError
 from said_lightning.module import Classifier
 from said_lightning.runs import checkpoint
+from said_lightning.stop import StopAt
 from said_lightning.training import run
 
 # What may differ between two runs of the same config.
@@ -64,6 +65,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 
 
 STEP, EVALUATION = (Classifier, "training_step"), (Classifier, "validation_step")
+EPOCH = (StopAt, "on_train_epoch_end")
 VARIANTS = {
     "said": ["method=said"],
     "did": ["method=did", "projection=dense"],
@@ -107,6 +109,20 @@ def test_a_run_that_would_lose_an_epoch_ends_it_before_it_stops(
     assert checkpoint.progress(folder_of(cfg) / checkpoint.FOLDER) == (3, 6)
     assert len((folder_of(cfg) / "metrics.jsonl").read_text().splitlines()) == 1
     assert run(cfg).status == "done"
+
+
+def test_a_run_killed_after_the_epoch_that_met_stop_at_trains_no_further(
+    compose: Any, tmp_path: Path, interrupt: Interrupt
+) -> None:
+    options = ("trainer.stop_at=0.01", "trainer.epochs=3")
+    whole, cfg = (compose(tmp_path / name, *options) for name in ("whole", "killed"))
+    record = run(whole)
+    assert record.last is not None
+    assert record.last.epoch == 1
+    interrupt(EPOCH, 1, signal.SIGTERM, partial(run, cfg))
+    assert checkpoint.progress(folder_of(cfg) / checkpoint.FOLDER) == (3, 9)
+    assert run(cfg).status == "done"
+    assert outcome(cfg) == outcome(whole)
 
 
 def test_a_state_that_cannot_be_saved_is_told_once_and_training_goes_on(
