@@ -136,7 +136,7 @@ CHOICES = {
 }
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
 NO_EFFECT = (
-    *("out", "logger", "task.data_dir", "trainer.workers", "trainer.save_every"),
+    *("out", "logger", "trainer.workers", "trainer.save_every"),
     *("model.sizes", "model.steps", "model.runs", "timeout", "on_error"),
 )
 # What full fine-tuning does not read: one baseline serves every method and d.
@@ -170,6 +170,9 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
+    # Of data that the hub does not name, the folder does.
+    if plain["task"]["hub"] or plain["task"]["data_dir"] is None:
+        del plain["task"]["data_dir"]
     # A run to the end, in one d, in the space of all weights, keeps the name it always had.
     for key in ("stop_at", "grow_from"):
         if plain["trainer"].get(key) is None:

@@ -20,6 +20,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 from torchmetrics import Metric
 
+from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs.signals import Asked, listening
 
@@ -113,13 +114,15 @@ class Saver(Callback):
 
     `every` counts optimizer steps. A run without a subspace, or whose weights are not a function of
     theta alone (origin=none), has D numbers to save: it is saved after each epoch, and when asked
-    to stop. `notes` gains a line where a state comes from other threads, torch or device, with
-    which the bits may differ. `seconds` is the time that earlier legs took.
+    to stop. `inputs` are the checksums of what the run reads: a state of a run that read something
+    else is refused. `notes` gains a line where a state comes from other threads, torch or device,
+    with which the bits may differ. `seconds` is the time that earlier legs took.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, every: int, inputs: dict[str, str]) -> None:
         self.path = folder / generations.STATE
         self.every = every
+        self.inputs = inputs
         self.notes: list[str] = []
         self.asked = Asked()
         self._listening = ExitStack()
@@ -145,13 +148,20 @@ class Saver(Callback):
         state = checkpoint["state_dict"]
         kept = set(state) if whole(pl_module) else trained(pl_module)
         checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
+        checkpoint["inputs"] = self.inputs
         checkpoint["circumstances"] = circumstances(trainer)
         checkpoint["progress"] = [trainer.global_step, trainer.estimated_stepping_batches]
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Let the data begin where the state was saved, and tell of other circumstances."""
+        """Let the data begin where the state was saved, and tell of other circumstances.
+
+        Raises UserError where the state is of other data or of another model.
+        """
+        # A state of an earlier version does not tell.
+        if wrong := self.foreign(checkpoint.get("inputs", self.inputs)):
+            raise UserError(*wrong)
         self._resumed = True
         loop = checkpoint["loops"]["fit_loop"]
         epoch = loop["epoch_progress"]["current"]["processed"]
@@ -162,6 +172,15 @@ class Saver(Callback):
             if before != now[name]:
                 self.notes.append(f"resumed, not bit-exact: {name} {before}, then {now[name]}")
                 log.warning(self.notes[-1])
+
+    def foreign(self, inputs: dict[str, str]) -> list[str]:
+        """Tell in what a run with these inputs is another than this one."""
+        return [
+            f"{self.path.parent}: {name}={inputs[name]:.12}...: expected {now:.12}...; this state "
+            "is of a run that read something else, and cannot be resumed: move it away"
+            for name, now in self.inputs.items()
+            if inputs[name] != now
+        ]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights of a resumed theta, and let a new epoch begin with empty metrics."""

@@ -82,7 +82,8 @@ def run(cfg: DictConfig) -> Record:
     known |= {"ended": records.now(), "wall_s": wall_s}
     result = Record(**known, peak_memory_bytes=peak_memory())
     records.write(result, folder)
-    if result.status != "preempted":
+    # A mistake, once mended, costs no steps that were trained before it.
+    if result.status != "preempted" and mistake is None:
         generations.remove(folder / generations.FOLDER)
     if mistake is not None:
         raise mistake
@@ -122,8 +123,10 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
+    inputs = {"data_sha256": data.data.sha256, "model_sha256": model_sha256}
+    saver = Saver(folder / generations.FOLDER, settings.save_every, inputs)
     with processes(settings.devices, train, cfg, folder):
-        trainer, saver = fit(cfg, folder, module, data, callbacks)
+        trainer = fit(cfg, folder, module, data, [*callbacks, saver], saver.notes)
     save(module, folder)
     return {
         **outcome(module),
@@ -138,8 +141,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "stages": stages(callbacks, journal.values, module.rate),
         "metrics": journal.metrics,
         "train_metric": TrainMetric(name=task.metric, value=journal.train_value),
-        "data_sha256": data.data.sha256,
-        "model_sha256": model_sha256,
+        **inputs,
         "device": str(trainer.strategy.root_device),
         "earlier_s": saver.seconds,
         "notes": saver.notes,
@@ -152,16 +154,16 @@ def fit(
     module: Classifier,
     data: TextDataModule,
     callbacks: list[Callback],
-) -> tuple[Trainer, Saver]:
+    notes: list[str],
+) -> Trainer:
     """Trains from the newest state that is whole, or from the start.
 
     Raises Preempted where a signal asked to stop, once the state is saved.
     """
-    states = folder / generations.FOLDER
-    saver = Saver(states, cfg.trainer.save_every)
-    trainer = make_trainer(cfg, folder, [*callbacks, saver], saver.notes)
-    trainer.fit(module, datamodule=data, ckpt_path=generations.latest(states))
-    return trainer, saver
+    trainer = make_trainer(cfg, folder, callbacks, notes)
+    newest = generations.latest(folder / generations.FOLDER)
+    trainer.fit(module, datamodule=data, ckpt_path=newest)
+    return trainer
 
 
 def quiet() -> None:

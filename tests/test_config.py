@@ -104,6 +104,13 @@ def test_what_changes_the_numbers_changes_the_hash(job: DictConfig, override: st
     assert hash_of(job, override) != hash_of(job)
 
 
+def test_a_task_without_a_data_set_of_the_hub_is_named_by_its_folder(job: DictConfig) -> None:
+    own = job.copy()
+    own.task.hub = None
+    assert len({hash_of(own, f"task.data_dir={folder}") for folder in ("a", "b")}) == 2
+    assert hash_of(own, "task.data_dir=a", "method.name=full") != hash_of(own, "method.name=full")
+
+
 @pytest.mark.parametrize(
     ("run", "unread"),
     [

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "check": {"command", "config", "data", "errors", "estimate", "locate"},
     "journal": {"runs"},
     "parallel": {"errors", "runs", "subspace"},
-    "resume": {"runs"},
+    "resume": {"errors", "runs"},
     "callback": {"build", "config", "grow", "parallel", "subspace"},
     "module": {"errors", "config", "data", "grow", "projections", "rate", "subspace"},
     "artifact": {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from said_lightning.config import folder_of, run_folder
 from said_lightning.errors import UserError
@@ -197,3 +198,28 @@ def test_a_folder_with_another_config_is_refused_and_each_key_is_named(
     keys = [message.split(": ")[1] for message in caught.value.messages]
     assert keys == ["seed=1", "trainer.batch_size=4"]
     assert "expected 8" in caught.value.messages[1]
+
+
+def test_a_state_of_other_data_or_another_model_is_refused_and_kept(
+    compose: Any, tmp_path: Path, interrupt: Interrupt, encoder: Path, glue: Path
+) -> None:
+    data, model = shutil.copytree(glue, tmp_path / "data"), tmp_path / "model"
+    shutil.copytree(encoder, model)
+    weights, rows = model / "model.safetensors", data / "SST-2" / "train.tsv"
+    cfg = compose(tmp_path / "out", f"task.data_dir={data}", f"model.path={model}")
+    interrupt(STEP, 2, signal.SIGTERM, lambda: run(cfg))
+    for file, key in [(rows, "data_sha256"), (weights, "model_sha256")]:
+        before = file.read_bytes()
+        if file is rows:
+            file.write_bytes(before.replace(b"film", b"plot"))
+        else:
+            save_file({name: part + 1 for name, part in load_file(file).items()}, file)
+        with pytest.raises(UserError) as caught:
+            run(cfg)
+        (message,) = caught.value.messages
+        assert f"checkpoint: {key}=" in message
+        file.write_bytes(before)
+    assert run(cfg).status == "done"
+    whole = compose(tmp_path / "whole", f"task.data_dir={data}", f"model.path={model}")
+    run(whole)
+    assert outcome(cfg) == outcome(whole)
