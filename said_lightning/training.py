@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> Record:
         known |= {"status": "preempted", "reason": str(signal)}
     except UserError as error:
         mistake = error
-        known |= {"status": "failed", "reason": str(error)}
+        known |= {"status": "failed", "reason": str(error), "mistake": True}
     except Exception as error:
         log.exception("the run failed")
         known |= {"status": "failed", "reason": scrub(f"{type(error).__name__}: {error}")}

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "t5": set[str](),
     "encoder": {"errors", "config", "data", "locate", "projections", "t5"},
     "estimate": {"config", "encoder", "errors", "groups", "space", "subspace"},
-    "check": {"command", "config", "data", "errors", "estimate", "locate"},
+    "check": {"command", "config", "data", "errors", "estimate", "kept", "locate"},
     "journal": {"runs"},
     "parallel": {"errors", "runs", "subspace"},
     "resume": {"errors", "runs"},

@@ -90,6 +90,21 @@ def test_every_launcher_gives_the_same_rows(
     assert sweep(tiny, tmp_path / "out", launcher, jobs) == expected
 
 
+def test_wrong_data_that_a_worker_finds_are_told_with_exit_code_2(
+    tiny: list[str], glue: Path, tmp_path: Path
+) -> None:
+    needs("joblib")
+    data = shutil.copytree(glue, tmp_path / "data")
+    rows = data / "SST-2" / "train.tsv"
+    rows.write_text("sentence\tlabel\nfine\tone\n")
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *TWO, f"out={tmp_path / 'out'}"]
+    command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"task.data_dir={data}"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ALONE})
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "0 of 2 runs done" in ended.stdout
+    assert ended.stderr.splitlines()[-1].startswith(f"{rows}:2: column 'label': found 'one'")
+
+
 def slurm(*command: str) -> list[str]:
     """Ask the cluster, and give its words."""
     return subprocess.run(command, capture_output=True, text=True).stdout.split()
