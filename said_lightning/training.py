@@ -128,8 +128,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     with processes(settings.devices, train, cfg, folder):
         trainer = fit(cfg, folder, module, data, [*callbacks, saver], saver.notes)
     save(module, folder)
+    found = outcome(module)
     return {
-        **outcome(module),
+        **found,
         "metric": Metric(
             name=task.metric,
             value=journal.best.value if journal.best else None,
@@ -138,7 +139,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "best": journal.best,
         "last": journal.last,
         "epochs": settings.epochs,
-        "stages": stages(callbacks, journal.values, module.rate),
+        "stages": stages(callbacks, journal.values, module.rate, found["outside"]),
         "metrics": journal.metrics,
         "train_metric": TrainMetric(name=task.metric, value=journal.train_value),
         **inputs,
