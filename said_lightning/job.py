@@ -71,7 +71,7 @@ def leased(cfg: DictConfig, folder: Path, asked: Asked) -> Record:
     lost = threading.Event()
     own = lease(folder, on_lost=lambda _: lost.set())
     told = False
-    while asked.signum is None:
+    while asked.look() is None:
         try:
             with own.acquire(timeout=1):
                 return records.finished(folder) or watched(cfg, folder, asked, lost)
@@ -94,8 +94,9 @@ def watched(cfg: DictConfig, folder: Path, asked: Asked, lost: threading.Event) 
     passed_on: int | None = None
     reason: str | None = None
     while not wait([process.sentinel], timeout=0.2):
-        if asked.signum is not None and asked.signum != passed_on and process.pid is not None:
-            passed_on = asked.signum
+        signum = asked.look()
+        if signum is not None and signum != passed_on and process.pid is not None:
+            passed_on = signum
             with suppress(ProcessLookupError):
                 os.kill(process.pid, passed_on)
         if cfg.timeout is not None and time.monotonic() - clock > cfg.timeout:
