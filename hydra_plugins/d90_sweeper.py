@@ -22,7 +22,8 @@ asked: list[DictConfig] = []
 class D90Sweeper(Sweeper):
     """Searches every lane that the command line means; conf/hydra/sweeper/d90.yaml has the keys.
 
-    A run that is done, or that failed, is not made again: it is read from its folder.
+    A run that is done, or that failed, is not made again: it is read from its folder. One whose
+    data were wrong is.
     """
 
     def __init__(self, params: Any = None, **settings: Any) -> None:
@@ -70,7 +71,9 @@ class D90Sweeper(Sweeper):
         open_runs = {
             path: list(one)
             for path, one in zip(folders, batch, strict=True)
-            if (found := record(path)) is None or found.status not in ("done", "failed")
+            if (found := record(path)) is None
+            or found.mistake
+            or found.status not in ("done", "failed")
         }
         if open_runs:
             jobs = list(open_runs.values())

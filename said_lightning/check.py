@@ -13,6 +13,7 @@ from said_lightning.data.mistakes import task_errors
 from said_lightning.data.readers import data_bytes, read_task
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
+from said_lightning.kept import unwritable
 from said_lightning.locate import how_to_fetch, locate
 
 # Local data up to this size are read and checked, a second for each 100,000 rows; larger ones are
@@ -29,6 +30,7 @@ def check(arguments: list[str], conf: Path) -> Iterator[str]:
     command = read_command(arguments, conf)
     mistakes = list(command.mistakes)
     mistakes += [problem for job in command.jobs for problem in problems(job)]
+    mistakes = mistakes or [line for job in command.jobs for line in unwritable(job.out)]
     configs = [typed(job) for job in command.jobs if not OmegaConf.missing_keys(job)]
     for model in {str(config.model): config.model for config in configs}.values():
         mistakes += model_mistakes(model)

@@ -1,5 +1,6 @@
 """A command line: what is wrong with it, all at once, the jobs it means and how they ended."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
@@ -19,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from said_lightning.config import Config, folder_of
 from said_lightning.data.task import FileSource, HubSource, TaskConfig, suggestion
 from said_lightning.errors import UserError
-from said_lightning.kept import write_config
+from said_lightning.kept import foreign, write_config
 from said_lightning.runs.index import CONFIG, STOPPED, at
 
 SWEEP_FLAGS = {"-m", "--multirun"}
@@ -189,21 +190,28 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
     return keys
 
 
-def plan(jobs: list[DictConfig]) -> None:
-    """Leaves each job's config in its folder, so that what is still to come can be told."""
-    for job in jobs:
+def plan(command: Command) -> None:
+    """Leaves each job's config in its folder, so that what is still to come can be told.
+
+    A search finds its jobs as it goes. Jobs that did not run since one had failed may run again.
+    """
+    for job in command.jobs:
+        (Path(job.out) / STOPPED).unlink(missing_ok=True)
+    for job in () if command.search else command.jobs:
         if not (folder_of(job) / CONFIG).exists():
             # Another launcher may be planning the same, or running it already.
             with suppress(FileExistsError, FileNotFoundError):
                 write_config(job, folder_of(job), alone=True)
-        (Path(job.out) / STOPPED).unlink(missing_ok=True)
 
 
 def report(jobs: list[DictConfig]) -> int:
-    """Prints how the jobs ended and gives the exit code: 0 all done, 1 some not."""
-    folders = dict.fromkeys(folder_of(job) for job in jobs)
-    open_jobs = {}
-    for folder in folders:
+    """Prints how the jobs ended and gives the exit code: 0 all done, 1 some not, 2 some wrong.
+
+    All is read from their folders, since a job may have run in any process, on any machine.
+    """
+    folders = {folder_of(job): job for job in jobs}
+    open_jobs, mistakes = {}, []
+    for folder, job in folders.items():
         try:
             record = at(folder)
         except UserError as error:
@@ -211,7 +219,15 @@ def report(jobs: list[DictConfig]) -> int:
             continue
         if record.status != "done":
             open_jobs[folder] = f"{record.status}: {record.reason}"
+            told = (record.reason or "").splitlines() if record.mistake else []
+            mistakes += foreign(job, folder) or told
     print(f"{len(folders) - len(open_jobs)} of {len(folders)} runs done")
     for folder, reason in open_jobs.items():
         print(f"  {folder}: {reason}")
-    return 1 if open_jobs else 0
+    return tell(mistakes) if mistakes else int(bool(open_jobs))
+
+
+def tell(messages: Iterable[str]) -> int:
+    """Prints each message once and gives the exit code of wrong input."""
+    print(*dict.fromkeys(messages), sep="\n", file=sys.stderr)
+    return 2

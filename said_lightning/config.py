@@ -136,7 +136,7 @@ CHOICES = {
 }
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
 NO_EFFECT = (
-    *("out", "logger", "task.data_dir", "trainer.workers", "trainer.save_every"),
+    *("out", "logger", "trainer.workers", "trainer.save_every"),
     *("model.sizes", "model.steps", "model.runs", "timeout", "on_error"),
 )
 # What full fine-tuning does not read: one baseline serves every method and d.
@@ -163,12 +163,16 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
     nodes = {name: cfg[name] for name in Config.__dataclass_fields__}
     plain: Any = OmegaConf.to_container(OmegaConf.create(nodes), resolve=True)
     full = plain["method"]["name"] == "full"
+    forget_unread(plain, full)
     for path in (*NO_EFFECT, *(NOT_FOR_FULL if full else ())):
         *parents, last = path.split(".")
         node = plain
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
+    # Of data that the hub does not name, the folder does.
+    if plain["task"]["hub"] or plain["task"]["data_dir"] is None:
+        del plain["task"]["data_dir"]
     # A run to the end, in one d, in the space of all weights, keeps the name it always had.
     for key in ("stop_at", "grow_from"):
         if plain["trainer"].get(key) is None:
@@ -179,6 +183,18 @@ def decisive(cfg: DictConfig) -> dict[str, Any]:
     if space != "lora":
         plain["method"].pop("r", None)
     return plain
+
+
+def forget_unread(plain: dict[str, Any], full: bool) -> None:
+    """Sets to their defaults, in place, the values that a run does not read since others decide."""
+    trainer, method = plain["trainer"], plain["method"]
+    given = plain["lr"] is not None and (full or method["head"] == "inside")
+    if full or given:
+        trainer["step_ratio"] = TrainerConfig.step_ratio
+    if given:
+        trainer["full_lr"] = TrainerConfig.full_lr
+    if method["name"] == "did":
+        method["groups"] = MethodConfig.groups
 
 
 def run_folder(cfg: DictConfig) -> str:

@@ -59,9 +59,10 @@ class Grow(Callback):
         if batch_idx == 0:
             (optimizer,) = trainer.optimizers
             optimizer.state.clear()
-            log.info(
-                "d = %s of %s", f"{self.sizes[trainer.current_epoch]:,}", f"{self.sizes[-1]:,}"
-            )
+            subspace: Any = pl_module.subspace
+            outside = subspace.outside
+            now, last = (self.sizes[i] + outside for i in (trainer.current_epoch, -1))
+            log.info("d = %s of %s", f"{now:,}", f"{last:,}")
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -71,14 +72,17 @@ class Grow(Callback):
         subspace.theta.grad[self.sizes[trainer.current_epoch] - subspace.m :] = 0
 
 
-def stages(callbacks: Iterable[Callback], values: Sequence[float], lr: float) -> list[Stage]:
+def stages(
+    callbacks: Iterable[Callback], values: Sequence[float], lr: float, outside: int
+) -> list[Stage]:
     """Gives each epoch's d, rate and metric (None where not reached) if a run's d grew.
 
-    `values` are the metric of the epochs that were reached, `lr` is the rate at the last size.
+    `values` are the metric of the epochs that were reached, `lr` is the rate at the last size,
+    `outside` the numbers of a head that is trained beside theta in every epoch, and counts.
     """
     reached = dict(enumerate(values))
     return [
-        Stage(d=d, lr=lr * (one.sizes[-1] / d) ** 0.5, value=reached.get(epoch))
+        Stage(d=d + outside, lr=lr * (one.sizes[-1] / d) ** 0.5, value=reached.get(epoch))
         for one in callbacks
         if isinstance(one, Grow)
         for epoch, d in enumerate(one.sizes)

@@ -39,14 +39,12 @@ SERVER = multiprocessing.get_context("forkserver")
 # A worker of joblib tells its jobs to start processes by a method that this registers; where it is
 # not installed, the server passes it over.
 PRELOADED = ["said_lightning.server", "joblib.externals.loky.backend.context"]
-MISTAKE = 2
 
 
 def run(cfg: DictConfig) -> Record:
     """Runs one config in a process of its own and gives its record; a run done is not repeated.
 
-    Raises UserError where its folder holds another config, or its data are wrong; and what a signal
-    that asked to stop would have raised, once the state is saved.
+    Raises what a signal that asked to stop would have raised, once the state is saved.
     """
     folder = folder_of(cfg)
     if (found := records.finished(folder)) is not None:
@@ -54,7 +52,8 @@ def run(cfg: DictConfig) -> Record:
         generations.remove(folder / generations.FOLDER)
         return found
     if wrong := foreign(cfg, folder):
-        raise UserError(*wrong)
+        # Not written, since the folder is another run's.
+        return mistaken(cfg, UserError(*wrong))
     if cfg.on_error == "stop" and (Path(cfg.out) / STOPPED).exists():
         log.info("not run, since another run failed (on_error=stop): %s", folder)
         return Record(**identity(cfg), status="waiting")
@@ -72,7 +71,7 @@ def leased(cfg: DictConfig, folder: Path, asked: Asked) -> Record:
     lost = threading.Event()
     own = lease(folder, on_lost=lambda _: lost.set())
     told = False
-    while asked.signum is None:
+    while asked.look() is None:
         try:
             with own.acquire(timeout=1):
                 return records.finished(folder) or watched(cfg, folder, asked, lost)
@@ -95,8 +94,9 @@ def watched(cfg: DictConfig, folder: Path, asked: Asked, lost: threading.Event) 
     passed_on: int | None = None
     reason: str | None = None
     while not wait([process.sentinel], timeout=0.2):
-        if asked.signum is not None and asked.signum != passed_on and process.pid is not None:
-            passed_on = asked.signum
+        signum = asked.look()
+        if signum is not None and signum != passed_on and process.pid is not None:
+            passed_on = signum
             with suppress(ProcessLookupError):
                 os.kill(process.pid, passed_on)
         if cfg.timeout is not None and time.monotonic() - clock > cfg.timeout:
@@ -118,9 +118,12 @@ def watched(cfg: DictConfig, folder: Path, asked: Asked, lost: threading.Event) 
         result = Record(**identity(cfg), **facts)
         if not lost.is_set():
             records.write(result, folder)
-    if process.exitcode == MISTAKE and result.reason:
-        raise UserError(*result.reason.splitlines())
     return result
+
+
+def mistaken(cfg: DictConfig, error: UserError) -> Record:
+    """Gives the record of a run that was refused."""
+    return Record(**identity(cfg), status="failed", reason=str(error), mistake=True)
 
 
 def ending(process: BaseProcess) -> str:
@@ -148,11 +151,13 @@ def work(plain: dict[str, Any], folder: str, environment: dict[str, str]) -> Non
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     from said_lightning.training import run as train
 
+    cfg = with_schema(plain)
     try:
-        train(with_schema(plain))
-    except UserError:
-        # It is in the record, from which the process that watches tells it.
-        sys.exit(MISTAKE)
+        train(cfg)
+    except UserError as error:
+        # It is in the record, unless this machine cannot even begin with the config.
+        if not (Path(folder) / records.RESULT).exists():
+            records.write(mistaken(cfg, error), Path(folder))
     except Exception:
         log.exception("the run failed")
         sys.exit(1)

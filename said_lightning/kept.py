@@ -1,5 +1,6 @@
 """The config that a run keeps in its folder: written whole, read again, compared."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,17 @@ def read_config(folder: Path) -> DictConfig:
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: no config of a run: {str(error).splitlines()[0]}") from None
     return found
+
+
+def unwritable(out: str) -> list[str]:
+    """Tells why no run can be kept below `out`; makes nothing."""
+    path = Path(out)
+    there = next(one for one in (path, *path.parents) if os.path.exists(one))
+    if not there.is_dir():
+        return [f"out={out}: {there} is a file; expected a folder"]
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [f"out={out}: {there} cannot be written"]
+    return []
 
 
 def with_schema(plain: Any) -> DictConfig:

@@ -68,7 +68,11 @@ class LazyTable:
 
 
 def large_tables(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> dict[str, nn.Embedding]:
-    """Finds the large embeddings among the weights, by name, whose weights nothing else holds."""
+    """Finds the large embeddings among the weights, by name, whose weights nothing else holds.
+
+    Those of a class with a forward of its own, such as BART's positions, may read other rows than
+    they are given, and are left out.
+    """
     holders: dict[int, list[nn.Module]] = {}
     for module in model.modules():
         for weight in module.parameters(recurse=False):
@@ -76,6 +80,7 @@ def large_tables(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> dict[
     found: dict[str, Any] = {}
     for name, weight in weights.items():
         first, *others = holders[id(weight)]
-        if isinstance(first, nn.Embedding) and not others and weight.numel() >= LARGE:
+        plain = type(first).forward is nn.Embedding.forward
+        if plain and not others and weight.numel() >= LARGE:
             found[name] = first
     return found

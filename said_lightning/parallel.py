@@ -4,7 +4,9 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -20,6 +22,8 @@ from said_lightning.subspace import Subspace
 # What tells a process that it is one of several (torchrun's names), whoever starts it.
 RANK = "LOCAL_RANK"
 PATIENCE = 60.0  # seconds that the other processes have to end by themselves
+# Where a process that is not the first says that it is about to join the others.
+_ready: list[Connection] = []
 
 
 class SubspaceStrategy(DDPStrategy):
@@ -95,20 +99,31 @@ def processes(count: int, work: Callable[..., object], *arguments: object) -> It
 
     `work` gets where the caller is, inside a `processes` of its own, which starts no more of them.
     The others are ended where the caller fails. Afterwards this process is one alone again.
+
+    Raises RuntimeError where another ends before it came to that `processes`: torch would wait for
+    it for half an hour.
     """
     if count == 1 or RANK in os.environ:
+        for writer in _ready:
+            writer.send(None)
         yield
         return
     before, threads = dict(os.environ), torch.get_num_threads()
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    others = []
+    others: list[BaseProcess] = []
+    readers = []
     try:
         for rank in range(1, count):
             os.environ[RANK] = str(rank)
-            # A new interpreter, since neither threads nor a GPU survive a fork.
-            others.append(get_context("spawn").Process(target=beside, args=(work, *arguments)))
-            others[-1].start()
+            other, reader = start(work, *arguments)
+            others.append(other)
+            readers.append(reader)
         os.environ[RANK] = "0"
+        for rank, reader in enumerate(readers, 1):
+            try:
+                reader.recv()
+            except EOFError:
+                raise RuntimeError(f"process {rank} of {count} ended before training") from None
         yield
         leave()
         for other in others:
@@ -124,9 +139,20 @@ def processes(count: int, work: Callable[..., object], *arguments: object) -> It
         torch.set_num_threads(threads)
 
 
-def beside(work: Callable[..., object], *arguments: object) -> None:
+def start(work: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Starts a process beside this one; the connection tells when it is ready, or has ended."""
+    reader, writer = Pipe(duplex=False)
+    # A new interpreter, since neither threads nor a GPU survive a fork.
+    other = get_context("spawn").Process(target=beside, args=(writer, work, *arguments))
+    other.start()
+    writer.close()
+    return other, reader
+
+
+def beside(ready: Connection, work: Callable[..., object], *arguments: object) -> None:
     """Runs the work of a process that is not the first; it does not outlive the first."""
     end_with_parent()
+    _ready.append(ready)
     # Each process is told; the first one tells of it.
     with suppress(Preempted):
         work(*arguments)

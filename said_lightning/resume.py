@@ -20,6 +20,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 from torchmetrics import Metric
 
+from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs.signals import Asked, listening
 
@@ -113,13 +114,15 @@ class Saver(Callback):
 
     `every` counts optimizer steps. A run without a subspace, or whose weights are not a function of
     theta alone (origin=none), has D numbers to save: it is saved after each epoch, and when asked
-    to stop. `notes` gains a line where a state comes from other threads, torch or device, with
-    which the bits may differ. `seconds` is the time that earlier legs took.
+    to stop. `inputs` are the checksums of what the run reads: a state of a run that read something
+    else is refused. `notes` gains a line where a state comes from other threads, torch or device,
+    with which the bits may differ. `seconds` is the time that earlier legs took.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, every: int, inputs: dict[str, str]) -> None:
         self.path = folder / generations.STATE
         self.every = every
+        self.inputs = inputs
         self.notes: list[str] = []
         self.asked = Asked()
         self._listening = ExitStack()
@@ -145,13 +148,20 @@ class Saver(Callback):
         state = checkpoint["state_dict"]
         kept = set(state) if whole(pl_module) else trained(pl_module)
         checkpoint["state_dict"] = {name: state[name] for name in state if name in kept}
+        checkpoint["inputs"] = self.inputs
         checkpoint["circumstances"] = circumstances(trainer)
         checkpoint["progress"] = [trainer.global_step, trainer.estimated_stepping_batches]
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Let the data begin where the state was saved, and tell of other circumstances."""
+        """Let the data begin where the state was saved, and tell of other circumstances.
+
+        Raises UserError where the state is of other data or of another model.
+        """
+        # A state of an earlier version does not tell.
+        if wrong := self.foreign(checkpoint.get("inputs", self.inputs)):
+            raise UserError(*wrong)
         self._resumed = True
         loop = checkpoint["loops"]["fit_loop"]
         epoch = loop["epoch_progress"]["current"]["processed"]
@@ -162,6 +172,15 @@ class Saver(Callback):
             if before != now[name]:
                 self.notes.append(f"resumed, not bit-exact: {name} {before}, then {now[name]}")
                 log.warning(self.notes[-1])
+
+    def foreign(self, inputs: dict[str, str]) -> list[str]:
+        """Tell in what a run with these inputs is another than this one."""
+        return [
+            f"{self.path.parent}: {name}={inputs[name]:.12}...: expected {now:.12}...; this state "
+            "is of a run that read something else, and cannot be resumed: move it away"
+            for name, now in self.inputs.items()
+            if inputs[name] != now
+        ]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights of a resumed theta, and let a new epoch begin with empty metrics."""
@@ -183,6 +202,8 @@ class Saver(Callback):
         """Save after a step; but an epoch's last one is saved with the evaluation that follows."""
         if trainer.fit_loop._should_accumulate():
             return
+        if trainer.is_last_batch and self.loses_much(pl_module):
+            return
         due = not whole(pl_module) and trainer.global_step % self.every == 0
         self.agree(trainer)
         if (due or self.asked.signum) and not trainer.is_last_batch:
@@ -191,10 +212,17 @@ class Saver(Callback):
                 trainer.save_checkpoint(self.path, weights_only=False)
         self.asked.check()
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Stop if asked: the state before the epoch's last step stands."""
-        self.agree(trainer)
-        self.asked.check()
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: Any
+    ) -> None:
+        """Stop if asked, where the state before the epoch's last step stands."""
+        if not self.loses_much(pl_module):
+            self.agree(trainer)
+            self.asked.check()
+
+    def loses_much(self, pl_module: LightningModule) -> bool:
+        """Tell whether to stop in an evaluation would lose more than the one step before it."""
+        return whole(pl_module) or self.every > 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the state as it will be when the next epoch begins."""

@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> Record:
         known |= {"status": "preempted", "reason": str(signal)}
     except UserError as error:
         mistake = error
-        known |= {"status": "failed", "reason": str(error)}
+        known |= {"status": "failed", "reason": str(error), "mistake": True}
     except Exception as error:
         log.exception("the run failed")
         known |= {"status": "failed", "reason": scrub(f"{type(error).__name__}: {error}")}
@@ -82,7 +82,8 @@ def run(cfg: DictConfig) -> Record:
     known |= {"ended": records.now(), "wall_s": wall_s}
     result = Record(**known, peak_memory_bytes=peak_memory())
     records.write(result, folder)
-    if result.status != "preempted":
+    # A mistake, once mended, costs no steps that were trained before it.
+    if result.status != "preempted" and mistake is None:
         generations.remove(folder / generations.FOLDER)
     if mistake is not None:
         raise mistake
@@ -122,11 +123,14 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
+    inputs = {"data_sha256": data.data.sha256, "model_sha256": model_sha256}
+    saver = Saver(folder / generations.FOLDER, settings.save_every, inputs)
     with processes(settings.devices, train, cfg, folder):
-        trainer, saver = fit(cfg, folder, module, data, callbacks)
+        trainer = fit(cfg, folder, module, data, [*callbacks, saver], saver.notes)
     save(module, folder)
+    found = outcome(module)
     return {
-        **outcome(module),
+        **found,
         "metric": Metric(
             name=task.metric,
             value=journal.best.value if journal.best else None,
@@ -135,11 +139,10 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "best": journal.best,
         "last": journal.last,
         "epochs": settings.epochs,
-        "stages": stages(callbacks, journal.values, module.rate),
+        "stages": stages(callbacks, journal.values, module.rate, found["outside"]),
         "metrics": journal.metrics,
         "train_metric": TrainMetric(name=task.metric, value=journal.train_value),
-        "data_sha256": data.data.sha256,
-        "model_sha256": model_sha256,
+        **inputs,
         "device": str(trainer.strategy.root_device),
         "earlier_s": saver.seconds,
         "notes": saver.notes,
@@ -152,16 +155,16 @@ def fit(
     module: Classifier,
     data: TextDataModule,
     callbacks: list[Callback],
-) -> tuple[Trainer, Saver]:
+    notes: list[str],
+) -> Trainer:
     """Trains from the newest state that is whole, or from the start.
 
     Raises Preempted where a signal asked to stop, once the state is saved.
     """
-    states = folder / generations.FOLDER
-    saver = Saver(states, cfg.trainer.save_every)
-    trainer = make_trainer(cfg, folder, [*callbacks, saver], saver.notes)
-    trainer.fit(module, datamodule=data, ckpt_path=generations.latest(states))
-    return trainer, saver
+    trainer = make_trainer(cfg, folder, callbacks, notes)
+    newest = generations.latest(folder / generations.FOLDER)
+    trainer.fit(module, datamodule=data, ckpt_path=newest)
+    return trainer
 
 
 def quiet() -> None:

@@ -104,6 +104,42 @@ def test_what_changes_the_numbers_changes_the_hash(job: DictConfig, override: st
     assert hash_of(job, override) != hash_of(job)
 
 
+def test_a_task_without_a_data_set_of_the_hub_is_named_by_its_folder(job: DictConfig) -> None:
+    own = job.copy()
+    own.task.hub = None
+    assert len({hash_of(own, f"task.data_dir={folder}") for folder in ("a", "b")}) == 2
+    assert hash_of(own, "task.data_dir=a", "method.name=full") != hash_of(own, "method.name=full")
+
+
+@pytest.mark.parametrize(
+    ("run", "unread"),
+    [
+        (["method.name=full"], "trainer.step_ratio=4"),
+        (["method.name=full", "lr=0.1"], "trainer.full_lr=1e-4"),
+        (["method.name=did"], "method.groups=tensor"),
+        (["lr=0.1"], "trainer.step_ratio=4"),
+        (["lr=0.1"], "trainer.full_lr=1e-4"),
+    ],
+)
+def test_what_a_run_does_not_read_leaves_its_hash(
+    job: DictConfig, run: list[str], unread: str
+) -> None:
+    assert hash_of(job, *run, unread) == hash_of(job, *run)
+
+
+@pytest.mark.parametrize(
+    ("run", "read"),
+    [
+        (["method.name=full"], "trainer.full_lr=1e-4"),
+        (["method.name=did"], "trainer.step_ratio=4"),
+        (["lr=0.1", "method.head=outside"], "trainer.full_lr=1e-4"),
+        (["lr=0.1"], "method.groups=tensor"),
+    ],
+)
+def test_what_a_run_reads_changes_its_hash(job: DictConfig, run: list[str], read: str) -> None:
+    assert hash_of(job, *run, read) != hash_of(job, *run)
+
+
 @pytest.mark.parametrize(
     "override", ["d=20", "projection.name=dense", "method.groups=tensor", "method.head=outside"]
 )

@@ -45,10 +45,10 @@ MAY_IMPORT = {
     "t5": set[str](),
     "encoder": {"errors", "config", "data", "locate", "projections", "t5"},
     "estimate": {"config", "encoder", "errors", "groups", "space", "subspace"},
-    "check": {"command", "config", "data", "errors", "estimate", "locate"},
+    "check": {"command", "config", "data", "errors", "estimate", "kept", "locate"},
     "journal": {"runs"},
     "parallel": {"errors", "runs", "subspace"},
-    "resume": {"runs"},
+    "resume": {"errors", "runs"},
     "callback": {"build", "config", "grow", "parallel", "subspace"},
     "module": {"errors", "config", "data", "grow", "projections", "rate", "subspace"},
     "artifact": {

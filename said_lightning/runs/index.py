@@ -9,8 +9,9 @@ import yaml
 from pydantic_core import to_json
 
 from said_lightning.errors import UserError
+from said_lightning.runs.checkpoint import FOLDER, STATE
 from said_lightning.runs.labels import model_label, projection_label
-from said_lightning.runs.lease import held
+from said_lightning.runs.lease import FILE, held
 from said_lightning.runs.record import FORMAT, RESULT, Record, parse, read
 
 CONFIG = "config.yaml"
@@ -97,7 +98,8 @@ def _cut_off(path: Path) -> Record:
 def _state(folder: Path) -> dict[str, str]:
     if held(folder):
         return {"status": "running"}
-    if (folder / LOG).exists():
+    # A launcher that dies leaves its lease. A log tells nothing: Hydra opens one for each job.
+    if (folder / FILE).exists() or (folder / FOLDER / STATE).exists():
         return {"status": "preempted", "reason": "cut off; the same command resumes it"}
     return {"status": "waiting"}
 

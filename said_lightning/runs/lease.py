@@ -23,15 +23,18 @@ def lease(folder: Path, on_lost: Callable[[object], None] | None = None) -> Soft
 
 
 def held(folder: Path) -> bool:
-    """Tell whether a live launcher holds the lease; needs no right to write."""
+    """Tell whether a live launcher holds the lease; needs no right to write.
+
+    A pid alone does not tell, since another process may have it by now.
+    """
     try:
         age = time.time() - (folder / FILE).stat().st_mtime
     except OSError:
         return False
+    if age >= SECONDS:
+        return False
     owner = lease(folder).owner
-    if owner is not None and owner.hostname == platform.node():
-        return _alive(owner.pid)
-    return age < SECONDS
+    return owner is None or owner.hostname != platform.node() or _alive(owner.pid)
 
 
 def _alive(pid: int) -> bool:

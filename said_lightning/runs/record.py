@@ -68,6 +68,7 @@ class Stage:
 class Record:
     """One run, field for field as in `result.json`; what a run did not come to know is None.
 
+    `mistake`: it failed since its config or its data are wrong, as `reason` tells line by line.
     `space` is what the subspace lies in (all weights, lora, bias or head), of D weights; `step` is
     the pre-training step of a model that has several. `d` counts every trained number (all D for
     method full), `m` the scales among them and `outside` the head's numbers that were trained
@@ -79,6 +80,7 @@ class Record:
     format: int = FORMAT
     status: Status
     reason: str | None = None
+    mistake: bool = False
     model: str
     task: str
     method: Method

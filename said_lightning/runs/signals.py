@@ -29,6 +29,12 @@ class Asked:
         self.signum: int | None = None
         self.before: dict[int, Any] = {}
 
+    def look(self) -> int | None:
+        """Give the signal that has come; to a worker without a launcher, as if SIGTERM had."""
+        if self.signum is None and orphaned():
+            self.signum = signal.SIGTERM
+        return self.signum
+
     def check(self) -> None:
         """Raise Preempted if a signal has come."""
         if self.signum is not None:
@@ -38,6 +44,9 @@ class Asked:
         """Do what the signal would have done, now that all is safe; nothing if none has come."""
         if self.signum is None:
             return
+        if orphaned():
+            # Nobody is left to hear of it, and a pool's worker would wait for more work.
+            os._exit(128 + self.signum)
         handler = self.before.get(self.signum)
         if callable(handler):
             handler(self.signum, None)
@@ -65,6 +74,20 @@ def listening(tell: Callable[[int], object] | None = None) -> Iterator[Asked]:
     finally:
         for signum, handler in asked.before.items():
             signal.signal(signum, handler)
+
+
+def orphaned() -> bool:
+    """Tell whether another process has started this one, as a worker, and has ended since.
+
+    A program that a shell has started is no worker: it goes on without its shell.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return False
+    if parent.sentinel is not None:
+        return bool(wait([parent.sentinel], timeout=0))
+    # joblib's workers are given none, but are started by their parent itself.
+    return parent.pid != os.getppid()
 
 
 def end_with_parent() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from said_lightning.analysis.d90 import SHARE
-from said_lightning.runs.record import Record
+from said_lightning.runs.record import Metric, Record
 from said_lightning.search.lane import Job, Lane
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
         if (lane := start(full, settings)) is not None:
             searches.append((one, lane))
         else:
-            log.info("%s: full fine-tuning gives no threshold above chance: no search", name(one))
+            log.info("%s: full fine-tuning %s: no search", name(one), why_not(full))
     if settings.nested is not None:
         seeds = range(settings.seeds)
         run([one + growing(seed, lane, settings) for one, lane in searches for seed in seeds])
@@ -73,7 +73,7 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
 
 def start(full: Sequence[Record | None], settings: Settings) -> Lane | None:
     """Gives a lane's search, or None where full fine-tuning gives no threshold above chance."""
-    done = [record.metric for record in full if record is not None and record.status == "done"]
+    done = results(full)
     values = [metric.value for metric in done if metric.value is not None]
     if not values:
         return None
@@ -89,6 +89,16 @@ def start(full: Sequence[Record | None], settings: Settings) -> Lane | None:
         (1 - SHARE) * trivial if settings.corrected else 0.0,
     )
     return lane if min(lane.threshold, sum(values) / len(values)) > trivial else None
+
+
+def results(full: Sequence[Record | None]) -> list[Metric]:
+    """Gives the metric of each run that is done."""
+    return [record.metric for record in full if record is not None and record.status == "done"]
+
+
+def why_not(full: Sequence[Record | None]) -> str:
+    """Tells why full fine-tuning starts no search."""
+    return "gives no threshold above chance" if results(full) else "has no result"
 
 
 def baseline(lane: Overrides) -> Overrides:

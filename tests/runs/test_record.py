@@ -22,9 +22,9 @@ from said_lightning.runs.record import (
 )
 
 FIELDS = (
-    "format status reason model task method projection space step d D m outside groups seed lr "
-    "metric best last epochs stages metrics train_metric config_hash fingerprint data_sha256 "
-    "model_sha256 versions device threads wall_s peak_memory_bytes started ended notes"
+    "format status reason mistake model task method projection space step d D m outside groups "
+    "seed lr metric best last epochs stages metrics train_metric config_hash fingerprint "
+    "data_sha256 model_sha256 versions device threads wall_s peak_memory_bytes started ended notes"
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -34,6 +34,7 @@ records = st.builds(
     Record,
     status=st.sampled_from(["done", "failed", "running", "preempted"]),
     reason=st.none() | words,
+    mistake=st.booleans(),
     model=words,
     task=words,
     method=st.sampled_from(["full", "did", "said"]),

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,24 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from said_lightning import cli
-from said_lightning.runs.lease import held, lease
+from said_lightning.runs.lease import FILE, SECONDS, held, lease
 from said_lightning.runs.record import Record, Status, write
 from said_lightning.runs.status import left, show
 
 CONFIG = "{model: {name: m}, task: {name: t}, method: {name: did}, d: 10, seed: %d}"
+
+
+def leave_a_lease(folder: Path) -> None:
+    """Take the lease on a folder in a process that is killed while it holds it."""
+    program = (
+        "import os, sys; from pathlib import Path; from said_lightning.runs.lease import lease\n"
+        "own = lease(Path(sys.argv[1])); own.acquire(); print('held', flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.returncode) == ("held\n", -9)
 
 
 @pytest.fixture
@@ -40,7 +54,10 @@ def sweep(tmp_path: Path) -> Path:
     for seed, name in enumerate(["d-cut", "e-running", "f-waiting"], 3):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(CONFIG % seed)
-    (tmp_path / "d-cut" / "train.log").touch()
+    # Hydra opens the log of a job before the job knows whether it runs.
+    for name in ("d-cut", "f-waiting"):
+        (tmp_path / name / "train.log").touch()
+    leave_a_lease(tmp_path / "d-cut")
     return tmp_path
 
 
@@ -68,19 +85,26 @@ def test_no_time_is_foretold_where_nothing_runs(sweep: Path) -> None:
 
 
 def test_a_lease_whose_holder_was_killed_is_not_held(tmp_path: Path) -> None:
-    program = (
-        "import os, sys; from pathlib import Path; from said_lightning.runs.lease import lease\n"
-        "own = lease(Path(sys.argv[1])); own.acquire(); print('held', flush=True)\n"
-        "os.kill(os.getpid(), 9)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True
-    )
-    assert (ended.stdout, ended.returncode) == ("held\n", -9)
+    leave_a_lease(tmp_path)
     assert os.listdir(tmp_path) == [".lease"]
     assert not held(tmp_path)
     with lease(tmp_path).acquire(timeout=5):
         assert held(tmp_path)
+    assert not held(tmp_path)
+
+
+def test_a_lease_not_heard_of_is_not_held_though_another_process_has_its_pid(
+    tmp_path: Path,
+) -> None:
+    own = lease(tmp_path)
+    own.acquire()
+    marker = (tmp_path / FILE).read_text()
+    assert str(os.getpid()) in marker
+    own.release()
+    (tmp_path / FILE).write_text(marker)
+    assert held(tmp_path)
+    long_ago = time.time() - 2 * SECONDS
+    os.utime(tmp_path / FILE, (long_ago, long_ago))
     assert not held(tmp_path)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from said_lightning.runs.record import Epoch, Metric, Record
 from said_lightning.search.study import Overrides, Settings, search
 
@@ -82,6 +84,17 @@ def test_without_a_threshold_above_chance_no_subspace_is_trained() -> None:
         trainer = Trainer(full=full)
         search(LANES[:1], trainer, SETTINGS)
         assert len(trainer.batches) == 1
+
+
+@pytest.mark.parametrize(
+    ("full", "why"), [(None, "has no result"), (0.4, "gives no threshold above chance")]
+)
+def test_why_there_is_no_search_is_told(
+    full: float | None, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        search(LANES[:1], Trainer(full=full), SETTINGS)
+    assert caplog.messages == [f"task=sst2 method=said: full fine-tuning {why}: no search"]
 
 
 def test_another_rate_is_a_multiple_of_the_rules() -> None:

@@ -119,3 +119,31 @@ def test_weights_that_others_read_or_that_keep_no_origin_do_not_wait(
 ) -> None:
     (_, subspace, _), *_ = train(**options)  # type: ignore[arg-type]
     assert not subspace._lazy
+
+
+class Positions(nn.Embedding):
+    """Learned positions that begin at row 2 and are told but how many they are, like BART's."""
+
+    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+        """Gives [words, width] rows for [batch, words] ids."""
+        return super().forward(torch.arange(start, start + ids.shape[1]) + 2)
+
+
+class Ordered(Bag):
+    """A bag of words that also counts where they stand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = Positions(1026, WIDTH)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Gives [batch, 2] logits of [batch, words] ids."""
+        logits: Tensor = self.head((self.words(ids) + self.positions(ids, start=1)).mean(1))
+        return logits
+
+
+def test_a_table_that_reads_other_rows_than_it_is_given_does_not_wait() -> None:
+    subspace = Subspace(model := Ordered(), 40, seed=0)
+    subspace.attach()
+    model(torch.randint(WORDS, (2, 3))).sum().backward()
+    assert set(subspace._lazy) == {"words.weight"}

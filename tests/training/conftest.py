@@ -128,7 +128,6 @@ def main(
         # Hydra takes flags before overrides alone.
         jobs.sort(key=lambda argument: not argument.startswith("-"))
         monkeypatch.setattr(sys, "argv", ["train.py", *jobs])
-        monkeypatch.setattr(train_py, "mistakes", [])
         return Ended(train_py.main(), *capsys.readouterr())
 
     yield command

@@ -1,5 +1,6 @@
 """Wrong input is told all at once, in one message, before anything is made or asked for."""
 
+import os
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -70,6 +71,19 @@ def test_a_mistake_is_named_with_the_nearest_valid_value(
 def test_an_option_of_a_projection_has_its_own_values(refuse: Refuse) -> None:
     (line,) = refuse("projection=released", "projection.gradient=exakt")
     assert line == "projection.gradient=exakt: unknown value; did you mean 'exact'?"
+
+
+def test_a_file_in_the_place_of_the_runs_is_told(refuse: Refuse, glue: Path) -> None:
+    file = glue / "SST-2" / "dev.tsv"
+    for out in (file, file / "below"):
+        assert refuse(f"out={out}") == [f"out={out}: {file} is a file; expected a folder"]
+
+
+def test_a_place_that_cannot_be_written_is_told(
+    refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    assert refuse("-m", "seed=0,1") == [f"out={tmp_path / 'out'}: {tmp_path} cannot be written"]
 
 
 @pytest.mark.parametrize("method", ["full", "said"])

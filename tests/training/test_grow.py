@@ -67,6 +67,19 @@ def test_an_epoch_trains_its_d_numbers_and_no_others(
     assert not trained[active:].any()
 
 
+def test_a_heads_numbers_outside_count_at_every_d(
+    compose: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        record = run(compose(tmp_path, *GROWING, "method.head=outside"))
+    outside = record.outside or 0
+    assert outside > 0
+    assert record.d == 500 + outside
+    assert [stage.d - outside for stage in record.stages] == [20, 100, 500]
+    assert record.stages[0].lr == pytest.approx((record.lr or 0) * 5)
+    assert f"d = {20 + outside:,} of {500 + outside:,}" in caplog.messages
+
+
 def test_in_loras_space_what_is_not_trained_yet_stays_where_it_starts(
     compose: Any, tmp_path: Path
 ) -> None:

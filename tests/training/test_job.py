@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -89,3 +90,15 @@ def test_with_on_error_stop_no_job_starts_after_one_that_failed(main: Any, tmp_p
     assert len(list(tmp_path.rglob("result.json"))) == 1
     code, out, _ = main("-m", "method=did", "lr=1e30,1e-3", "trainer.epochs=1")
     assert "1 of 2 runs done" in out
+
+
+def test_wrong_data_are_a_failure_too_after_which_no_job_starts(
+    main: Any, tmp_path: Path, glue: Path
+) -> None:
+    data = shutil.copytree(glue, tmp_path / "data")
+    (data / "SST-2" / "train.tsv").write_text("sentence\tlabel\nfine\tone\n")
+    sweep = ("-m", "method=did", f"task.data_dir={data}", "seed=0,1", "on_error=stop")
+    code, out, _ = main(*sweep)
+    assert code == 2
+    assert "0 of 2 runs done" in out
+    assert len(list(tmp_path.rglob("result.json"))) == 1

@@ -4,9 +4,12 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,62 @@ def test_every_launcher_gives_the_same_rows(
     needs(launcher)
     jobs, expected = plain
     assert sweep(tiny, tmp_path / "out", launcher, jobs) == expected
+
+
+def test_wrong_data_that_a_worker_finds_are_told_with_exit_code_2(
+    tiny: list[str], glue: Path, tmp_path: Path
+) -> None:
+    needs("joblib")
+    data = shutil.copytree(glue, tmp_path / "data")
+    rows = data / "SST-2" / "train.tsv"
+    rows.write_text("sentence\tlabel\nfine\tone\n")
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *TWO, f"out={tmp_path / 'out'}"]
+    command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"task.data_dir={data}"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ALONE})
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "0 of 2 runs done" in ended.stdout
+    assert ended.stderr.splitlines()[-1].startswith(f"{rows}:2: column 'label': found 'one'")
+
+
+def until(happened: Callable[[], bool], seconds: float = 100) -> None:
+    """Wait for something to happen."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def is_empty(group: int) -> bool:
+    """Tell whether no process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=STRESS)])
+def test_jobs_in_workers_are_saved_and_end_with_their_launcher(
+    tiny: list[str], tmp_path: Path, signum: int
+) -> None:
+    needs("joblib")
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, f"out={tmp_path}"]
+    command += ["method=did", "seed=0,1,2", "trainer.epochs=400", "trainer.batch_size=2"]
+    command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    null: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    launcher = subprocess.Popen(
+        command, env={**os.environ, **ALONE}, start_new_session=True, **null
+    )
+    try:
+        until(lambda: len(list(tmp_path.rglob("state.safetensors"))) == 2)
+        launcher.send_signal(signum)
+        launcher.wait()
+        until(lambda: is_empty(launcher.pid), 30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(launcher.pid, signal.SIGKILL)
+    found = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]
+    assert [(row["status"], row["reason"]) for row in found] == [("preempted", "SIGTERM")] * 2
 
 
 def slurm(*command: str) -> list[str]:

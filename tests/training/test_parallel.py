@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from multiprocessing import active_children
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -254,6 +256,22 @@ def test_when_a_process_fails_the_run_has_failed_and_all_processes_end(
     assert not active_children()
     assert not distributed.is_initialized()
     assert dict(os.environ) == environment
+
+
+def test_when_a_process_dies_before_the_processes_have_met_the_run_has_failed(
+    compose: Any, tmp_path: Path
+) -> None:
+    def strike() -> None:
+        while not (others := active_children()):
+            time.sleep(0.01)
+        others[0].kill()
+
+    thread = Thread(target=strike)
+    thread.start()
+    record = run(compose(tmp_path, "trainer.devices=2"))
+    thread.join()
+    assert record.reason == "RuntimeError: process 1 of 2 ended before training"
+    assert not active_children()
 
 
 def test_a_signal_to_one_process_ends_all_and_the_run_resumes_to_the_same_bits(

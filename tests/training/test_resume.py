@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from said_lightning.config import run_folder
+from said_lightning.config import folder_of, run_folder
 from said_lightning.errors import UserError
 from said_lightning.module import Classifier
 from said_lightning.runs import checkpoint
+from said_lightning.stop import StopAt
 from said_lightning.training import run
 
 # What may differ between two runs of the same config.
@@ -64,7 +66,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 
 
 STEP, EVALUATION = (Classifier, "training_step"), (Classifier, "validation_step")
-SAVE = (checkpoint, "save")
+EPOCH = (StopAt, "on_train_epoch_end")
 VARIANTS = {
     "said": ["method=said"],
     "did": ["method=did", "projection=dense"],
@@ -91,6 +93,35 @@ def test_a_run_asked_to_stop_anywhere_ends_with_the_bits_of_one_that_was_not(
     for place, call in [(STEP, 2), (EVALUATION, 1), (STEP, 3)]:
         stopped = interrupt(place, call, signal.SIGTERM, partial(run, cfg))
         assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
+    assert run(cfg).status == "done"
+    assert outcome(cfg) == outcome(whole)
+
+
+@pytest.mark.parametrize(
+    ("place", "call"), [(STEP, 3), (EVALUATION, 1)], ids=["step", "evaluation"]
+)
+@pytest.mark.parametrize("option", ["method=full", "method.origin=none", "trainer.save_every=100"])
+def test_a_run_that_would_lose_an_epoch_ends_it_before_it_stops(
+    compose: Any, tmp_path: Path, interrupt: Interrupt, option: str, place: Any, call: int
+) -> None:
+    cfg = compose(tmp_path, option)
+    stopped = interrupt(place, call, signal.SIGTERM, partial(run, cfg))
+    assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
+    assert checkpoint.progress(folder_of(cfg) / checkpoint.FOLDER) == (3, 6)
+    assert len((folder_of(cfg) / "metrics.jsonl").read_text().splitlines()) == 1
+    assert run(cfg).status == "done"
+
+
+def test_a_run_killed_after_the_epoch_that_met_stop_at_trains_no_further(
+    compose: Any, tmp_path: Path, interrupt: Interrupt
+) -> None:
+    options = ("trainer.stop_at=0.01", "trainer.epochs=3")
+    whole, cfg = (compose(tmp_path / name, *options) for name in ("whole", "killed"))
+    record = run(whole)
+    assert record.last is not None
+    assert record.last.epoch == 1
+    interrupt(EPOCH, 1, signal.SIGTERM, partial(run, cfg))
+    assert checkpoint.progress(folder_of(cfg) / checkpoint.FOLDER) == (3, 9)
     assert run(cfg).status == "done"
     assert outcome(cfg) == outcome(whole)
 
@@ -167,3 +198,28 @@ def test_a_folder_with_another_config_is_refused_and_each_key_is_named(
     keys = [message.split(": ")[1] for message in caught.value.messages]
     assert keys == ["seed=1", "trainer.batch_size=4"]
     assert "expected 8" in caught.value.messages[1]
+
+
+def test_a_state_of_other_data_or_another_model_is_refused_and_kept(
+    compose: Any, tmp_path: Path, interrupt: Interrupt, encoder: Path, glue: Path
+) -> None:
+    data, model = shutil.copytree(glue, tmp_path / "data"), tmp_path / "model"
+    shutil.copytree(encoder, model)
+    weights, rows = model / "model.safetensors", data / "SST-2" / "train.tsv"
+    cfg = compose(tmp_path / "out", f"task.data_dir={data}", f"model.path={model}")
+    interrupt(STEP, 2, signal.SIGTERM, lambda: run(cfg))
+    for file, key in [(rows, "data_sha256"), (weights, "model_sha256")]:
+        before = file.read_bytes()
+        if file is rows:
+            file.write_bytes(before.replace(b"film", b"plot"))
+        else:
+            save_file({name: part + 1 for name, part in load_file(file).items()}, file)
+        with pytest.raises(UserError) as caught:
+            run(cfg)
+        (message,) = caught.value.messages
+        assert f"checkpoint: {key}=" in message
+        file.write_bytes(before)
+    assert run(cfg).status == "done"
+    whole = compose(tmp_path / "whole", f"task.data_dir={data}", f"model.path={model}")
+    run(whole)
+    assert outcome(cfg) == outcome(whole)

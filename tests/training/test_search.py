@@ -92,6 +92,17 @@ def test_a_failed_run_is_data_and_named_at_the_end(search: Any, tmp_path: Path) 
     assert code == 1
 
 
+def test_a_search_that_was_stopped_by_a_failure_goes_on_when_called_again(
+    search: Any, tmp_path: Path
+) -> None:
+    few = ["hydra.sweeper.seeds=1", "hydra.sweeper.budget=1", "method=did", "trainer.epochs=1"]
+    search(*few, "on_error=stop", "lr=1e30")
+    assert [found["status"] for found in results(tmp_path / "out").values()] == ["failed"]
+    search(*few, "on_error=stop")
+    statuses = [found["status"] for found in results(tmp_path / "out").values()]
+    assert statuses.count("done") >= 1
+
+
 @pytest.mark.parametrize("override", ["d=100", "seed=1"])
 def test_what_the_search_chooses_cannot_be_given(search: Any, override: str) -> None:
     code, _, err = search(override)
