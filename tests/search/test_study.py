@@ -84,6 +84,26 @@ def test_without_a_threshold_above_chance_no_subspace_is_trained() -> None:
         assert len(trainer.batches) == 1
 
 
+def test_a_lane_is_not_searched_before_every_seed_of_its_baseline_is_done() -> None:
+    trainer = Trainer()
+
+    def one_fails(batch: list[Overrides]) -> list[Record | None]:
+        _, *others = trainer(batch)
+        return [None, *others]
+
+    search(LANES, one_fails, SETTINGS)
+    _, *rounds = trainer.batches
+    assert {job["task"] for batch in rounds for job in batch} == {"cola"}
+
+
+def test_a_learning_rate_of_theta_is_not_the_baselines() -> None:
+    trainer = Trainer()
+    search([[*LANES[0], "lr=0.1"]], trainer, SETTINGS)
+    first, second, *_ = trainer.batches
+    assert all("lr" not in job for job in first)
+    assert all(job["lr"] == "0.1" for job in second)
+
+
 def test_another_rate_is_a_multiple_of_the_rules() -> None:
     trainer = Trainer()
     search(LANES[:1], trainer, replace(SETTINGS, rates=[1.0, 3.0]))

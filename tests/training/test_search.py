@@ -92,6 +92,23 @@ def test_a_failed_run_is_data_and_named_at_the_end(search: Any, tmp_path: Path) 
     assert code == 1
 
 
+def test_a_search_repeats_what_failed_once_in_each_call(search: Any, tmp_path: Path) -> None:
+    once = ["hydra.sweeper.rates=[1e30]", "method=did"]
+
+    def failed() -> dict[Path, str]:
+        found = results(tmp_path / "out").items()
+        return {path: str(row["started"]) for path, row in found if row["status"] == "failed"}
+
+    search(*once)
+    first = failed()
+    for path in first:
+        path.write_text(path.read_text().replace(first[path], "2000-01-01T00:00:00Z"))
+    search(*once)
+    assert first
+    assert failed().keys() == first.keys()
+    assert "2000-01-01T00:00:00Z" not in failed().values()
+
+
 @pytest.mark.parametrize("override", ["d=100", "seed=1"])
 def test_what_the_search_chooses_cannot_be_given(search: Any, override: str) -> None:
     code, _, err = search(override)
