@@ -45,8 +45,8 @@ class D90Sweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Searches, and prints d90 of each lane."""
-        from said_lightning.command import SEARCHED
         from said_lightning.search.study import Settings, search
+        from said_lightning.sweeper import SEARCHED
 
         # An experiment's own grid of d and seeds is the search's to choose.
         fixed = [f"{key}={value}" for key, value in self.params.items() if key not in SEARCHED]

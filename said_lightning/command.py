@@ -22,9 +22,9 @@ from said_lightning.data.task import FileSource, HubSource, TaskConfig, suggesti
 from said_lightning.errors import UserError
 from said_lightning.kept import foreign, write_config
 from said_lightning.runs.index import CONFIG, STOPPED, at
+from said_lightning.sweeper import SEARCHED, chosen_mistakes, settings_mistakes
 
 SWEEP_FLAGS = {"-m", "--multirun"}
-SEARCHED = ("d", "seed", "trainer.stop_at", "trainer.grow_from")
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,10 @@ def read_command(arguments: list[str], conf: Path) -> Command:
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
             sweep = bool(SWEEP_FLAGS & set(arguments))
-            jobs, swept, search = _compose(overrides, sweep, conf)
+            jobs, wrong, search = _compose(overrides, sweep, conf)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(*mistakes, str(error)) from None
-    mistakes += [f"{text}: several values; add -m to sweep" for text in swept]
-    if search:
-        mistakes += [
-            f"{override.input_line}: hydra/sweeper=d90 chooses this; leave it out"
-            for override in overrides
-            if override.key_or_group in SEARCHED
-        ]
-    return Command(jobs, mistakes, search)
+    return Command(jobs, mistakes + wrong, search)
 
 
 def parse(
@@ -121,25 +114,32 @@ def _compose(
 ) -> tuple[list[DictConfig], list[str], bool]:
     """Composes each job inside an initialised Hydra, an experiment's own sweep included.
 
-    Gives the jobs, the overrides that have several values though nothing asks for a sweep, and
-    whether the d90 sweeper is to find the jobs.
+    Gives the jobs, the mistakes of the whole, and whether the d90 sweeper is to find the jobs. A
+    mistake is several values though nothing asks for a sweep, or what a search cannot do.
     """
     swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
     fixed = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
     hydra = compose("config", fixed, return_hydra_config=True).hydra
     params: dict[str, Any] = {}
     ends: list[str] = []
+    wrong: list[str] = []
     if multirun := sweep or str(hydra.mode) == "RunMode.MULTIRUN":
         params, swept = hydra.sweeper.get("params") or {}, []
     if search := "D90Sweeper" in str(hydra.sweeper.get("_target_")):
         swept = [] if multirun else ["hydra/sweeper=d90"]
         params = {key: value for key, value in params.items() if key not in SEARCHED}
-        ends = _ends(hydra.sweeper)
+        wrong = settings_mistakes(hydra.sweeper)
+        # Mistaken ends have no runs.
+        ends = [] if wrong else _ends(hydra.sweeper)
+        wrong += chosen_mistakes(overrides, params)
     parser = OverridesParser.create()
     texts = [f"{key}={value}" for key, value in params.items()]
     parsed = parser.parse_overrides(texts) + overrides + parser.parse_overrides(ends)
-    (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    return _compose_all(jobs, conf), swept, search
+    (split,) = BasicSweeper.split_arguments(parsed, None)
+    jobs = _compose_all(split, conf)
+    if search and all(job.method.name == "full" for job in jobs):
+        wrong.append("method=full: a search trains it by itself; expected said, did, or both")
+    return jobs, [f"{text}: several values; add -m to sweep" for text in swept] + wrong, search
 
 
 def _ends(sweeper: Any) -> list[str]:

@@ -149,6 +149,45 @@ def test_a_nested_search_is_judged_by_its_run_that_grows() -> None:
     assert job.trainer.epochs == 28
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("low=0", "low=x", "high=1.5", "seeds=0", "seeds=x", "budget=0", "batch=0", "nested=1"),
+        *("rates=3", "rates=[]", "rates=[1,0]", "rates=[1,1]", "rates=[a]", "tolerance=1"),
+        *("tolerance=x", "to_the_end=2", "corrected=x"),
+    ],
+)
+def test_a_value_of_the_search_is_judged_with_the_command(override: str) -> None:
+    key = f"hydra.sweeper.{override}".partition("=")[0]
+    given = ["-m", "hydra/sweeper=d90", f"hydra.sweeper.{override}", "sede=1"]
+    other, mistake = read_command(given, ROOT / "conf").mistakes
+    assert other.startswith("sede: no such key")
+    assert mistake.startswith(f"{key}=")
+    assert ": expected " in mistake
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("hydra.sweeper.low=1000000", "hydra.sweeper.low=1000000: expected less than high=1000000"),
+        ("hydra.sweeper.rates=1,3", "hydra.sweeper.rates=1,3: expected one value"),
+        ("lr=0.1,0.2", "lr=0.1,0.2: a search has one for all its runs; hydra.sweeper.rates"),
+        ("trainer.step_ratio=4,40", "trainer.step_ratio=4,40: a search has one for all"),
+        ("+hydra.sweeper.params={lr: '1,2'}", "hydra.sweeper.params.lr: a search has one"),
+        ("method=full", "method=full: a search trains it by itself; expected said, did"),
+    ],
+)
+def test_what_a_search_cannot_do_is_told(override: str, told: str) -> None:
+    given = ["-m", "hydra/sweeper=d90", override]
+    (mistake,) = read_command(given, ROOT / "conf").mistakes
+    assert mistake.startswith(told)
+
+
+@pytest.mark.parametrize("override", ["lr=0.1", "trainer.step_ratio=4", "method=full,said"])
+def test_a_search_takes_one_rate_for_all_and_leaves_out_full_fine_tuning(override: str) -> None:
+    assert read_command(["-m", "hydra/sweeper=d90", override], ROOT / "conf").mistakes == []
+
+
 def test_an_override_reaches_into_an_experiments_own_sweep() -> None:
     jobs = read_command(["experiment=demo", "method=did", "d=5,6"], ROOT / "conf").jobs
     assert [(job.method.name, job.d) for job in jobs] == [("did", 5), ("did", 6)]
