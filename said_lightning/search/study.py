@@ -55,9 +55,10 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
     records = iter(run(baselines))
     searches: list[tuple[Overrides, Lane]] = []
     for one in lanes:
-        full = [found for _ in range(settings.seeds) if (found := done(next(records)))]
-        if len(full) < settings.seeds:
-            told = f"{len(full)} of {settings.seeds} results"
+        by_seed = {seed: done(next(records)) for seed in range(settings.seeds)}
+        full = [found for found in by_seed.values() if found is not None]
+        if missing := [str(seed) for seed, found in by_seed.items() if found is None]:
+            told = f"no result for seed {', '.join(missing)}"
             log.info("%s: full fine-tuning has %s: no search", name(one), told)
         elif (lane := start(full, settings)) is not None:
             searches.append((one, lane))

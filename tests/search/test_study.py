@@ -87,7 +87,7 @@ def test_without_a_threshold_above_chance_no_subspace_is_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("full", "why"), [(None, "has 0 of 2 results"), (0.4, "gives no threshold above chance")]
+    ("full", "why"), [(None, "has no result for seed 0, 1"), (0.4, "gives no threshold above chance")]
 )
 def test_why_there_is_no_search_is_told(
     full: float | None, why: str, caplog: pytest.LogCaptureFixture
@@ -97,14 +97,18 @@ def test_why_there_is_no_search_is_told(
     assert caplog.messages == [f"task=sst2 method=said: full fine-tuning {why}: no search"]
 
 
-def test_a_lane_is_not_searched_before_every_seed_of_its_baseline_is_done() -> None:
+def test_a_lane_is_not_searched_before_every_seed_of_its_baseline_is_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     trainer = Trainer()
 
     def one_fails(batch: list[Overrides]) -> list[Record | None]:
         _, *others = trainer(batch)
         return [None, *others]
 
-    search(LANES, one_fails, SETTINGS)
+    with caplog.at_level("INFO"):
+        search(LANES, one_fails, SETTINGS)
+    assert caplog.messages[0].endswith("full fine-tuning has no result for seed 0: no search")
     _, *rounds = trainer.batches
     assert {job["task"] for batch in rounds for job in batch} == {"cola"}
 
