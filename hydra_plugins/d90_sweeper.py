@@ -22,14 +22,14 @@ asked: list[DictConfig] = []
 class D90Sweeper(Sweeper):
     """Searches every lane that the command line means; conf/hydra/sweeper/d90.yaml has the keys.
 
-    A run that is done, or that failed, is not made again: it is read from its folder. One whose
-    data were wrong is.
+    A run that is done is read from its folder, and so is one that failed in this call.
     """
 
     def __init__(self, params: Any = None, **settings: Any) -> None:
         self.params = params or {}
         self.settings = settings
         self.started = 0
+        self.tried: set[Path] = set()
         self.config: DictConfig
         self.launcher: Launcher
 
@@ -71,10 +71,10 @@ class D90Sweeper(Sweeper):
         open_runs = {
             path: list(one)
             for path, one in zip(folders, batch, strict=True)
-            if (found := record(path)) is None
-            or found.mistake
-            or found.status not in ("done", "failed")
+            if ((found := record(path)) is None or found.status != "done")
+            and path not in self.tried
         }
+        self.tried |= open_runs.keys()
         if open_runs:
             jobs = list(open_runs.values())
             try:

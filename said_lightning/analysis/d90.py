@@ -146,6 +146,7 @@ def _row(lane: Jobs, full: Jobs) -> Row:
         tried=points,
         notes=(
             *missing(full.open, "full fine-tuning"),
+            *_stopped(full),
             *missing(lane.open, "runs"),
             *_doubts(raw, line),
             *_seeds(raw, baseline),
@@ -171,7 +172,7 @@ def _read(
     if baseline is None:
         return _open(None, _wait(full))
     threshold = round(levels.share * baseline.mean + levels.offset, DIGITS)
-    if full.open:
+    if full.open or any(run.stopped for run in full.done):
         return _open(threshold, "incomplete")
     if trivial is not None and min(baseline.mean, threshold) <= trivial:
         return _open(threshold, "trivial")
@@ -240,6 +241,12 @@ def _bound(verdict: Verdict, bracket: Bracket) -> tuple[Verdict, Bracket]:
     """
     met = bracket[1]
     return (verdict, _UNKNOWN) if met is None else ("nested", (None, met))
+
+
+def _stopped(full: Jobs) -> list[str]:
+    """A note on full fine-tuning that was not let go on."""
+    stopped = any(run.stopped for run in full.done)
+    return ["full fine-tuning ended before its time (trainer.stop_at)"] if stopped else []
 
 
 def _doubts(raw: Reading, line: tuple[Point, ...]) -> list[str]:

@@ -50,7 +50,7 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
         *(
             Padding(Text(fitted(row)), (0, 0, 0, 1), expand=False)
             for row in rows
-            if row.bracket != (None, None)
+            if row.bracket != (None, None) or row.corrected.bracket != (None, None)
         ),
         *(Padding(note, (0, 0, 0, 1), style="yellow", expand=False) for note in _notes(rows)),
         "",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from said_lightning.analysis.d90 import SHARE
-from said_lightning.runs.record import Metric, Record
+from said_lightning.runs.record import Record
 from said_lightning.search.lane import Job, Lane
 
 log = logging.getLogger(__name__)
@@ -55,11 +55,14 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
     records = iter(run(baselines))
     searches: list[tuple[Overrides, Lane]] = []
     for one in lanes:
-        full = [next(records) for _ in range(settings.seeds)]
-        if (lane := start(full, settings)) is not None:
+        full = [found for _ in range(settings.seeds) if (found := done(next(records)))]
+        if len(full) < settings.seeds:
+            told = f"{len(full)} of {settings.seeds} results"
+            log.info("%s: full fine-tuning has %s: no search", name(one), told)
+        elif (lane := start(full, settings)) is not None:
             searches.append((one, lane))
         else:
-            log.info("%s: full fine-tuning %s: no search", name(one), why_not(full))
+            log.info("%s: full fine-tuning gives no threshold above chance: no search", name(one))
     if settings.nested is not None:
         seeds = range(settings.seeds)
         run([one + growing(seed, lane, settings) for one, lane in searches for seed in seeds])
@@ -67,17 +70,25 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
     while batch := [(one, lane, job) for one, lane in searches for job in lane.ask()]:
         made = run([one + job_overrides(job, lane, settings) for one, lane, job in batch])
         for (_, lane, job), record in zip(batch, made, strict=True):
-            done = record is not None and record.status == "done"
-            lane.tell(job, record.metric.value if record and done else None)
+            found = done(record)
+            lane.tell(job, found.metric.value if found else None)
 
 
-def start(full: Sequence[Record | None], settings: Settings) -> Lane | None:
-    """Gives a lane's search, or None where full fine-tuning gives no threshold above chance."""
-    done = results(full)
-    values = [metric.value for metric in done if metric.value is not None]
-    if not values:
-        return None
-    trivial = max((metric.trivial for metric in done if metric.trivial is not None), default=0.0)
+def done(record: Record | None) -> Record | None:
+    """Gives a run's record where it is done and has a metric."""
+    found = record is not None and record.status == "done" and record.metric.value is not None
+    return record if found else None
+
+
+def start(full: Sequence[Record], settings: Settings) -> Lane | None:
+    """Gives a lane's search, or None where full fine-tuning gives no threshold above chance.
+
+    Every seed of full fine-tuning must have its metric: with fewer the threshold would be another,
+    and so would be the runs that end above it.
+    """
+    metrics = [record.metric for record in full]
+    values = [metric.value for metric in metrics if metric.value is not None]
+    trivial = max((metric.trivial for metric in metrics if metric.trivial is not None), default=0.0)
     lane = Lane(
         values,
         settings.low,
@@ -91,19 +102,9 @@ def start(full: Sequence[Record | None], settings: Settings) -> Lane | None:
     return lane if min(lane.threshold, sum(values) / len(values)) > trivial else None
 
 
-def results(full: Sequence[Record | None]) -> list[Metric]:
-    """Gives the metric of each run that is done."""
-    return [record.metric for record in full if record is not None and record.status == "done"]
-
-
-def why_not(full: Sequence[Record | None]) -> str:
-    """Tells why full fine-tuning starts no search."""
-    return "gives no threshold above chance" if results(full) else "has no result"
-
-
 def baseline(lane: Overrides) -> Overrides:
-    """Gives the overrides of full fine-tuning for a lane."""
-    return [one for one in lane if not one.startswith("method=")] + ["method=full"]
+    """Gives the overrides of full fine-tuning for a lane, whose rate is theta's."""
+    return [one for one in lane if not one.startswith(("method=", "lr="))] + ["method=full"]
 
 
 def job_overrides(job: Job, lane: Lane, settings: Settings) -> Overrides:

@@ -378,6 +378,13 @@ def test_a_run_that_ended_above_the_threshold_meets_it(run: MakeRun) -> None:
     assert row.corrected.verdict == "incomplete"
 
 
+def test_full_fine_tuning_that_ended_early_gives_no_threshold(run: MakeRun) -> None:
+    runs = [run("did", value, d=d) for d, value in ((10, 0.6), (100, 0.8))]
+    row = only([run("full", 0.8, **stopped(0.8)), *runs])
+    assert row.verdict == "incomplete"
+    assert "full fine-tuning ended before its time (trainer.stop_at)" in row.notes
+
+
 def test_a_run_that_ended_early_below_a_threshold_that_has_risen_leaves_it_open(
     run: MakeRun,
 ) -> None:

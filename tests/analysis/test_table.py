@@ -63,6 +63,13 @@ def test_the_widest_numbers_fit_on_one_line_of_100_columns(run: MakeRun) -> None
     assert line.split() == ["said", "kronecker", *answer.split()]
 
 
+def test_a_chance_corrected_answer_is_told_where_the_papers_is_trivial(run: MakeRun) -> None:
+    curve = [run("did", value, d=d) for d, value in ((10, 0.7), (100, 0.745))]
+    told = printed(estimate([run("full", 0.75, trivial=0.69), *curve]))
+    assert "trivial" in told
+    assert "chance-corrected 95" in told
+
+
 def test_a_note_about_every_row_is_told_once_and_without_names(run: MakeRun) -> None:
     runs = [*study(run)[:4], run("full", None, status="running", seed=1, lr=5e-5)]
     text = printed(estimate(runs))

@@ -87,7 +87,7 @@ def test_without_a_threshold_above_chance_no_subspace_is_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("full", "why"), [(None, "has no result"), (0.4, "gives no threshold above chance")]
+    ("full", "why"), [(None, "has 0 of 2 results"), (0.4, "gives no threshold above chance")]
 )
 def test_why_there_is_no_search_is_told(
     full: float | None, why: str, caplog: pytest.LogCaptureFixture
@@ -95,6 +95,26 @@ def test_why_there_is_no_search_is_told(
     with caplog.at_level("INFO"):
         search(LANES[:1], Trainer(full=full), SETTINGS)
     assert caplog.messages == [f"task=sst2 method=said: full fine-tuning {why}: no search"]
+
+
+def test_a_lane_is_not_searched_before_every_seed_of_its_baseline_is_done() -> None:
+    trainer = Trainer()
+
+    def one_fails(batch: list[Overrides]) -> list[Record | None]:
+        _, *others = trainer(batch)
+        return [None, *others]
+
+    search(LANES, one_fails, SETTINGS)
+    _, *rounds = trainer.batches
+    assert {job["task"] for batch in rounds for job in batch} == {"cola"}
+
+
+def test_a_learning_rate_of_theta_is_not_the_baselines() -> None:
+    trainer = Trainer()
+    search([[*LANES[0], "lr=0.1"]], trainer, SETTINGS)
+    first, second, *_ = trainer.batches
+    assert all("lr" not in job for job in first)
+    assert all(job["lr"] == "0.1" for job in second)
 
 
 def test_another_rate_is_a_multiple_of_the_rules() -> None:

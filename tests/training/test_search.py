@@ -96,11 +96,28 @@ def test_a_search_that_was_stopped_by_a_failure_goes_on_when_called_again(
     search: Any, tmp_path: Path
 ) -> None:
     few = ["hydra.sweeper.seeds=1", "hydra.sweeper.budget=1", "method=did", "trainer.epochs=1"]
-    search(*few, "on_error=stop", "lr=1e30")
+    search(*few, "on_error=stop", "trainer.full_lr=1e30")
     assert [found["status"] for found in results(tmp_path / "out").values()] == ["failed"]
     search(*few, "on_error=stop")
     statuses = [found["status"] for found in results(tmp_path / "out").values()]
     assert statuses.count("done") >= 1
+
+
+def test_a_search_repeats_what_failed_once_in_each_call(search: Any, tmp_path: Path) -> None:
+    once = ["hydra.sweeper.rates=[1e30]", "method=did"]
+
+    def failed() -> dict[Path, str]:
+        found = results(tmp_path / "out").items()
+        return {path: str(row["started"]) for path, row in found if row["status"] == "failed"}
+
+    search(*once)
+    first = failed()
+    for path in first:
+        path.write_text(path.read_text().replace(first[path], "2000-01-01T00:00:00Z"))
+    search(*once)
+    assert first
+    assert failed().keys() == first.keys()
+    assert "2000-01-01T00:00:00Z" not in failed().values()
 
 
 @pytest.mark.parametrize("override", ["d=100", "seed=1"])
