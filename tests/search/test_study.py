@@ -87,7 +87,8 @@ def test_without_a_threshold_above_chance_no_subspace_is_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("full", "why"), [(None, "has no result for seed 0, 1"), (0.4, "gives no threshold above chance")]
+    ("full", "why"),
+    [(None, "has no result for seed 0, 1"), (0.4, "gives no threshold above chance")],
 )
 def test_why_there_is_no_search_is_told(
     full: float | None, why: str, caplog: pytest.LogCaptureFixture
