@@ -12,7 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from said_lightning.data.mistakes import task_errors
 from said_lightning.data.task import TaskConfig, suggestion
-from said_lightning.runs.labels import model_label, projection_label
+from said_lightning.runs.labels import model_label, projection_label, rate_label
 
 
 @dataclass
@@ -224,7 +224,7 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
         "step": cfg.model.step,
         "d": None if full else cfg.d,
         "seed": cfg.seed,
-        "lr": cfg.lr,
+        **rate_label(cfg.lr, cfg.method.name, cfg.trainer),
         "config_hash": config_hash(cfg),
     }
 

@@ -120,7 +120,8 @@ def estimate(records: Iterable[Record]) -> list[Row]:
 def _row(lane: Jobs, full: Jobs) -> Row:
     one = lane.done[0].record if lane.done else lane.open[0]
     points = tried(reached(lane.done))
-    line = curve(points)
+    steps = {(run.d, run.lr): run.step for run in lane.done}
+    line = curve(points, lambda point: steps[point.d, point.lr])
     baseline = best(tried(full.done)) if full.done else None
     trivial = _trivial(full, lane)
     raw = _read(Levels(SHARE, 0), lane, full, line, baseline, trivial)

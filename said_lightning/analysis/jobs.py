@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from said_lightning.runs.record import Record
 
-# What a run tries within its row: d, learning rate, seed.
-Job = tuple[int | None, float | None, int]
+# What a run tries within its row: d, learning rate, what the rule makes a rate of, seed.
+Job = tuple[int | None, float | None, float | None, int]
+# How the reason of a run begins whose loss was no number: with its rate there is nothing to come.
+_DIVERGED = "FloatingPointError"
 
 _SHOWN = 3
 
@@ -26,6 +29,13 @@ class Done(NamedTuple):
     stopped: bool
     record: Record
 
+    @property
+    def step(self) -> float:
+        """How far a step of theta moves the weights, lr sqrt(d), in all projections by the rule."""
+        rule, D = self.record.rule, self.record.D
+        inside = max(self.d - (self.record.outside or 0), 0)
+        return rule * D**0.5 if rule and D else self.lr * inside**0.5
+
 
 class Jobs(NamedTuple):
     """The runs that gave a metric, and one record for each job that has given none."""
@@ -35,20 +45,39 @@ class Jobs(NamedTuple):
 
 
 def settle(records: Iterable[Record]) -> Jobs:
-    """Sort runs by whether they count; a done run settles every other try at the same job."""
+    """Sort runs by whether they count; a done run settles every other try at the same job.
+
+    Of a run that is open, d is what the config says, to which the numbers of a head outside the
+    subspace are added as in those that are done.
+    """
     done: list[Done] = []
-    tries: dict[Job, Record] = {}
+    left: list[Record] = []
     for record in sorted(records, key=_when):
         if measured := values(record):
             done += measured
         else:
-            tries[_job(record)] = record
+            left.append(record)
+    outside = max((run.record.outside or 0 for run in done), default=0)
+    tries = {_job(one): one for one in (_counted(record, outside) for record in left)}
+    settled: set[Job] = set()
     for run in done:
-        d, lr, seed = _job(run.record)
-        tries.pop((d, lr, seed), None)
-        # The config of a run that was cut off may leave the learning rate to the rule.
-        tries.pop((d, None, seed), None)
-    return Jobs(done, list(tries.values()))
+        d, lr, rule, seed = _job(run.record)
+        # Before D is known, a run tells no rate but the rule's; older records not even that.
+        settled |= {(d, lr, None, seed), (d, None, rule, seed), (d, None, None, seed)}
+    return Jobs(done, [one for job, one in tries.items() if not _is_settled(job, one, settled)])
+
+
+def _counted(record: Record, outside: int) -> Record:
+    """Count a head outside the subspace in the d of a run that does not."""
+    if record.d is None or record.outside is not None:
+        return record
+    return replace(record, d=record.d + outside)
+
+
+def _is_settled(job: Job, record: Record, settled: set[Job]) -> bool:
+    """Whether a job needs no other run; one whose rate is too high, once another rate has."""
+    diverged = record.status == "failed" and (record.reason or "").startswith(_DIVERGED)
+    return job in settled or (diverged and (job[0], None, None, job[-1]) in settled)
 
 
 def values(record: Record) -> list[Done]:
@@ -80,7 +109,8 @@ def reached(done: Iterable[Done]) -> list[Done]:
 
 def _job(record: Record) -> Job:
     # A baseline that was cut off does not tell its d, which is always D.
-    return (None if record.method == "full" else record.d, record.lr, record.seed)
+    d = None if record.method == "full" else record.d
+    return (d, record.lr, record.rule, record.seed)
 
 
 def _when(record: Record) -> tuple[str, str, str]:
@@ -99,7 +129,8 @@ def missing(runs: Sequence[Record], what: str) -> list[str]:
     told = []
     for run in sorted(runs, key=lambda r: (r.d or 0, r.lr or 0, r.seed))[:_SHOWN]:
         d = "" if run.d is None or run.method == "full" else f"d = {run.d:,}, "
-        lr = "" if run.lr is None else f"lr = {run.lr:g}, "
+        lr = "" if run.rule is None else f"lr by the rule from {run.rule:g}, "
+        lr = lr if run.lr is None else f"lr = {run.lr:g}, "
         state = "without a metric" if run.status == "done" else run.status
         why = f"{state}: {' '.join(run.reason.split()):.100}" if run.reason else state
         told.append(f"{d}{lr}seed {run.seed} ({why})")
@@ -124,9 +155,9 @@ def mixtures(lane: Sequence[Done], full: Sequence[Done]) -> list[str]:
         for key, values in found.items()
         if len(values) > 1
     ]
-    results: dict[tuple[str, Job], set[float]] = defaultdict(set)
+    results: dict[tuple[str, int, float, int], set[float]] = defaultdict(set)
     for run in (*lane, *full):
-        results[run.record.method, (run.d, run.lr, run.seed)].add(run.value)
+        results[run.record.method, run.d, run.lr, run.seed].add(run.value)
     repeated = sum(len(values) > 1 for values in results.values())
     if repeated:
         notes.append(f"averaged: runs of the same d, lr and seed that disagree ({repeated} such)")

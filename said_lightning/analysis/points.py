@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -44,25 +44,29 @@ def best(points: Sequence[Point]) -> Point:
     return max(fair, key=lambda point: (point.mean, -point.lr))
 
 
-def curve(points: Iterable[Point]) -> tuple[Point, ...]:
-    """The best point at each d, ascending.
+def by_rule(point: Point) -> float:
+    """How far a step of theta moves the weights, where the projection is an isometry."""
+    return point.lr * point.d**0.5
 
-    A d is left out where a smaller one did better at a rate that was not tried at this d: it tells
-    of its own rate and not of d.
+
+def curve(points: Iterable[Point], step: Callable[[Point], float] = by_rule) -> tuple[Point, ...]:
+    """The best point at each d, ascending; `step` is how far a point's rate moves the weights.
+
+    Where several rates were tried at one d, another d is left out if a smaller one did better at a
+    rate that was not tried at this d: it tells of its own rate and not of d.
     """
     by_d: dict[int, list[Point]] = defaultdict(list)
     for point in points:
         by_d[point.d].append(point)
+    several = any(len(here) > 1 for here in by_d.values())
     line: list[Point] = []
+
+    def same_rate(one: Point, other: Point) -> bool:
+        return one.lr == other.lr or math.isclose(step(one), step(other), rel_tol=1e-2)
+
     for d in sorted(by_d):
         point = best(by_d[d])
-        better = [one for one in line if one.mean > point.mean]
-        if all(any(_same_rate(one, here) for here in by_d[d]) for one in better):
+        better = [one for one in line if several and one.mean > point.mean]
+        if all(any(same_rate(one, here) for here in by_d[d]) for one in better):
             line.append(point)
     return tuple(line)
-
-
-def _same_rate(one: Point, other: Point) -> bool:
-    """Whether two rates are equal, as such or as steps of theta, whose length is lr sqrt(d)."""
-    steps = (one.lr * one.d**0.5, other.lr * other.d**0.5)
-    return one.lr == other.lr or math.isclose(*steps, rel_tol=1e-2)

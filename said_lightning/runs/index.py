@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from said_lightning.errors import UserError
 from said_lightning.runs.checkpoint import FOLDER, STATE
-from said_lightning.runs.labels import model_label, projection_label
+from said_lightning.runs.labels import model_label, projection_label, rate_label
 from said_lightning.runs.lease import FILE, held
 from said_lightning.runs.record import FORMAT, RESULT, Record, parse, read
 
@@ -107,13 +107,16 @@ def _state(folder: Path) -> dict[str, str]:
 def _labels(config: dict[str, Any]) -> dict[str, Any]:
     """What goes by more than its group's name."""
     told: dict[str, Any] = {}
+    method = _name(config.get("method"))
     model, projection, trainer = (config.get(key) for key in ("model", "projection", "trainer"))
     if isinstance(model, dict) and "name" in model:
         told |= {"model": model_label(model), "step": model.get("step")}
     if isinstance(projection, dict):
         told["projection"] = projection_label(projection, trainer or {})
-    if isinstance(method := config.get("method"), dict):
-        told["space"] = method.get("space", "all")
+    if isinstance(trainer, dict):
+        told |= rate_label(config.get("lr"), str(method), trainer)
+    if isinstance(config.get("method"), dict):
+        told["space"] = config["method"].get("space", "all")
     return told
 
 

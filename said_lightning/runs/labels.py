@@ -12,6 +12,17 @@ def model_label(model: Mapping[str, Any]) -> str:
     return str(model["name"]) if layers is None else f"{model['name']}-{layers}-layers"
 
 
+def rate_label(
+    lr: float | None, method: str, trainer: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """Tells a run's rate before D is known: lr, or where the rule gives it, what it starts from."""
+    full_lr, step_ratio = trainer.get("full_lr"), trainer.get("step_ratio")
+    if lr is None and isinstance(full_lr, int | float) and isinstance(step_ratio, int | float):
+        by_rule = {"lr": None, "rule": step_ratio * full_lr}
+        return {"lr": full_lr, "rule": None} if method == "full" else by_rule
+    return {"lr": lr, "rule": None}
+
+
 def projection_label(projection: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:
     """Names a projection with the options that are set: fastfood, released-exact.
 

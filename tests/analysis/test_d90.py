@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -358,13 +359,80 @@ def test_a_rate_with_few_seeds_does_not_win_by_luck(run: MakeRun) -> None:
 
 
 def test_a_d_tried_only_at_a_rate_that_is_beaten_below_it_tells_nothing_of_d(run: MakeRun) -> None:
-    better = [run("did", 0.6, d=10, lr=0.3), run("did", 0.74, d=100, lr=0.3)]
+    better = [run("did", 0.6, d=10, lr=lr) for lr in (0.2, 0.3)]
+    better.append(run("did", 0.74, d=100, lr=0.3))
     worse = [run("did", 0.5, d=400, lr=0.1), run("did", 0.76, d=400, lr=0.15)]
     row = only([run("full", 0.8), *better, worse[0]])
     assert [point.d for point in row.curve] == [10, 100]
-    assert [point.d for point in row.tried] == [10, 100, 400]
+    assert [point.d for point in row.tried] == [10, 10, 100, 400]
     # 0.15 at d = 400 is the step of 0.3 at d = 100, so there is no better rate left to try.
     assert [p.d for p in only([run("full", 0.8), *better, *worse]).curve] == [10, 100, 400]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"rates": (0.1, 0.1, 0.07, 0.05)}, {"rates": (0.5, 0.4, 0.3, 0.2), "projection": "released"}],
+)
+def test_where_one_rate_was_tried_at_each_d_every_d_counts(
+    run: MakeRun, facts: dict[str, Any]
+) -> None:
+    rates = facts.pop("rates")
+    lane = zip((10, 100, 200, 400), (0.6, 0.73, 0.7, 0.74), rates, strict=True)
+    row = only([run("full", 0.8), *(run("did", v, d=d, lr=lr, **facts) for d, v, lr in lane)])
+    assert [point.d for point in row.curve] == [10, 100, 200, 400]
+    assert row.notes == ("not monotone: below the threshold again at d = 200",)
+
+
+OUTSIDE = 770
+ISOMETRY = [0.01 * (10**6 / d) ** 0.5 for d in (10, 100, 400)]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"rates": ISOMETRY, "outside": OUTSIDE},
+        {"rates": (0.5, 0.3, 0.2), "rule": 0.01, "D": 10**6, "projection": "released"},
+    ],
+    ids=["a head outside", "no isometry"],
+)
+def test_one_step_of_theta_is_one_rate_at_every_d(run: MakeRun, facts: dict[str, Any]) -> None:
+    rates, outside = facts.pop("rates"), facts.get("outside", 0)
+    lane = [
+        run("did", value, d=d + outside, lr=lr, **facts)
+        for d, value, lr in zip((10, 100, 400), (0.6, 0.74, 0.7), rates, strict=True)
+    ]
+    thrice = {"lr": 3 * rates[1], "rule": facts.get("rule") and 3 * facts["rule"]}
+    lane.append(run("did", 0.65, d=100 + outside, **(facts | thrice)))
+    row = only([run("full", 0.8), *lane])
+    assert [point.d - outside for point in row.curve] == [10, 100, 400]
+    assert row.verdict == "found"
+
+
+def test_a_run_at_another_rate_is_waited_for(run: MakeRun) -> None:
+    done = [run("did", value, d=d, lr=0.1, rule=1e-3) for d, value in ((10, 0.6), (100, 0.8))]
+    other = run("did", None, d=10, lr=None, rule=3e-3, status="waiting")
+    row = only([run("full", 0.8), *done, other])
+    assert (row.verdict, row.done, row.planned) == ("incomplete", 2, 3)
+    assert row.notes[0] == "runs not done: d = 10, lr by the rule from 0.003, seed 0 (waiting)"
+    assert only([run("full", 0.8), *done, replace(other, rule=1e-3)]).verdict == "found"
+
+
+def test_a_rate_that_diverged_is_settled_by_another_and_a_killed_run_is_not(run: MakeRun) -> None:
+    done = [run("did", value, d=d, lr=0.1, rule=1e-3) for d, value in ((10, 0.6), (100, 0.8))]
+    other = run("did", None, d=10, lr=None, rule=1e-2, status="failed")
+    diverged = replace(other, reason="FloatingPointError: the training loss is nan in epoch 1")
+    killed = replace(other, reason="killed by SIGKILL; perhaps out of memory")
+    assert only([run("full", 0.8), *done, diverged]).verdict == "found"
+    assert only([run("full", 0.8), *done, killed]).verdict == "incomplete"
+
+
+def test_a_failed_run_counts_its_head_outside_as_those_that_are_done_do(run: MakeRun) -> None:
+    done = [run("did", v, d=d + OUTSIDE, outside=OUTSIDE) for d, v in ((10, 0.6), (100, 0.8))]
+    larger = run("did", None, d=500, status="failed", lr=None)
+    row = only([run("full", 0.8), *done, larger])
+    assert (row.verdict, row.d90) == ("found", 100 + OUTSIDE)
+    repeated = replace(larger, d=10)
+    assert only([run("full", 0.8), *done, repeated]).planned == 2
 
 
 def stopped(value: float) -> dict[str, Any]:

@@ -80,6 +80,20 @@ def test_a_run_under_way_goes_by_the_labels_of_its_record(tmp_path: Path) -> Non
     assert (record.model, record.projection) == ("minilm-2-layers", "fastfood-nested")
 
 
+@pytest.mark.parametrize(
+    ("method", "lr", "told"),
+    [("said", "null", (None, 3e-4)), ("said", "0.1", (0.1, None)), ("full", "null", (1e-4, None))],
+)
+def test_a_run_under_way_tells_its_rate_or_what_the_rule_makes_it_of(
+    tmp_path: Path, method: str, lr: str, told: tuple[float | None, float | None]
+) -> None:
+    trainer = "trainer: {full_lr: 1.0e-4, step_ratio: 3}"
+    text = f"model: {{name: a}}\ntask: {{name: b}}\nmethod: {{name: {method}}}\nseed: 0\nd: 5"
+    (tmp_path / "config.yaml").write_text(f"{text}\nlr: {lr}\n{trainer}\n")
+    ((record,), _) = find(tmp_path)
+    assert (record.lr, record.rule) == pytest.approx(told)
+
+
 def test_a_record_counts_and_not_the_config_beside_it(tmp_path: Path) -> None:
     put(tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text(CONFIG)
