@@ -1,5 +1,7 @@
 """The config that a run keeps in its folder: written whole, read again, compared."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,13 @@ from said_lightning.config import Config, decisive
 from said_lightning.errors import UserError
 from said_lightning.runs.files import write_whole
 from said_lightning.runs.index import CONFIG
+
+# What runs that are compared may differ in, or what their records tell apart.
+_TOLD = {
+    "trainer": ("epochs", "step_ratio", "full_lr", "stop_at", "grow_from"),
+    "model": ("path", "revision"),
+    "task": ("data_dir",),
+}
 
 
 def write_config(cfg: DictConfig, folder: Path, alone: bool = False) -> None:
@@ -65,6 +74,20 @@ def foreign(cfg: DictConfig, folder: Path) -> list[str]:
         for key in sorted(found | expected)
         if found.get(key) != expected.get(key)
     ]
+
+
+def setting_hash(cfg: DictConfig) -> str:
+    """Gives 8 hex digits that differ where two runs of one lane, or its baseline, do not compare.
+
+    That is where they differ in what is neither the lane's own nor tried within it, such as the
+    batch size; other data, weights and epochs are told apart by the record itself.
+    """
+    found = decisive(cfg)
+    for key in ("d", "seed", "lr", "method", "projection"):
+        found.pop(key, None)
+    for part, keys in _TOLD.items():
+        found[part] = {key: value for key, value in found[part].items() if key not in keys}
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

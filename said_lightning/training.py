@@ -30,7 +30,7 @@ from said_lightning.encoder import load, outline
 from said_lightning.errors import UserError
 from said_lightning.grow import stages
 from said_lightning.journal import Journal, open_wandb
-from said_lightning.kept import foreign, write_config
+from said_lightning.kept import foreign, setting_hash, write_config
 from said_lightning.module import Classifier
 from said_lightning.parallel import SubspaceStrategy, device_problems, processes
 from said_lightning.resume import SafeCheckpointIO, Saver
@@ -66,6 +66,7 @@ def run(cfg: DictConfig) -> Record:
     (folder / records.RESULT).unlink(missing_ok=True)
     write_config(cfg, folder)
     known: dict[str, Any] = identity(cfg) | setting() | {"started": records.now()}
+    known["setting_hash"] = setting_hash(cfg)
     clock = time.monotonic()
     mistake = None
     try:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from said_lightning.command import read_command
 from said_lightning.config import config_hash, problems, run_folder
+from said_lightning.kept import setting_hash
 
 CONF = Path(__file__).parents[1] / "conf"
 # conf/study holds what experiments share, and is no option by itself.
@@ -223,3 +224,26 @@ def test_a_key_without_a_value_is_told(job: DictConfig) -> None:
     broken = job.copy()
     broken.model.path = "???"
     assert problems(broken) == ["model.path: has no value"]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["method.name=full"],
+        *(["d=7"], ["seed=7"], ["lr=0.1"], ["projection.name=dense"], ["trainer.stop_at=0.5"]),
+        *(["trainer.step_ratio=4"], ["task.data_dir=elsewhere"], ["model.path=elsewhere"]),
+    ],
+)
+def test_runs_that_may_stand_in_one_table_are_of_one_setting(
+    job: DictConfig, keys: list[str]
+) -> None:
+    assert setting_hash(change(job, *keys)) == setting_hash(job)
+
+
+@pytest.mark.parametrize(
+    "key", ["trainer.batch_size=7", "trainer.precision=bf16-mixed", "task.max_length=7"]
+)
+def test_runs_of_another_batch_size_or_the_like_are_of_another_setting(
+    job: DictConfig, key: str
+) -> None:
+    assert setting_hash(change(job, key)) != setting_hash(job)

@@ -142,6 +142,8 @@ def mixtures(lane: Sequence[Done], full: Sequence[Done]) -> list[str]:
     """Notes on runs that differ in what must be the same for their numbers to be compared."""
     subspace = [run.record for run in lane]
     every = [*subspace, *(run.record for run in full)]
+    # A run whose d grows has epochs of its own.
+    grew = any(r.stages for r in subspace)
     found: dict[str, set[object]] = {
         "metric": {r.metric.name for r in every},
         "data_sha256": {r.data_sha256 for r in every},
@@ -149,6 +151,8 @@ def mixtures(lane: Sequence[Done], full: Sequence[Done]) -> list[str]:
         "D": {r.D for r in subspace},
         "m": {r.m for r in subspace},
         "outside": {r.outside for r in subspace},
+        "epochs": _known(r.epochs for r in (subspace if grew else every)),
+        "setting (config.yaml tells)": _known(r.setting_hash for r in every),
     }
     notes = [
         f"mixes runs of different {key}: {', '.join(sorted(f'{value!s:.12}' for value in values))}"
@@ -162,6 +166,11 @@ def mixtures(lane: Sequence[Done], full: Sequence[Done]) -> list[str]:
     if repeated:
         notes.append(f"averaged: runs of the same d, lr and seed that disagree ({repeated} such)")
     return notes
+
+
+def _known(values: Iterable[object]) -> set[object]:
+    """What records tell of a fact that older ones leave open."""
+    return {value for value in values if value is not None}
 
 
 def head(lane: Sequence[Done]) -> list[str]:

@@ -105,6 +105,7 @@ class Record:
     metrics: dict[str, Finite | None] = field(default_factory=dict)
     train_metric: TrainMetric | None = None
     config_hash: str | None = None
+    setting_hash: str | None = None
     fingerprint: str | None = None
     data_sha256: str | None = None
     model_sha256: str | None = None

@@ -211,6 +211,24 @@ def test_runs_on_different_data_or_weights_are_not_mixed_silently(run: MakeRun, 
     assert only(records).notes == (f"mixes runs of different {key}: new, old",)
 
 
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"epochs": (3, 10)}, "epochs: 10, 3"),
+        ({"setting_hash": ("aa", "bb")}, "setting (config.yaml tells): aa, bb"),
+    ],
+)
+def test_runs_of_different_epochs_or_settings_are_not_mixed_silently(
+    run: MakeRun, facts: dict[str, Any], told: str
+) -> None:
+    ((key, (one, other)),) = facts.items()
+    full, first, second = curve(run, 0.6, 0.8)
+    alike = [replace(record, **{key: one}) for record in (full, first)]
+    assert only([*alike, second]).notes == ()
+    records = [*alike, replace(second, **{key: other})]
+    assert only(records).notes == (f"mixes runs of different {told}",)
+
+
 def test_different_metrics_are_not_mixed_silently(run: MakeRun) -> None:
     f1 = run("full", None, metric=Metric(name="f1", value=0.8, trivial=0.5))
     row = only([f1, *curve(run, 0.6, 0.8)[1:]])

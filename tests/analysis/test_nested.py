@@ -30,8 +30,8 @@ def row_of(*records: Record) -> Row:
 
 
 def test_where_a_run_that_grew_meets_the_threshold_bounds_d90_from_above(run: MakeRun) -> None:
-    row = row_of(run("full", 0.8), grown(run, 0.6, 0.73))
-    assert (row.verdict, row.d90, row.bracket) == ("nested", None, (None, 100))
+    row = row_of(run("full", 0.8, epochs=2), grown(run, 0.6, 0.73))
+    assert (row.verdict, row.d90, row.bracket, row.notes) == ("nested", None, (None, 100), ())
     assert (row.fitted, row.interval, row.level) == (None, (None, 100), None)
     assert (row.done, row.planned) == (1, 1)
 
