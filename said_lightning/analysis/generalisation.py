@@ -8,11 +8,13 @@ from typing import Any
 
 from said_lightning.analysis import figures
 from said_lightning.analysis.d90 import Row
+from said_lightning.analysis.jobs import values
 from said_lightning.analysis.parts import Section, Table, name, score
 from said_lightning.analysis.readings import drawn, grouped, reading
 from said_lightning.analysis.sources import Source, cite, of_lane, of_point
 from said_lightning.errors import UserError
 from said_lightning.runs.certificate import CERTIFICATE, read
+from said_lightning.runs.record import Record
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,25 @@ MEASURES: dict[str, Callable[[Gap], float | None]] = {
 
 
 def gap(row: Row, sources: list[Source]) -> Gap | None:
-    """Gives a lane's gap at its d90 on the grid; None where d90 or the training metric is open."""
+    """Gives a lane's gap at its d90 on the grid; None where d90 or the training metric is open.
+
+    A run that ended once it met the threshold, as in a search, was not trained as the others were.
+    """
     point = next((one for one in row.curve if one.d == row.bracket[1]), None)
     if point is None or not drawn(row):
         return None
-    runs = of_point(sources, row, point)
+    runs = [one for one in of_point(sources, row, point) if to_the_end(one.record)]
     known = [one.record.train_metric.value for one in runs if one.record.train_metric]
     train = [value for value in known if value is not None]
     if not train:
         return None
-    return Gap(point.d, fmean(train), point.mean, certified(row, sources), runs)
+    evaluation = fmean(done.value for one in runs for done in values(one.record))
+    return Gap(point.d, fmean(train), evaluation, certified(row, sources), runs)
+
+
+def to_the_end(record: Record) -> bool:
+    """Whether a run was let go on to its last epoch."""
+    return not any(done.stopped for done in values(record))
 
 
 def certified(row: Row, sources: list[Source]) -> float | None:
@@ -74,7 +85,8 @@ def generalisation(rows: Sequence[Row], sources: list[Source]) -> Section | None
     text = (
         "At each lane's d90 on the grid: the metric on the training data (running over the last "
         "epoch, dropout on), on the evaluation data, and the relative gap between them, "
-        "(train - evaluation) / (1 - evaluation), over the fitted d90. Where runs of the lane are "
+        "(train - evaluation) / (1 - evaluation), over the fitted d90. Runs that ended before "
+        "their time, as a search's do, are left out. Where runs of the lane are "
         "certified, at any d, the lowest certified error."
     )
     table = Table(

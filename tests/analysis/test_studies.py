@@ -14,7 +14,7 @@ from said_lightning.analysis.parts import Section
 from said_lightning.analysis.sections import build
 from said_lightning.analysis.sources import number
 from said_lightning.analysis.studies import updates
-from said_lightning.runs.record import Record, TrainMetric
+from said_lightning.runs.record import Epoch, Record, TrainMetric
 
 MakeRun = Callable[..., Record]
 TRAINED = TrainMetric(name="accuracy", value=0.95)
@@ -78,6 +78,19 @@ def test_the_gap_is_that_of_the_runs_at_d90(run: MakeRun, tmp_path: Path) -> Non
     section = sections(both, tmp_path)["Generalisation over d90"]
     assert len(section.tables[0].rows) == 2
     assert [len(figure["data"][0]["x"]) for figure in section.figures] == [2, 2]
+
+
+def test_a_run_that_was_ended_at_the_threshold_tells_no_gap(run: MakeRun, tmp_path: Path) -> None:
+    runs = lane(run)
+    place = next(i for i, one in enumerate(runs) if (one.d, one.seed) == (100, 1))
+    worse = TrainMetric(name="accuracy", value=0.5)
+    ended = Epoch(epoch=1, value=0.76)
+    runs[place] = replace(runs[place], train_metric=worse, epochs=3, last=ended)
+    placed = [replace(one, folder=tmp_path / str(i)) for i, one in enumerate(runs)]
+    (row,) = estimate(placed)
+    found = gap(row, number(placed, tmp_path))
+    assert found is not None
+    assert (found.train, found.value, len(found.runs)) == (0.95, 0.75, 1)
 
 
 @pytest.mark.parametrize(
