@@ -1,6 +1,6 @@
 """The sections of a report on the runs themselves: cost, failures, provenance."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from said_lightning.analysis.d90 import Row
@@ -46,10 +46,13 @@ def _costs(part: str, found: list[Source]) -> tuple[str, ...]:
 
 
 def failed(_: Sequence[Row], sources: list[Source]) -> Section:
-    """The runs that gave no metric, with their reasons."""
+    """The runs that gave no metric: those that failed, with their reasons, and those to come."""
     open_runs = [source for source in sources if source.record.status != "done"]
     if not open_runs:
         return Section("What failed", f"Nothing: all {len(sources)} runs are done.")
+    counts = Counter(source.record.status for source in open_runs)
+    lost = counts.pop("failed", 0)
+    to_come = "".join(f", {count} {status}" for status, count in sorted(counts.items()))
     table = Table(
         "Runs that gave no metric",
         ("run", "status", "model", "task", "method", "d", "seed", "lr", "reason"),
@@ -63,7 +66,8 @@ def failed(_: Sequence[Row], sources: list[Source]) -> Section:
             for source in open_runs
         ],
     )
-    return Section("What failed", f"{len(open_runs)} of {len(sources)} runs.", [table])
+    text = f"{lost or 'None'} of {len(sources)} runs{to_come}."
+    return Section("What failed", text, [table])
 
 
 def provenance(_: Sequence[Row], sources: list[Source]) -> Section:

@@ -140,6 +140,15 @@ def test_what_failed_is_told_with_its_reason_whatever_it_holds(study: Study) -> 
     assert "a <b> & \\| reason" in report.markdown(*study)
 
 
+def test_a_run_to_come_has_not_failed(run: MakeRun, tmp_path: Path) -> None:
+    statuses = ("failed", "running", "waiting", "waiting")
+    runs = [run("did", None, d=10, seed=seed, status=s) for seed, s in enumerate(statuses)]
+    records = [replace(one, folder=tmp_path / str(i)) for i, one in enumerate(runs)]
+    for some, told in ((records, "1 of 4 runs, 1 running, 2 waiting."), (records[1:2], "None of")):
+        section = next(s for s in build(estimate(some), some, tmp_path) if "failed" in s.title)
+        assert section.text.startswith(told)
+
+
 def test_the_cost_adds_up(study: Study) -> None:
     (table,) = build(*study)[4].tables
     by_lane = {row[0]: row for row in table.rows}
