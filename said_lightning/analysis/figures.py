@@ -7,9 +7,10 @@ from typing import Any
 from said_lightning.analysis.d90 import SHARE, Reading, Row
 from said_lightning.analysis.table import lane
 
-# Okabe and Ito's palette, told apart with every kind of colour vision.
+# Okabe and Ito's palette, told apart with every kind of colour vision. With a symbol more than
+# there are colours, 42 lanes look different.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 _INK, _FAINT = "#333", "#8a8a8a"
 _LINES = 8
 _PERCENT = f"{SHARE * 100:g} %"

@@ -14,13 +14,14 @@ from said_lightning.analysis.d90 import SHARE, Row
 from said_lightning.analysis.table import bracket, lane
 
 # Okabe and Ito's palette, told apart with every kind of colour vision; markers tell lanes apart
-# without colour.
+# without colour, and with one more than there are colours 42 lanes look different.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_MARKERS = "osD^vP"
+_MARKERS = "osD^vPX"
 _INK, _FAINT = "#333333", "#8a8a8a"
 _COLUMNS = 3
 _PANEL = (5.4, 4.0)  # inches
 _LINE = 0.06  # a line of text, as a share of an axis' height
+_ROOM = 0.5  # what lines of text may take of it
 _THRESHOLD = f"{SHARE * 100:g} % of full"
 _LINES = {"full": "-", _THRESHOLD: "--", "trivial": ":"}
 
@@ -109,7 +110,7 @@ def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
     low, high = min([*values, *levels], default=0.0), max([*values, *levels], default=1.0)
     margin = 0.06 * (high - low or 1.0)
     low, high = low - margin, high + margin
-    room = _LINE * sum(row.bracket[1] is not None for row in rows)
+    room = _line(rows) * sum(row.bracket[1] is not None for row in rows)
     axis.set_ylim(low - (high - low) * room / (1 - room), high)
     grid = [point.d for row in rows for point in row.curve] or [1]
     span = max(grid) / min(grid)
@@ -123,6 +124,11 @@ def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
     several = any(len(point.values) > 1 for row in rows for point in row.curve)
     seeds = "mean over seeds (dots: each seed)" if several else "one seed"
     axis.set_ylabel(f"{rows[0].metric or 'metric'}, {seeds}")
+
+
+def _line(rows: list[Row]) -> float:
+    """The height of a line of text for each d90: less where there are so many."""
+    return min(_LINE, _ROOM / max(sum(row.bracket[1] is not None for row in rows), 1))
 
 
 def _mark_levels(axis: Axes, levels: dict[str, float]) -> None:
@@ -148,7 +154,7 @@ def _mark_d90(axis: Axes, rows: list[Row], lanes: list[str]) -> None:
     for i, (d, row) in enumerate(sorted(marked, key=lambda mark: mark[0])):
         colour = _COLOURS[lanes.index(lane(row)) % len(_COLOURS)]
         mean = next(point.mean for point in row.curve if point.d == d)
-        foot = bottom + (i + 0.6) * _LINE * (top - bottom)
+        foot = bottom + (i + 0.6) * _line(rows) * (top - bottom)
         axis.plot([d, d], [foot, mean], color=colour, linewidth=1, linestyle=":", zorder=1)
         axis.plot([d], [mean], "o", markerfacecolor="none", color=colour, markersize=10)
         if row.level is not None and row.threshold is not None:

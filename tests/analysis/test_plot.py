@@ -7,9 +7,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from said_lightning.analysis.d90 import Row, estimate
-from said_lightning.analysis.plot import draw
+from said_lightning.analysis.figures import COLOURS, SYMBOLS
+from said_lightning.analysis.plot import _COLOURS, _MARKERS, _frame, draw
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
@@ -56,6 +58,25 @@ def test_a_plot_names_axes_lines_lanes_and_answers(rows: list[Row], tmp_path: Pa
         "d90 = 1,000",
         "d90 ≤ 100",
     }
+
+
+def test_many_lanes_leave_half_of_the_panel_to_their_curves(run: MakeRun) -> None:
+    lanes = [
+        run("did", value, d=d, projection=f"p{i:02d}")
+        for i in range(20)
+        for d, value in ((100, 0.6), (1000, 0.75))
+    ]
+    axis = Figure().subplots()
+    _frame(axis, estimate([run("full", 0.8), *lanes]), [0.5, 0.72, 0.8])
+    bottom, top = axis.get_ylim()
+    assert bottom < 0.5 < 0.8 < top
+    assert 0.3 / (top - bottom) > 0.4
+
+
+def test_no_two_of_forty_lanes_look_the_same() -> None:
+    for colours, marks in ((_COLOURS, _MARKERS), (COLOURS, SYMBOLS)):
+        looks = {(colours[i % len(colours)], marks[i % len(marks)]) for i in range(40)}
+        assert len(looks) == 40
 
 
 def test_an_answer_above_the_grid_is_told_in_the_legend(run: MakeRun, tmp_path: Path) -> None:
