@@ -76,6 +76,12 @@ class Journal(Callback):
     def _epoch(self, row: Row) -> Epoch:
         return Epoch(epoch=int(row["epoch"]), value=row[f"eval/{self.metric}"])
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells W&B the rate, which the rule gives once D is known."""
+        if isinstance(trainer.logger, SoftWandbLogger):
+            rate: Any = pl_module.rate
+            trainer.logger.log_rate(rate)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes down an epoch; Lightning evaluates before it calls this."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -129,6 +135,11 @@ def open_wandb(mode: str, options: dict[str, Any], notes: list[str]) -> Logger |
 
 class SoftWandbLogger(WandbLogger):
     """A WandbLogger that cannot end a run, and is finished with it: the next run is another's."""
+
+    def log_rate(self, rate: float) -> None:
+        """Sets the run's learning rate in its config at W&B."""
+        with soft():
+            self.experiment.config.update({"lr": rate}, allow_val_change=True)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Sends numbers to W&B, if it is there."""

@@ -1,6 +1,7 @@
 """Curves go to CSV or W&B, and trouble with W&B ends nothing."""
 
 import csv
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def test_wandb_offline_leaves_one_run_of_its_own_in_each_runs_folder(
         (file,) = (folder_of(cfg) / "wandb").glob("offline-run-*/*.wandb")
         assert file.name == f"run-{record.config_hash}.wandb"
         content = file.read_bytes()
+        assert json.dumps(record.lr).encode() in content
         for label in (b"tiny", b"sst2", b"said-d20", b"eval/accuracy", tmp_path.name.encode()):
             assert label in content
     assert wandb.run is None
@@ -50,7 +52,7 @@ def broken(*_: Any, **__: Any) -> None:
     raise ConnectionError("the server is down")
 
 
-@pytest.mark.parametrize("place", ["init", "Run.log", "Run.finish"])
+@pytest.mark.parametrize("place", ["init", "Config.update", "Run.log", "Run.finish"])
 def test_trouble_with_wandb_is_told_and_ends_nothing(
     compose: Any,
     tmp_path: Path,
