@@ -9,6 +9,7 @@ from said_lightning.analysis import figures
 from said_lightning.analysis.d90 import Row
 from said_lightning.analysis.fit import LEVEL
 from said_lightning.analysis.parts import Section, Table, name, score
+from said_lightning.analysis.points import Point
 from said_lightning.analysis.sources import Source, cite, of_point
 
 
@@ -56,7 +57,8 @@ def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
     )
     tables, drawn = [], []
     for row in rows:
-        lambdas = {point: mean_scales(of_point(sources, row, point)) for point in row.curve}
+        ended = {point: _ended_at(sources, row, point) for point in row.curve}
+        lambdas = {point: mean_scales(ended[point]) for point in row.curve}
         lambdas = {point: scales for point, scales in lambdas.items() if scales}
         if not lambdas:
             continue
@@ -67,7 +69,7 @@ def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
                 f"{name(row)}, d = {shown.d:,}{' = d90' if shown.d == row.d90 else ''}",
                 ("group", "|lambda|", "runs"),
                 [
-                    (group, f"{scale:.3f}", cite(of_point(sources, row, shown)))
+                    (group, f"{scale:.3f}", cite(ended[shown]))
                     for group, scale in lambdas[shown].items()
                 ],
                 long=True,
@@ -76,6 +78,16 @@ def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
     if not tables:
         text = "No run of SAID is done."
     return Section("Which layers the task uses", text, tables, drawn)
+
+
+def _ended_at(sources: list[Source], row: Row, point: Point) -> list[Source]:
+    """The runs that ended at a point, with these scales; one whose d grew came by others."""
+    found = []
+    for source in of_point(sources, row, point):
+        reached = [stage.d for stage in source.record.stages if stage.value is not None]
+        if not reached or reached[-1] == point.d:
+            found.append(source)
+    return found
 
 
 def mean_scales(sources: Iterable[Source]) -> dict[str, float]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from said_lightning.analysis import table
 from said_lightning.analysis.d90 import Row, estimate
+from said_lightning.analysis.lanes import scales
 from said_lightning.analysis.report import html
 from said_lightning.analysis.sections import build
-from said_lightning.runs.record import Epoch, Record, Stage
+from said_lightning.analysis.sources import number
+from said_lightning.runs.record import Epoch, Group, Record, Stage
 
 MakeRun = Callable[..., Record]
 SIZES = (10, 100, 1000)
@@ -77,6 +79,19 @@ def test_tables_show_the_bound_as_one(run: MakeRun) -> None:
     assert table.fitted(row).endswith("; upper bounds, from runs whose d grew")
     (told,) = json.loads(table.to_json([row]))
     assert (told["verdict"], told["d90"], told["interval"]) == ("nested", None, [None, 100])
+
+
+def test_the_scales_of_a_run_that_grew_are_those_of_the_size_at_which_it_ended(
+    run: MakeRun, tmp_path: Path
+) -> None:
+    one = replace(grown(run, 0.6, 0.73), groups={"head": Group(D=5, scale=2.0)})
+    two = replace(grown(run, 0.6, 0.65, 0.73, seed=1), groups={"head": Group(D=5, scale=3.0)})
+    runs = [run("full", 0.8), one, two]
+    records = [replace(record, folder=tmp_path / f"{i}") for i, record in enumerate(runs)]
+    section = scales(estimate(records), number(records, tmp_path))
+    shown = {trace["name"]: trace["y"] for trace in section.figures[0]["data"]}
+    assert shown == {"d = 100": [2.0], "d = 1,000": [3.0]}
+    assert section.tables[0].rows == [("head", "3.000", "3")]
 
 
 def test_a_report_shows_the_bound_and_cites_the_run_at_each_stage(
