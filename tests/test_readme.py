@@ -34,8 +34,14 @@ def test_a_d90_table_is_that_of_its_results(study: str, block: str) -> None:
     assert lines(block) == lines(capture.get())
 
 
-def test_four_studies_are_quoted() -> None:
-    assert re.findall(r"\$ said d90 \S+/(\S+)", README) == ["demo", "sst2", "mrpc", "nested"]
+def test_five_studies_are_quoted() -> None:
+    assert re.findall(r"\$ said d90 \S+/(\S+)", README) == [
+        "demo",
+        "glue-small",
+        "sst2",
+        "mrpc",
+        "nested",
+    ]
 
 
 def test_the_rate_table_is_that_of_its_results() -> None:
