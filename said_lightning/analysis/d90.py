@@ -173,7 +173,7 @@ def _read(
     if baseline is None:
         return _open(None, _wait(full))
     threshold = round(levels.share * baseline.mean + levels.offset, DIGITS)
-    if full.open or any(run.stopped for run in full.done):
+    if full.open or _stopped(full):
         return _open(threshold, "incomplete")
     if trivial is not None and min(baseline.mean, threshold) <= trivial:
         return _open(threshold, "trivial")
