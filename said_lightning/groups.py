@@ -29,9 +29,11 @@ def group_tensors(model: nn.Module, weights: dict[str, nn.Parameter]) -> dict[st
     their names come first: encoder.layer.0, decoder.layer.0.
     """
     lists = {name for name, part in model.named_modules() if isinstance(part, nn.ModuleList)}
-    layers = {name: layer for name in weights if (layer := _layer(name, lists)) is not None}
+    # Of the whole model: where theta moves some weights alone, their names would tell less.
+    every = [name for name, _ in model.named_parameters()]
+    layers = {name: layer for name in every if (layer := _layer(name, lists)) is not None}
     stacks = {stack for stack, _ in layers.values()}
-    before = set(takewhile(lambda name: name not in layers, weights))
+    before = set(takewhile(lambda name: name not in layers, every))
     encoder = _encoder(model)
     groups: dict[str, list[str]] = {"embeddings": []}
     head = []

@@ -25,8 +25,8 @@ from said_lightning.projections import build
 from said_lightning.projections.core import random
 
 # Gradients wait until so many numbers are there, or the backward pass ends, and are pulled back
-# together: one by one, small ones cost more to hand over than to transform.
-WAITING = 2**19
+# together: one by one, small ones cost more to hand over than to transform, on a GPU all the more.
+WAITING, WAITING_ON_GPU = 2**19, 2**23
 # method, groups, head, origin
 OPTIONS = (
     ("did", "said"),
@@ -51,6 +51,8 @@ class Subspace(nn.Module):
 
     Raises UserError where d does not exceed m or exceeds D, ValueError for an unknown option.
     """
+
+    _waiting_numbers = 0
 
     def __init__(
         self,
@@ -216,7 +218,8 @@ class Subspace(nn.Module):
         if not self._waiting:
             torch.autograd.Variable._execution_engine.queue_callback(self._pull_back)
         self._waiting.append((name, index, grad.reshape(-1)))
-        if sum(grad.numel() for _, _, grad in self._waiting) >= WAITING:
+        self._waiting_numbers += grad.numel()
+        if self._waiting_numbers >= waiting(grad.device):
             self._pull_back()
 
     @torch.no_grad()
@@ -227,6 +230,7 @@ class Subspace(nn.Module):
             factor = self.projection.gradient_weight(name)
             shares.setdefault((index, factor), {})[name] = grad
         self._waiting.clear()
+        self._waiting_numbers = 0
         for (index, factor), grads in shares.items():
             v = self.projection.pull_back_all(grads).to(self.theta)
             if self.theta.grad is None:
@@ -248,6 +252,11 @@ class Subspace(nn.Module):
     ) -> Float[Tensor, " rest"]:
         """Gives lambda_l theta for a group, or theta alone where there is no lambda."""
         return scale[index] * theta if self.m else theta
+
+
+def waiting(device: torch.device) -> int:
+    """Gives how many numbers of gradients wait before they are pulled back together."""
+    return WAITING_ON_GPU if device.type == "cuda" else WAITING
 
 
 def budget(

@@ -17,7 +17,7 @@ from said_lightning.bench.contenders import CONTENDERS, Batch, Contender
 from said_lightning.bench.models import MODELS
 from said_lightning.bench.public import PublicSubspace
 from said_lightning.projections import Projection, build
-from said_lightning.subspace import WAITING
+from said_lightning.subspace import waiting
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # What is freed goes back at once, so that resident memory is what is alive.
@@ -104,14 +104,14 @@ def projection_times(model: str, ds: list[int], rounds: int) -> Times:
             weights[name].copy_(grad)
 
     def pull_back(projection: Projection) -> None:
-        waiting: dict[str, Tensor] = {}
+        together: dict[str, Tensor] = {}
         for name, grad in grads.items():
-            waiting[name] = grad
-            if sum(part.numel() for part in waiting.values()) >= WAITING:
-                projection.pull_back_all(waiting)
-                waiting = {}
-        if waiting:
-            projection.pull_back_all(waiting)
+            together[name] = grad
+            if sum(part.numel() for part in together.values()) >= waiting(grad.device):
+                projection.pull_back_all(together)
+                together = {}
+        if together:
+            projection.pull_back_all(together)
 
     actions: dict[str, Callable[[], object]] = {"copy": copy}
     for d in ds:

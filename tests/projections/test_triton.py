@@ -58,11 +58,12 @@ def test_the_kernels_pass_in_the_interpreter() -> None:
 
 @triton.jit
 @no_type_check
-def draw(halves, order, start, k0, k1, BITS: tl.constexpr, INVERSE: tl.constexpr):
-    places = tl.arange(0, 1 << BITS)
-    tl.store(halves + places, half_words(k0, k1, start // 8 + tl.arange(0, (1 << BITS) // 8)))
+def draw(halves, order, start, k0, k1, BITS: tl.constexpr, TILE: tl.constexpr, INV: tl.constexpr):
+    first = tl.program_id(0) * TILE
+    places = first + tl.arange(0, TILE)
+    tl.store(halves + places, half_words(k0, k1, (start + first) // 8 + tl.arange(0, TILE // 8)))
     block = tl.full((1, 1), 0, tl.int64) + (start >> BITS)
-    drawn = permuted(k0, k1, block, places[None, :], BITS, INVERSE)
+    drawn = permuted(k0, k1, block, places[None, :], BITS, INV)
     tl.store(order + places[None, :], drawn)
 
 
@@ -72,8 +73,9 @@ def test_draws_are_the_reference_s_word_for_word(bits: int, block: int, device: 
     n, key = 1 << bits, random.key(7, "a", "test")
     halves, order, back = (torch.empty(n, dtype=torch.int32, device=device) for _ in range(3))
     words = [(word ^ 2**31) - 2**31 for word in key]
-    draw[(1,)](halves, order, block * n, *words, BITS=bits, INVERSE=False)
-    draw[(1,)](halves, back, block * n, *words, BITS=bits, INVERSE=True)
+    tile = min(n, 1024)
+    for places, inverse in ((order, False), (back, True)):
+        draw[(n // tile,)](halves, places, block * n, *words, BITS=bits, TILE=tile, INV=inverse)
     expected = random.permutations(key, block, 1, n, n).view(-1)
     assert torch.equal(halves.long().cpu(), random.half_words(key, block * n, n))
     assert torch.equal(order.long().cpu(), expected)
@@ -168,6 +170,26 @@ def test_a_long_tensor_takes_several_calls(device: str, monkeypatch: pytest.Monk
     assert torch.equal(ours.project(theta.to(device), "a").cpu(), reference.project(theta, "a"))
     v = ours.pull_back(grad.to(device), "a")
     assert distance(v, reference.pull_back(grad.double(), "a")) < 5e-7
+
+
+@pytest.mark.parametrize("d", [10, 1000, 20_000])
+def test_many_tensors_of_any_size_and_dtype_are_served_together(d: int, device: str) -> None:
+    sizes = {"a": 3000, "b": 7, "c": 1024, "d": 1, "e": 700, "f": 17_000, "g": 40_000}
+    ours, reference = (build("fastfood", sizes, d, 3, engine) for engine in ("triton", "torch"))
+    theta = normal(d)
+    # A view that begins anywhere lies at no multiple of 16 bytes.
+    bases = {name: normal(size + 1)[1:] for name, size in sizes.items()}
+    bases["e"] = bases["e"].bfloat16()
+    outs = {name: torch.zeros(size, device=device) for name, size in sizes.items()}
+    expected = {name: torch.zeros(size) for name, size in sizes.items()}
+    there = {name: base.to(device, copy=True) for name, base in bases.items()}
+    ours.write_all(outs, there, theta.to(device))
+    reference.write_all(expected, bases, theta)
+    for name in sizes:
+        assert torch.equal(outs[name].cpu(), expected[name]), name
+    v = ours.pull_back_all(there)
+    exact = reference.pull_back_all({name: base.double() for name, base in bases.items()})
+    assert distance(v, exact) < 5e-7
 
 
 @pytest.mark.parametrize(("d", "rows"), SIZES)

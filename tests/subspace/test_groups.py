@@ -71,6 +71,16 @@ def test_a_layers_group_holds_that_layer_alone(make_model: Any) -> None:
         )
 
 
+def test_a_tensor_is_of_the_same_group_where_theta_moves_some_weights_alone(
+    make_model: Any,
+) -> None:
+    model = make_model()
+    whole, _ = budget(model, "said", "layer", "inside")
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name in whole["head"])
+    assert budget(model, "said", "layer", "inside")[0] == {"head": whole["head"]}
+
+
 def test_a_group_per_tensor_bears_the_tensors_name(make_model: Any) -> None:
     groups, _ = budget(make_model(), "said", "tensor", "inside")
     assert groups == {name: [name] for name, _ in make_model().named_parameters()}

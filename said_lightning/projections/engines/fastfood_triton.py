@@ -1,4 +1,4 @@
-"""Fastfood on a GPU: one fused pass over a tensor, all randomness on the fly.
+"""Fastfood on a GPU: one fused pass over many tensors, all randomness on the fly.
 
 A program reads a tile of rows, transforms it in registers and shared memory and writes it; nothing
 of a tensor's length is allocated. `write` adds in the reference's order and gives its bits;
@@ -6,7 +6,7 @@ of a tensor's length is allocated. `write` adds in the reference's order and giv
 one program are left to `triton_long`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, no_type_check
 
@@ -22,13 +22,27 @@ from said_lightning.projections.engines.triton_fold import fold, unfold
 from said_lightning.projections.engines.triton_hadamard import hadamard
 from said_lightning.projections.engines.triton_random import (
     HALVES,
-    Draws,
     half_words,
     normals,
     permuted,
     signed,
 )
-from said_lightning.projections.fastfood import Fastfood, order
+from said_lightning.projections.engines.triton_runs import (
+    BEGIN,
+    K0,
+    K1,
+    POSITION,
+    SUMS,
+    Part,
+    Run,
+    Table,
+    find,
+    numbers,
+    rows_of,
+    runs_of,
+    table_of,
+)
+from said_lightning.projections.fastfood import Fastfood
 
 MIXED = True  # kernels read and write any floating dtype
 TILE = 1024  # rows of a program where blocks are shorter
@@ -48,14 +62,16 @@ def write(
 
     `out` and `base` may be of any floating dtypes, and the same memory.
     """
-    n, draws = projection.n, _draws(projection, tensor, out.device)
-    with torch.cuda.device_of(out):
-        for first, last, r in _runs(len(out), n):
-            x = theta * projection.scale(r)
-            if r < n:
-                x = fold(x, n, r, start + first, draws)
-            run = triton_long.write if r > LONGEST else _write_tiles
-            run(out[first:last], base[first:last], x, r, r == n, start + first, draws)
+    _write_parts(projection, [(tensor, out, base)], theta, start)
+
+
+def write_all(
+    projection: Fastfood,
+    weights: Sequence[tuple[str, Float[Tensor, " _"], Float[Tensor, " _"]]],
+    theta: Float[Tensor, " d"],
+) -> None:
+    """Sets out = base + P theta for many (tensor, out, base)."""
+    _write_parts(projection, weights, theta, 0)
 
 
 def pull_back(
@@ -66,133 +82,183 @@ def pull_back(
     Butterflies and a program's sums are in float32, or float64 for float64; the sum over all
     programs is in float64.
     """
-    n, draws = projection.n, _draws(projection, tensor, grad.device)
-    v = grad.new_zeros(n, dtype=torch.float64)
-    with torch.cuda.device_of(grad):
-        for first, last, r in _runs(len(grad), n):
-            run = triton_long.pull_back if r > LONGEST else _pull_back_tiles
-            sums = run(grad[first:last], r, r == n, start + first, draws)
+    return _pull_back_parts(projection, [(tensor, grad)], start)
+
+
+def pull_back_all(
+    projection: Fastfood, grads: Sequence[tuple[str, Float[Tensor, " _"]]]
+) -> Float[Tensor, " d"]:
+    """Gives the sum of P^T grad over many (tensor, grad), in float64."""
+    return _pull_back_parts(projection, grads, 0)
+
+
+def _write_parts(
+    projection: Fastfood, parts: Sequence[Part], theta: Float[Tensor, " d"], start: int
+) -> None:
+    n = projection.n
+    with torch.cuda.device_of(theta):
+        for (r, dtypes), runs in runs_of(projection, parts, start).items():
+            tile = r if r < n else max(n, TILE)
+            table = table_of(runs, tile)
+            x = theta * projection.scale(r)
             if r < n:
-                sums = unfold(sums, n, start + first, draws)
-            v += sums * projection.scale(r)
+                x = fold(x, n, r, table.rows)
+            if r > LONGEST:
+                for (out, base), position, draws, number in _long(runs, r):
+                    mine = x if r == n else x[number]
+                    triton_long.write(out, base, mine, r, r == n, position, draws)
+            else:
+                _write_tiles(table, x, r, r == n, tile, dtypes)
+
+
+def _pull_back_parts(
+    projection: Fastfood, parts: Sequence[Part], start: int
+) -> Float[Tensor, " d"]:
+    n, like = projection.n, parts[0][1]
+    v = like.new_zeros(n, dtype=SUMS)
+    with torch.cuda.device_of(like):
+        for (r, (dtype,)), runs in runs_of(projection, parts, start).items():
+            tile = r if r < n else max(n, TILE)
+            table = table_of(runs, tile)
+            if r <= LONGEST:
+                sums = _pull_back_tiles(table, r, r == n, tile, dtype)
+            else:
+                sums = torch.stack(
+                    [
+                        triton_long.pull_back(grad, r, r == n, position, draws)
+                        for (grad,), position, draws, _ in _long(runs, r)
+                    ]
+                )
+            whole = sums.sum(0, dtype=SUMS) if r == n else unfold(sums, n, table.rows)
+            v += whole * projection.scale(r)
     return v[: projection.d]
 
 
-def _runs(rows: int, n: int) -> Iterator[tuple[int, int, int]]:
-    """Splits rows into what one call can do, blocks of one order: first, last, order."""
-    rest = rows % n
-    whole = rows - rest if rest and order(rest) < n else rows
-    step = max(n, triton_long.BUFFER) if n > LONGEST else rows
-    for first in range(0, whole, step):
-        yield first, min(first + step, whole), n
-    if whole < rows:
-        yield whole, rows, order(rest)
+def _long(runs: Sequence[Run], r: int) -> Iterator[tuple[list[Tensor], int, Any, int]]:
+    """Splits runs into what one call of `triton_long` can do: rows, position, draws, run."""
+    step = max(r, triton_long.BUFFER)
+    for number, run in enumerate(runs):
+        parts = run.parts()
+        draws = (_magnitudes(parts[0].device), *run.key)
+        for first in range(0, len(parts[0]), step):
+            piece = [part[first : first + step] for part in parts]
+            yield piece, run.position + first, draws, number
 
 
 def _write_tiles(
-    out: Float[Tensor, " rows"],
-    base: Float[Tensor, " rows"],
-    x: Float[Tensor, " d"],
-    n: int,
+    table: Table,
+    x: Float[Tensor, "... d"],
+    r: int,
     flip: bool,
-    first: int,
-    draws: Draws,
+    tile: int,
+    dtypes: tuple[torch.dtype, ...],
 ) -> None:
-    options = _options(n, flip)
-    programs = triton.cdiv(len(out), options["ROWS"])
-    _write[(programs,)](out, base, x, len(x), first, len(out), *draws, **options)
+    out, base = map(_element, dtypes)
+    d, stride = x.shape[-1], 0 if x.dim() == 1 else r
+    given = (table.rows, len(table.rows), x, d, stride, _magnitudes(x.device))
+    _write[(table.tiles,)](*given, OUT=out, BASE=base, **_options(r, flip, tile, table))
 
 
 def _pull_back_tiles(
-    grad: Float[Tensor, " rows"], n: int, flip: bool, first: int, draws: Draws
-) -> Float[Tensor, " n"]:
-    options = _options(n, flip)
+    table: Table, r: int, flip: bool, tile: int, dtype: torch.dtype
+) -> Float[Tensor, "programs r"]:
+    """Gives the sum of each program's tiles; where B is a run's own, each has one tile, a run."""
+    options = _options(r, flip, tile, table)
     # No more on a larger GPU, so that every GPU adds in the same order.
-    programs = min(triton.cdiv(len(grad), options["ROWS"]), WARPS // options["num_warps"])
-    dtype = torch.promote_types(grad.dtype, torch.float32)
-    sums = grad.new_empty((programs, n), dtype=dtype)
-    _pull_back[(programs,)](grad, sums, first, len(grad), *draws, **options)
-    return sums.sum(0, dtype=torch.float64)
+    programs = min(table.tiles, WARPS // options["num_warps"]) if flip else table.tiles
+    wide = torch.promote_types(dtype, torch.float32)
+    sums = table.rows.new_empty((programs, r), dtype=wide)
+    given = (table.rows, len(table.rows), table.tiles, sums, _magnitudes(sums.device))
+    _pull_back[(programs,)](*given, GRAD=_element(dtype), **options)
+    return sums
 
 
-def _draws(projection: Fastfood, tensor: str, device: torch.device) -> Draws:
-    """Gives what kernels draw from: the magnitudes, and the key as signed words."""
-    k0, k1 = ((word ^ 2**31) - 2**31 for word in projection.keys[tensor])
-    return _table(device), k0, k1
+def _element(dtype: torch.dtype) -> Any:
+    """Gives a dtype as Triton has it."""
+    return getattr(tl, str(dtype).removeprefix("torch."))
 
 
 @cache
-def _table(device: torch.device) -> Tensor:
+def _magnitudes(device: torch.device) -> Tensor:
     return torch.from_numpy(quantile_table()).to(device)
 
 
-def _options(n: int, flip: bool) -> dict[str, Any]:
+def _options(n: int, flip: bool, tile: int, table: Table) -> dict[str, Any]:
     """Gives a launch's constants for blocks of order n, with or without B."""
-    rows = max(n, TILE)
     # 16 numbers a thread leave registers for several programs on a multiprocessor. With 32 warps a
     # program's threads would have 64 registers each. With a single one Pi would become a shuffle
     # for each 32 numbers of the tile, not one pass through shared memory.
-    warps = min(16, max(2, rows // 512))
+    warps = min(16, max(2, tile // 512))
     return {
-        "ROWS": rows,
+        "TILE": tile,
         "BITS": n.bit_length() - 1,
         "FLIP": flip,
+        "ALIGNED": table.aligned,
         "num_warps": warps,
         "enable_fp_fusion": False,  # a fused multiply-add rounds otherwise than the reference
     }
 
 
-@triton.jit(do_not_specialize=["k0", "k1"])
+@triton.jit(do_not_specialize=["count", "d", "stride"])
 @no_type_check
 def _write(
-    out, base, x, d, first, rows, table, k0, k1,
-    ROWS: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr,
+    table, count, x, d, stride, magnitudes, OUT: tl.constexpr, BASE: tl.constexpr,
+    TILE: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
-    start = tl.program_id(0).to(tl.int64) * ROWS
-    places = tl.arange(0, ROWS) % (1 << BITS)
-    drawn = half_words(k0, k1, (first + start) // HALVES + tl.arange(0, ROWS // HALVES))
-    v = tl.load(x + places, mask=places < d, other=0)
+    tile = tl.program_id(0).to(tl.int64)
+    run = find(table, count, tile)
+    k0, k1, rows = tl.load(run + K0), tl.load(run + K1), rows_of(run, ALIGNED)
+    out, base = numbers(run, 0, OUT, ALIGNED), numbers(run, 1, BASE, ALIGNED)
+    start = (tile - tl.load(run + BEGIN)) * TILE
+    position = tl.load(run + POSITION) + start
+    places = tl.arange(0, TILE) % (1 << BITS)
+    drawn = half_words(k0, k1, position // HALVES + tl.arange(0, TILE // HALVES))
+    v = tl.load(x + tile * stride + places, mask=places < d, other=0)
     if FLIP:
         v = signed(v, drawn)
-    order = _order(k0, k1, first + start, ROWS, BITS, False)
-    mixed = tl.gather(hadamard(v, 0, BITS), order, 0)
-    w = hadamard(mixed * normals(drawn, table, v.dtype), 0, BITS)
-    at = start + tl.arange(0, ROWS)
+    mixed = tl.gather(hadamard(v, 0, BITS), _order(k0, k1, position, TILE, BITS, False), 0)
+    w = hadamard(mixed * normals(drawn, magnitudes, v.dtype), 0, BITS)
+    at = start + tl.arange(0, TILE)
     before = tl.load(base + at, mask=at < rows)
-    tl.store(out + at, (before.to(w.dtype) + w).to(out.dtype.element_ty), mask=at < rows)
+    tl.store(out + at, (before.to(w.dtype) + w).to(OUT), mask=at < rows)
 
 
-@triton.jit(do_not_specialize=["k0", "k1"])
+@triton.jit(do_not_specialize=["count", "tiles"])
 @no_type_check
 def _pull_back(
-    grad, sums, first, rows, table, k0, k1,
-    ROWS: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr,
+    table, count, tiles, sums, magnitudes, GRAD: tl.constexpr,
+    TILE: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
     N: tl.constexpr = 1 << BITS
-    total = tl.zeros((ROWS,), sums.dtype.element_ty)
-    start = tl.program_id(0).to(tl.int64) * ROWS
-    while start < rows:
-        at = start + tl.arange(0, ROWS)
+    total = tl.zeros((TILE,), sums.dtype.element_ty)
+    tile = tl.program_id(0).to(tl.int64)
+    while tile < tiles:
+        run = find(table, count, tile)
+        rows, grad = rows_of(run, ALIGNED), numbers(run, 0, GRAD, ALIGNED)
+        start = (tile - tl.load(run + BEGIN)) * TILE
+        at = start + tl.arange(0, TILE)
         g = tl.load(grad + at, mask=at < rows, other=0).to(total.dtype)
         # Embedding rows that the batch did not touch have zero gradient.
         if tl.max((g != 0).to(tl.int32), 0) != 0:
-            drawn = half_words(k0, k1, (first + start) // HALVES + tl.arange(0, ROWS // HALVES))
-            w = hadamard(g, 0, BITS) * normals(drawn, table, g.dtype)
-            u = tl.gather(w, _order(k0, k1, first + start, ROWS, BITS, True), 0)
+            k0, k1 = tl.load(run + K0), tl.load(run + K1)
+            position = tl.load(run + POSITION) + start
+            drawn = half_words(k0, k1, position // HALVES + tl.arange(0, TILE // HALVES))
+            w = hadamard(g, 0, BITS) * normals(drawn, magnitudes, g.dtype)
+            u = tl.gather(w, _order(k0, k1, position, TILE, BITS, True), 0)
             u = hadamard(u, 0, BITS)
             if FLIP:
                 u = signed(u, drawn)
             total += u
-        start += tl.num_programs(0).to(tl.int64) * ROWS
-    total = tl.sum(tl.reshape(total, (ROWS // N, N)), 0)
+        tile += tl.num_programs(0).to(tl.int64)
+    total = tl.sum(tl.reshape(total, (TILE // N, N)), 0)
     tl.store(sums + tl.program_id(0) * N + tl.arange(0, N), total)
 
 
 @triton.jit
 @no_type_check
-def _order(k0, k1, start, ROWS: tl.constexpr, BITS: tl.constexpr, INVERSE: tl.constexpr):
+def _order(k0, k1, start, TILE: tl.constexpr, BITS: tl.constexpr, INVERSE: tl.constexpr):
     """Draws from where in a program's blocks Pi, or its transpose, takes the numbers."""
-    blocks = tl.arange(0, ROWS >> BITS)[:, None]
+    blocks = tl.arange(0, TILE >> BITS)[:, None]
     places = tl.arange(0, 1 << BITS)[None, :]
     order = permuted(k0, k1, (start >> BITS) + blocks, places, BITS, INVERSE)
-    return tl.reshape((blocks << BITS) + order, (ROWS,))
+    return tl.reshape((blocks << BITS) + order, (TILE,))
