@@ -182,6 +182,7 @@ def rates(title: str, row: Row) -> Figure:
         )
     laid = layout(title, "learning rate (log scale)", f"{row.metric or 'metric'}, evaluation")
     laid["xaxis"]["type"] = "log"
+    laid["showlegend"] = True  # of a single d, too
     return {"data": data, "layout": laid}
 
 

@@ -47,13 +47,15 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
     """Searches every lane; the runs' records hold what was found.
 
     Full fine-tuning is run with each of the seeds and serves all lanes that differ in their method
-    alone. In each round, all lanes' jobs are run together.
+    alone. In each round, all lanes' jobs are run together. A lane that has no threshold above
+    chance is not searched, but run once, so that tables and reports show it.
     """
     baselines = [
         [*baseline(lane), f"seed={seed}"] for lane in lanes for seed in range(settings.seeds)
     ]
     records = iter(run(baselines))
     searches: list[tuple[Overrides, Lane]] = []
+    without: list[Overrides] = []
     for one in lanes:
         by_seed = {seed: done(next(records)) for seed in range(settings.seeds)}
         full = [found for found in by_seed.values() if found is not None]
@@ -64,6 +66,9 @@ def search(lanes: Sequence[Overrides], run: Run, settings: Settings) -> None:
             searches.append((one, lane))
         else:
             log.info("%s: full fine-tuning gives no threshold above chance: no search", name(one))
+            without.append([*one, f"d={settings.low}", "seed=0"])
+    if without:
+        run(without)
     if settings.nested is not None:
         seeds = range(settings.seeds)
         run([one + growing(seed, lane, settings) for one, lane in searches for seed in seeds])

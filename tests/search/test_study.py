@@ -79,11 +79,22 @@ def test_the_corrected_threshold_is_searched_where_asked_for() -> None:
     assert {job["trainer.stop_at"] for job in trainer.batches[1]} == {"0.7931"}
 
 
-def test_without_a_threshold_above_chance_no_subspace_is_trained() -> None:
-    for full in (None, 0.4, 0.54):
-        trainer = Trainer(full=full)
-        search(LANES[:1], trainer, SETTINGS)
-        assert len(trainer.batches) == 1
+def test_without_a_baseline_no_subspace_is_trained() -> None:
+    trainer = Trainer(full=None)
+    search(LANES[:1], trainer, SETTINGS)
+    assert len(trainer.batches) == 1
+
+
+@pytest.mark.parametrize("full", [0.4, 0.54])
+def test_a_lane_without_a_threshold_above_chance_is_run_once_to_be_in_the_tables(
+    full: float,
+) -> None:
+    trainer = Trainer(full=full)
+    search(LANES, trainer, SETTINGS)
+    _, only = trainer.batches
+    assert only == [
+        {"task": task, "method": "said", "d": "100", "seed": "0"} for task in ("sst2", "cola")
+    ]
 
 
 @pytest.mark.parametrize(
