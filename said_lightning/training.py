@@ -172,7 +172,7 @@ def quiet() -> None:
     """Keeps Lightning's tips and notes on its own workings out of the log."""
     for logger in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(logger).setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*"):
+    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*`srun` command.*"):
         warnings.filterwarnings("ignore", message)
 
 
