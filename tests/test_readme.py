@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from said_lightning.analysis.d90 import estimate
-from said_lightning.analysis.table import show
+from said_lightning.analysis.table import bracket, estimate_of, show
 from said_lightning.certify.verdict import verdict
 from said_lightning.runs import certificate
 from said_lightning.runs.index import find
@@ -34,14 +34,31 @@ def test_a_d90_table_is_that_of_its_results(study: str, block: str) -> None:
     assert lines(block) == lines(capture.get())
 
 
-def test_five_studies_are_quoted() -> None:
+def test_six_studies_are_quoted() -> None:
     assert re.findall(r"\$ said d90 \S+/(\S+)", README) == [
         "demo",
         "glue-small",
+        "glue-grid",
         "sst2",
         "mrpc",
         "nested",
     ]
+
+
+def test_the_search_and_its_grid_are_told_as_they_were_run() -> None:
+    for name, study in (("search", "glue-small"), ("grid", "glue-grid")):
+        records, _ = find(ROOT / "results" / study)
+        lane = [one for one in records if (one.task, one.method) == ("sst2", "said")]
+        hours = sum(one.wall_s or 0 for one in lane) / 3600
+        (row,) = (one for one in estimate(records) if (one.task, one.method) == ("sst2", "said"))
+        told = f"| {name} | {len(lane)} | {hours:.2f} | {bracket(row)} | {estimate_of(row)} |"
+        assert told in lines(README)
+
+
+def test_the_search_on_a_cpu_is_told_as_it_was_read() -> None:
+    records, _ = find(ROOT / "results" / "glue-cpu")
+    did, said = estimate(records)
+    assert f"SAID {estimate_of(said)} and DID {estimate_of(did)}" in " ".join(README.split())
 
 
 def test_the_rate_table_is_that_of_its_results() -> None:
