@@ -1,4 +1,4 @@
-"""Every table in the README is what the committed result files say."""
+"""Every table in the README and of section 5 is what the committed result files say."""
 
 import json
 import re
@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from said_lightning.analysis.d90 import estimate
+from said_lightning.analysis.sections import build
 from said_lightning.analysis.table import bracket, estimate_of, show
 from said_lightning.certify.verdict import verdict
 from said_lightning.runs import certificate
@@ -15,6 +16,8 @@ from said_lightning.runs.index import find
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "section5.md").read_text(encoding="utf-8")
+SECTION_5 = ROOT / "results" / "section5"
 
 
 def lines(text: str) -> list[str]:
@@ -120,3 +123,14 @@ def test_the_simulated_figures_are_those_of_the_results() -> None:
     section = README[README.index("On 1,000 simulated") : README.index("## Weights")]
     shares = [float(share) / 100 for share in re.findall(r"([\d.]+) %", section) if "." in share]
     assert shares == pytest.approx([round(share, 3) for share in told])
+
+
+def test_the_tables_of_section_5_are_those_of_its_results() -> None:
+    records, _ = find(SECTION_5)
+    sections = build(estimate(records), records, SECTION_5)
+    found = [row for section in sections for table in section.tables for row in table.rows]
+    told = re.findall(r"^\| (.*(?:pretrained-|minilm).*) \|$", DOCS, re.M)
+    assert len(told) == 6 + 6 + 3
+    for line in told:
+        cells = tuple(line.split(" | "))
+        assert cells in [row[: len(cells)] for row in found]
