@@ -55,9 +55,8 @@ def runs_of(projection: Fastfood, parts: Iterable[Part], start: int) -> Kinds:
         whole = rows - rest if rest and order(rest) < n else rows
         k0, k1 = ((word ^ 2**31) - 2**31 for word in projection.keys[tensor])
         dtypes = tuple(view.dtype for view in views)
-        for first, last in ((0, whole), (whole, rows)):
+        for first, last, r in ((0, whole, n), (whole, rows, order(rest))):
             if first < last:
-                r = n if first == 0 and whole else order(last - first)
                 run = Run(first, last, start + first, (k0, k1), tuple(views))
                 found.setdefault((r, dtypes), []).append(run)
     return found
