@@ -36,7 +36,8 @@ class Classifier(LightningModule):
     """Trains a sequence classifier (or regressor): all of it, or through a subspace.
 
     `subspace` is None for full fine-tuning; a SubspaceCallback sets it before the optimizer is
-    made. lr None follows the rule of said_lightning.rate; `rate` is what was used.
+    made. lr None follows the rule of said_lightning.rate; `rate` is what was used. D counts the
+    weights that full fine-tuning trains, whatever space theta lies in.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Classifier(LightningModule):
         self.settings = trainer
         self.lr = lr
         self.rate = 0.0
+        self.D = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         self.seed = seed
         self.subspace: Subspace | None = None
         self.strict_loading = False  # a subspace run's state lacks the weights
@@ -71,8 +73,7 @@ class Classifier(LightningModule):
     def budget(self) -> str:
         """Says in one line how many numbers are trained, and at which rate."""
         if (subspace := self.subspace) is None:
-            weights = sum(weight.numel() for weight in self.model.parameters())
-            return f"D = d = {weights:,} (full fine-tuning), lr = {self.rate:.3g}"
+            return f"D = d = {self.D:,} (full fine-tuning), lr = {self.rate:.3g}"
         parts = f"{subspace.theta.numel():,} theta"
         if subspace.m:
             parts += f" + {subspace.m} lambda ({', '.join(subspace.groups)})"
@@ -133,7 +134,7 @@ class Classifier(LightningModule):
         else:
             subspace = self.subspace
             self.rate = self.lr or learning_rate(
-                subspace.d, subspace.D, self.settings.full_lr, self.settings.step_ratio
+                subspace.d, self.D, self.settings.full_lr, self.settings.step_ratio
             )
             if self.lr is None:  # the rule is for an isometry
                 self.rate /= subspace.projection.gain**0.5

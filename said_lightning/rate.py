@@ -10,6 +10,9 @@ def learning_rate(d: int, D: int, full_lr: float, step_ratio: float) -> float:
 
         lr = step_ratio * full_lr * sqrt(D / d).
 
+    D counts what full fine-tuning trains, in a space of fewer weights too: there each of them has
+    to go further for the same effect.
+
     The ratio is above 1 because a random subspace holds only about sqrt(d / D) of the direction
     that full fine-tuning takes; the README's study says how it was chosen and how flat its optimum
     is. Full fine-tuning itself (d = D) uses full_lr, not this rule.

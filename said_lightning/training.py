@@ -242,8 +242,7 @@ def outcome(module: Classifier) -> dict[str, Any]:
     """Gives what a trained module tells of its run's record."""
     subspace = module.subspace
     if subspace is None:
-        D = sum(weight.numel() for weight in module.model.parameters() if weight.requires_grad)
-        return {"d": D, "D": D, "m": 0, "outside": 0, "lr": module.rate}
+        return {"d": module.D, "D": module.D, "m": 0, "outside": 0, "lr": module.rate}
     scales = subspace.scale.tolist() if subspace.m else [None]
     return {
         "d": subspace.d + subspace.outside,

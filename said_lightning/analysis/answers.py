@@ -52,7 +52,7 @@ def table_1(rows: Sequence[Row]) -> Table:
             model,
             *(_cell(cells.get((model, method, task))) for method, task in columns),
         )
-        for model in sorted({row.model for row in rows})
+        for model in dict.fromkeys(row.model for row in rows)
     ]
     heads = tuple(f"{method} {task}" for method, task in columns)
     return Table("d90 on the grid, and fitted with its interval", ("model", *heads), lines)

@@ -3,6 +3,7 @@
 From Li et al. (arXiv:1804.08838); for language models arXiv:2012.13255, section 2.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -114,7 +115,13 @@ def estimate(records: Iterable[Record]) -> list[Row]:
         else:
             one = (record.model, record.task, record.method, record.projection or "", record.space)
             lanes[one].append(record)
-    return [_row(settle(lanes[lane]), settle(baselines[lane[:2]])) for lane in sorted(lanes)]
+    ordered = sorted(lanes, key=lambda lane: [_natural(name) for name in lane])
+    return [_row(settle(lanes[lane]), settle(baselines[lane[:2]])) for lane in ordered]
+
+
+def _natural(name: str) -> list[str | int]:
+    """A key that sorts step 300 before step 10000."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _row(lane: Jobs, full: Jobs) -> Row:

@@ -25,7 +25,8 @@ class Released(Projection):
     theta's gradient gets from a tensor is 1/N_i of P^T grad. `pull_back` is P^T in either case,
     since lambda's gradient is right there as here; `gradient_weight` is the factor for theta's.
 
-    A tensor is worked on at its padded length: some 70 bytes for each of N_i numbers, for a while.
+    A tensor is worked on at its padded length: in this reference some 70 bytes for each of N_i
+    numbers, for a while.
     Raises ValueError for another `gradient`.
     """
 

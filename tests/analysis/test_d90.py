@@ -307,6 +307,12 @@ def test_the_order_of_the_records_is_no_matter(
     assert estimate(shuffled) == estimate(records)
 
 
+def test_rows_stand_in_the_order_of_the_numbers_in_their_names(run: MakeRun) -> None:
+    steps = [f"bert-{step}" for step in (0, 300, 3000, 10000)]
+    rows = estimate([run("did", 0.5, d=10, model=model) for model in reversed(steps)])
+    assert [row.model for row in rows] == steps
+
+
 # Seeds, and the threshold corrected for chance
 
 

@@ -4,6 +4,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file
 
 from said_lightning.analysis.d90 import estimate
@@ -25,7 +26,12 @@ def test_a_lora_run_trains_d_numbers_and_is_read_beside_runs_of_all_weights(
     assert sum(part.numel() for part in numbers.values()) == 20
 
     whole = run(compose(tmp_path, *options))
-    rows = estimate([record, whole, run(compose(tmp_path, "method=full", "trainer.epochs=1"))])
+    full = run(compose(tmp_path, "method=full", "trainer.epochs=1"))
+    assert record.rule
+    assert full.D
+    lr = record.rule * (full.D / 20) ** 0.5  # D is not that of the space
+    assert record.lr == pytest.approx(lr)
+    rows = estimate([record, whole, full])
     assert [(row.map, row.done) for row in rows] == [("partition", 1), ("partition (lora)", 1)]
     assert {row.full for row in rows} == {rows[0].full}
 

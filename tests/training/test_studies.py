@@ -17,7 +17,7 @@ CONF = Path(__file__).parents[2] / "conf"
 STUDIES = {
     "pretraining-small": ("d90 over pre-training", 12),
     "size-small": ("d90 over size", 12),
-    "adjoint-small": ("The wrong gradient", 7),
+    "adjoint-small": ("The wrong gradient", 5),
     "projections-small": ("Projections", 11),
     "spaces-small": ("Spaces", 13),
 }

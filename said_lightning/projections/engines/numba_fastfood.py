@@ -13,6 +13,7 @@ from said_lightning.projections.engines.numba_hadamard import LANES, hadamard
 from said_lightning.projections.engines.numba_random import (
     half_words,
     inverse_permutation,
+    log2,
     normals,
     permutation,
     permutation_key,
@@ -42,7 +43,7 @@ def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, first)
                 left = min(n, rows - block)
                 r = _order(left)
                 key = permutation_key(k0, k1, (first + block) // r)
-                scale = scales[_log2(r)]
+                scale = scales[log2(r)]
                 _forward(x, scale, r, halves, block - start, key, table, u, w, order)
                 _add_rows(out, base, block, w, left)
 
@@ -69,7 +70,7 @@ def _forward(x, scale, r, halves, h, key, table, u, w, order):
     hadamard(u, r)
     for first in range(0, r, CHUNK):
         count = min(CHUNK, r - first)
-        permutation(key, _log2(r), first, count, order)
+        permutation(key, log2(r), first, count, order)
         for i in range(0, count, LANES):
             _mix(w, first + i, u, order, i, halves, h + first + i, table)
     hadamard(w, r)
@@ -114,7 +115,7 @@ def _backward(w, r, halves, h, key, table, u, order):
         _weigh(w, j, halves, h + j, table)
     for first in range(0, r, CHUNK):
         count = min(CHUNK, r - first)
-        inverse_permutation(key, _log2(r), first, count, order)
+        inverse_permutation(key, log2(r), first, count, order)
         for i in range(0, count, LANES):
             _take(u, first + i, w, order, i)
     hadamard(u, r)
@@ -127,15 +128,6 @@ def _order(rows):
     while r < rows:
         r *= 2
     return r
-
-
-@njit
-@no_type_check
-def _log2(n):
-    bits = 0
-    while 1 << bits < n:
-        bits += 1
-    return bits
 
 
 @njit

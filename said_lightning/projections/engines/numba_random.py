@@ -88,6 +88,16 @@ def normals(halves: Vector, table: Memory, element: Any) -> Vector:
 
 @njit
 @no_type_check
+def log2(n):
+    """Gives the bits of n = 2^bits."""
+    bits = 0
+    while 1 << bits < n:
+        bits += 1
+    return bits
+
+
+@njit
+@no_type_check
 def permutation_key(k0, k1, block):
     """Draws the twelve words that key a block's permutation."""
     first = block * COUNTERS
