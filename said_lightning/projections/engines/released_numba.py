@@ -1,6 +1,7 @@
 """The circulating code's projection on the CPU: a tensor's padded length is transformed at once.
 
-Draws are made on the fly; one vector of the padded length is kept for a while.
+Draws are made on the fly; one vector of the padded length is kept for a while. One thread does it
+all, so the order of sums is one.
 """
 
 from typing import Any, no_type_check
@@ -72,19 +73,15 @@ def _draws(projection: Released, tensor: str) -> tuple[np.uint32, np.uint32, NDA
 @no_type_check
 def _write(tasks, out, base, x, length, k0, k1, table):
     halves, order = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
-    w = np.empty(length, x.dtype)
+    w, g = np.empty(length, x.dtype), np.empty(CHUNK, x.dtype)
     _flip(x, k0, k1, halves)
     hadamard(x, len(x))
     key, squares = permutation_key(k0, k1, 0), 0.0
     for first in range(0, length, CHUNK):
         count = min(CHUNK, length - first)
-        half_words(k0, k1, first, halves, STREAM_ROWS)
-        permutation(key, log2(length), first, count, order)
-        for j in range(0, count, LANES):
-            _normals(w, first + j, halves, j, table)
-        squares += _squares(w, first, count)
+        squares += _draw(k0, k1, key, length, first, count, halves, order, g, table)
         for j in range(count):
-            w[first + j] *= x[order[j] & (len(x) - 1)]
+            w[first + j] = x[order[j] & (len(x) - 1)] * g[j]
     hadamard(w, length)
     scale = w.dtype.type((len(out) * squares) ** -0.5)
     for row in range(len(out)):
@@ -101,16 +98,26 @@ def _pull_back(tasks, grad, sums, length, k0, k1, table):
     key, squares = permutation_key(k0, k1, 0), 0.0
     for first in range(0, length, CHUNK):
         count = min(CHUNK, length - first)
-        half_words(k0, k1, first, halves, STREAM_ROWS)
-        permutation(key, log2(length), first, count, order)
-        for j in range(0, count, LANES):
-            _normals(g, j, halves, j, table)
-        squares += _squares(g, 0, count)
+        squares += _draw(k0, k1, key, length, first, count, halves, order, g, table)
         for j in range(count):
             sums[order[j] & (len(sums) - 1)] += w[first + j] * g[j]
     hadamard(sums, len(sums))
     _flip(sums, k0, k1, halves)
     sums *= (len(grad) * squares) ** -0.5
+
+
+@njit
+@no_type_check
+def _draw(k0, k1, key, length, first, count, halves, order, g, table):
+    """Draws Pi and G for some rows, and gives the sum of G's squares."""
+    half_words(k0, k1, first, halves, STREAM_ROWS)
+    permutation(key, log2(length), first, count, order)
+    squares = 0.0
+    for j in range(0, count, LANES):
+        _normals(g, halves, j, table)
+    for j in range(count):
+        squares += np.float64(g[j]) * np.float64(g[j])
+    return squares
 
 
 @njit
@@ -123,20 +130,11 @@ def _flip(x, k0, k1, halves):
             _sign(x, first + j, halves, j)
 
 
-@njit
-@no_type_check
-def _squares(g, first, count):
-    total = 0.0
-    for j in range(first, first + count):
-        total += np.float64(g[j]) * np.float64(g[j])
-    return total
-
-
 @tile
 def _sign(builder: Any, x: Memory, j: Any, halves: Memory, h: Any) -> None:
     x.store(j, x.load(j, LANES).flipped(halves.load(h, LANES), SIGN))
 
 
 @tile
-def _normals(builder: Any, g: Memory, j: Any, halves: Memory, h: Any, table: Memory) -> None:
-    g.store(j, normals(halves.load(h, LANES), table, g.element))
+def _normals(builder: Any, g: Memory, halves: Memory, j: Any, table: Memory) -> None:
+    g.store(j, normals(halves.load(j, LANES), table, g.element))
