@@ -21,7 +21,7 @@ from said_lightning.runs.record import Record
 class Gap:
     """How the runs of a lane at its d90 do on the data they were trained on and on others.
 
-    `relative` is (train - evaluation) / (1 - evaluation), as the paper's section 5.3 has it (?).
+    `relative` is (train - evaluation) / (1 - evaluation).
     """
 
     d: int
