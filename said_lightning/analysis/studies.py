@@ -21,6 +21,7 @@ from said_lightning.analysis.table import lane
 from said_lightning.runs.labels import NESTED
 
 RELEASED = "released-"
+ARMS = "An arm of a point is its 90 % interval, and missing where that is open."
 
 
 def updates(step: str) -> int | None:
@@ -93,8 +94,12 @@ def _over(
                 [(f"{number:,}", *line(row, sources)) for number, row in ordered],
             )
         )
-    plots = [_plot(f"{title} · {task}", axis, lanes) for task, lanes in sorted(plotted.items())]
-    return Section(title, text, tables, plots) if tables else None
+    plots = [
+        _plot(f"{title} · {task}", axis, lanes)
+        for task, lanes in sorted(plotted.items())
+        if any(drawn(row) for _, ordered in lanes for _, row in ordered)
+    ]
+    return Section(title, f"{text} {ARMS}", tables, plots) if tables else None
 
 
 def _plot(title: str, axis: str, lanes: list[tuple[str, list[tuple[int, Row]]]]) -> dict[str, Any]:
@@ -169,12 +174,12 @@ def compared(study: Comparison, rows: Sequence[Row], sources: list[Source]) -> S
         title = " · ".join(part for part in same if part != "all")
         lines = [(study.what(row) or "", *line(row, sources)) for row in found]
         tables.append(Table(title, (study.column, *COLUMNS), lines))
-        known = [row for row in found if drawn(row)]
-        trace = points(title, 0, known) | {"x": [study.what(row) for row in known]}
-        axes = (study.column, "d90, fitted (log scale)")
-        layout = figures.log_layout(f"{study.title} · {title}", *axes, ("yaxis",))
-        plots.append({"data": [trace | {"mode": "markers"}], "layout": layout})
-    return Section(study.title, study.text, tables, plots) if tables else None
+        if known := [row for row in found if drawn(row)]:
+            trace = points(title, 0, known) | {"x": [study.what(row) for row in known]}
+            axes = (study.column, "d90, fitted (log scale)")
+            layout = figures.log_layout(f"{study.title} · {title}", *axes, ("yaxis",))
+            plots.append({"data": [trace | {"mode": "markers"}], "layout": layout})
+    return Section(study.title, f"{study.text} {ARMS}", tables, plots) if tables else None
 
 
 Study = Callable[[Sequence[Row], list[Source]], Section | None]

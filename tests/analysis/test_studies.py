@@ -66,6 +66,15 @@ def test_d90_over_size_takes_each_models_own_d(run: MakeRun, tmp_path: Path) -> 
     assert "d90 over size" not in sections(same, tmp_path)
 
 
+def test_a_study_without_any_d90_is_a_table_alone(run: MakeRun, tmp_path: Path) -> None:
+    runs = lane(run, full=0.5, model="a", size=1000) + lane(run, full=0.5, model="b", size=6000)
+    section = sections(runs, tmp_path)["d90 over size"]
+    assert [line[4] for line in section.tables[0].rows] == ["no value", "no value"]
+    assert not section.figures
+    both = lane(run, full=0.5, model="a") + lane(run, full=0.5, model="a", projection="dense")
+    assert not sections(both, tmp_path)["Projections"].figures
+
+
 def test_the_gap_is_that_of_the_runs_at_d90(run: MakeRun, tmp_path: Path) -> None:
     runs = [replace(one, folder=tmp_path / str(i)) for i, one in enumerate(lane(run))]
     (row,) = estimate(runs)
