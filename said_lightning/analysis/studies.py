@@ -21,7 +21,7 @@ from said_lightning.analysis.table import lane
 from said_lightning.runs.labels import NESTED
 
 RELEASED = "released-"
-ARMS = "An arm of a point is its 90 % interval, and missing where that is open."
+ARMS = "A point's arms span its 90 % interval; where that is open, the arm is missing."
 
 
 def updates(step: str) -> int | None:
