@@ -134,3 +134,14 @@ def test_the_tables_of_section_5_are_those_of_its_results() -> None:
     for line in told:
         cells = tuple(line.split(" | "))
         assert cells in [row[: len(cells)] for row in found]
+
+
+def test_the_rates_of_the_spaces_are_those_of_their_results() -> None:
+    records, _ = find(ROOT / "results" / "rate-spaces")
+    runs = sorted((one for one in records if one.rule), key=lambda one: one.rule or 0)
+    spaces = sorted({one.space for one in runs})
+    found = {
+        space: [f"{one.metric.value:.3f}" for one in runs if one.space == space] for space in spaces
+    }
+    told = dict(re.findall(r"^\| (bias|head|lora) \| ([\d. |]+) \|$", DOCS, re.M))
+    assert {space: cells.split(" | ") for space, cells in told.items()} == found
