@@ -115,7 +115,8 @@ def estimate(records: Iterable[Record]) -> list[Row]:
         else:
             one = (record.model, record.task, record.method, record.projection or "", record.space)
             lanes[one].append(record)
-    ordered = sorted(lanes, key=lambda lane: [_natural(name) for name in lane])
+    # Sorted before too, since names that differ in a leading 0 alone have one key.
+    ordered = sorted(sorted(lanes), key=lambda lane: [_natural(name) for name in lane])
     return [_row(settle(lanes[lane]), settle(baselines[lane[:2]])) for lane in ordered]
 
 

@@ -311,6 +311,8 @@ def test_rows_stand_in_the_order_of_the_numbers_in_their_names(run: MakeRun) -> 
     steps = [f"bert-{step}" for step in (0, 300, 3000, 10000)]
     rows = estimate([run("did", 0.5, d=10, model=model) for model in reversed(steps)])
     assert [row.model for row in rows] == steps
+    alike = [run("did", 0.5, d=10, model=model) for model in ("bert-1", "bert-01")]
+    assert estimate(alike) == estimate(alike[::-1])
 
 
 # Seeds, and the threshold corrected for chance

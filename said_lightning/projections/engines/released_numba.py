@@ -25,6 +25,7 @@ from said_lightning.projections.engines.numba_random import (
 from said_lightning.projections.engines.numba_tasks import keys
 from said_lightning.projections.engines.numba_vector import Memory, kernel, tile
 from said_lightning.projections.fastfood import SMALLEST
+from said_lightning.projections.fastfood import order as block_order
 from said_lightning.projections.released import Released
 
 CHUNK = 1024  # rows whose draws are made together: they stay in the first cache
@@ -62,7 +63,7 @@ def pull_back(
 
 def _span(projection: Released, length: int) -> int:
     """Gives how many numbers B has: H of more, zeros, would repeat H of these."""
-    return min(length, max(SMALLEST, 1 << (projection.d - 1).bit_length()))
+    return min(length, block_order(projection.d))
 
 
 def _draws(projection: Released, tensor: str) -> tuple[np.uint32, np.uint32, NDArray[np.float32]]:
