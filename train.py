@@ -6,10 +6,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from said_lightning.command import Command, plan, read_command, report, tell
-from said_lightning.config import folder_of, problems
+from said_lightning.config.compose import Command, plan, read_command, report, tell
+from said_lightning.config.schema import folder_of, problems
+from said_lightning.config.stored import foreign, unwritable
 from said_lightning.errors import UserError
-from said_lightning.kept import foreign, unwritable
 
 CONF = Path(__file__).parent.resolve() / "conf"
 # Hydra answers these itself and runs nothing.
@@ -19,7 +19,7 @@ QUESTIONS = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--v
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def train(cfg: DictConfig) -> float | None:
     """Trains one job and gives Hydra its metric; other jobs go on where it fails."""
-    from said_lightning.job import run
+    from said_lightning.training.job import run
 
     return run(cfg).metric.value
 
@@ -52,7 +52,7 @@ def searched() -> list[DictConfig]:
 
 def job_problems(command: Command) -> list[str]:
     """Tells what is wrong with the jobs of a command, before any of them starts."""
-    from said_lightning.training import model_problems
+    from said_lightning.training.run import model_problems
 
     found = [problem for job in command.jobs for problem in problems(job)]
     if not found:

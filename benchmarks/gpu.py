@@ -5,8 +5,8 @@ from statistics import median
 
 import torch
 
-from said_lightning.bench.claims import Claim, assert_all
-from said_lightning.bench.measure import projection_times, ratio, step_times
+from said_lightning.tools.bench.claims import Claim, assert_all
+from said_lightning.tools.bench.measure import projection_times, ratio, step_times
 
 if not torch.cuda.is_available():
     print("unmeasured: there is no GPU")

@@ -2,8 +2,8 @@
 
 from statistics import median
 
-from said_lightning.bench.claims import Claim, assert_all
-from said_lightning.bench.measure import projection_times
+from said_lightning.tools.bench.claims import Claim, assert_all
+from said_lightning.tools.bench.measure import projection_times
 
 FEW, MANY = 100, 100_000
 

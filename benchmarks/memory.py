@@ -1,8 +1,8 @@
 """SAID needs less memory than full AdamW: MiniLM, in units of 4 D bytes (D float32 numbers)."""
 
-from said_lightning.bench.claims import Claim, assert_all
-from said_lightning.bench.measure import peak_bytes, state_bytes
-from said_lightning.bench.models import minilm
+from said_lightning.tools.bench.claims import Claim, assert_all
+from said_lightning.tools.bench.measure import peak_bytes, state_bytes
+from said_lightning.tools.bench.models import minilm
 
 UNIT = 4 * sum(weight.numel() for weight in minilm().parameters())
 LEAST = {

@@ -9,13 +9,13 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
-from said_lightning.bench.claims import Claim, assert_all
-from said_lightning.bench.measure import make_batch
-from said_lightning.bench.models import MODELS
-from said_lightning.callback import SubspaceCallback
-from said_lightning.config import Config, MethodConfig
-from said_lightning.parallel import RANK, SubspaceStrategy, processes
-from said_lightning.subspace import Subspace
+from said_lightning.config.schema import Config, MethodConfig
+from said_lightning.subspace.subspace import Subspace
+from said_lightning.tools.bench.claims import Claim, assert_all
+from said_lightning.tools.bench.measure import make_batch
+from said_lightning.tools.bench.models import MODELS
+from said_lightning.training.callbacks import SubspaceCallback
+from said_lightning.training.ddp import RANK, SubspaceStrategy, processes
 
 d, STEPS, ROWS = 1000, 6, 8
 CONFIG = Config(method=MethodConfig(name="said"), projection={"name": "fastfood"}, d=d)

@@ -2,8 +2,8 @@
 
 import torch
 
-from said_lightning.bench.claims import Claim, assert_all
 from said_lightning.projections import build, engines_of
+from said_lightning.tools.bench.claims import Claim, assert_all
 
 SIZES = {"weight": 200_000, "bias": 384}
 

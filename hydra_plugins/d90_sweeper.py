@@ -45,8 +45,8 @@ class D90Sweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Searches, and prints d90 of each lane."""
+        from said_lightning.config.search import SEARCHED
         from said_lightning.search.study import Settings, search
-        from said_lightning.sweeper import SEARCHED
 
         # An experiment's own grid of d and seeds is the search's to choose.
         fixed = [f"{key}={value}" for key, value in self.params.items() if key not in SEARCHED]
@@ -88,7 +88,7 @@ class D90Sweeper(Sweeper):
         """Prints the table of d90 that `said d90` makes of the same folders."""
         from rich.console import Console
 
-        from said_lightning.analysis.d90 import estimate
+        from said_lightning.analysis.estimator import estimate
         from said_lightning.analysis.table import show
 
         records = [record(path) for path in dict.fromkeys(map(folder, asked))]
@@ -98,7 +98,7 @@ class D90Sweeper(Sweeper):
 
 def folder(config: DictConfig) -> Path:
     """Gives the folder of a run."""
-    from said_lightning.config import run_folder
+    from said_lightning.config.schema import run_folder
 
     return Path(config.out) / run_folder(config)
 

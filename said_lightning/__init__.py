@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from said_lightning.artifact.load import load
-    from said_lightning.subspace import Subspace
+    from said_lightning.subspace.subspace import Subspace
 
 __all__ = ["Subspace", "__version__", "load"]
 __version__ = "0.1.0"
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 # `said d90` reads result files alone and must start without torch, which these need.
 def __getattr__(name: str) -> Any:
     if name == "Subspace":
-        from said_lightning.subspace import Subspace
+        from said_lightning.subspace.subspace import Subspace
 
         return Subspace
     if name == "load":

@@ -11,7 +11,7 @@ import typer
 from said_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from said_lightning.analysis.d90 import Row
+    from said_lightning.analysis.estimator import Row
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,7 +36,7 @@ def d90(
     from rich.console import Console
 
     from said_lightning.analysis import table
-    from said_lightning.analysis.d90 import estimate
+    from said_lightning.analysis.estimator import estimate
     from said_lightning.runs.index import find
 
     records, problems = find(path)
@@ -66,8 +66,8 @@ def bench(
     """Step time and peak memory of SAID and its neighbours, side by side: minutes."""
     from rich.console import Console
 
-    from said_lightning.bench import table
-    from said_lightning.bench.models import MODELS
+    from said_lightning.tools.bench import table
+    from said_lightning.tools.bench.models import MODELS
 
     if model not in MODELS:
         raise UserError(f"--model {model}: no such model; there are {', '.join(MODELS)}")
@@ -84,7 +84,7 @@ def check(
     ] = None,
 ) -> None:
     """What a command of train.py would do: every mistake in it, or each job's budget."""
-    from said_lightning.check import check
+    from said_lightning.training.dry_run import check
 
     for budget in check(overrides or [], Path(__file__).parents[1] / "conf"):
         typer.echo(budget)
@@ -99,11 +99,11 @@ def pretrain(
     """A small BERT by masked language modelling on your own text, with checkpoints on the way."""
     import logging
 
-    from said_lightning.pretrain.settings import read_settings
+    from said_lightning.tools.pretrain.settings import read_settings
 
     settings = read_settings(overrides or [], Path(__file__).parents[1] / "conf")
-    from said_lightning.pretrain.run import pretrain
     from said_lightning.runs.signals import Preempted
+    from said_lightning.tools.pretrain.run import pretrain
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
@@ -146,8 +146,8 @@ def report(
     ] = None,
 ) -> None:
     """d90 with its intervals, curves, lambda by layer, cost and sources, as one file."""
-    from said_lightning.analysis.d90 import estimate
-    from said_lightning.analysis.report import write
+    from said_lightning.analysis.estimator import estimate
+    from said_lightning.analysis.report.page import write
     from said_lightning.runs.index import find
 
     records, problems = find(path)
@@ -202,7 +202,7 @@ def sync(
     path: Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")],
 ) -> None:
     """Push the W&B runs below PATH that were logged offline and not pushed yet."""
-    from said_lightning.sync import sync as push
+    from said_lightning.tools.wandb.sync import sync as push
 
     typer.echo(f"{push(path)} runs pushed", err=True)
 
@@ -264,7 +264,7 @@ def workspace(
     metric: Annotated[str, typer.Option(help="The metric that d90 is about.")] = "accuracy",
 ) -> None:
     """Give a W&B project a view with the metric over d, curves, and a table of what each run is."""
-    from said_lightning.workspace import save
+    from said_lightning.tools.wandb.workspace import save
 
     typer.echo(save(project, metric))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from said_lightning.analysis.d90 import estimate
-from said_lightning.analysis.sections import build
+from said_lightning.analysis.estimator import estimate
+from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.table import bracket, estimate_of, show
 from said_lightning.certify.verdict import verdict
 from said_lightning.runs import certificate

@@ -1,1 +1,1 @@
-"""From the records of runs to d90: tables and plots. Reads `runs` alone and needs no torch."""
+"""d90 from the records of runs: estimator, interval, table, plot and report. Needs no torch."""

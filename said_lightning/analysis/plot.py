@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from said_lightning.analysis.d90 import SHARE, Row
+from said_lightning.analysis.estimator import SHARE, Row
 from said_lightning.analysis.table import bracket, lane
 
 # Okabe and Ito's palette, told apart with every kind of colour vision; markers tell lanes apart

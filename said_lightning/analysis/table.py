@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from said_lightning.analysis.d90 import SHARE, Reading, Row
+from said_lightning.analysis.estimator import SHARE, Reading, Row
 
 _STYLES = {"found": "green", "nested": "green", "incomplete": "dim", "no-baseline": "red"}
 _COLUMNS = {"method": 6, "projection": 10, "d90": 21, "verdict": 11, "lr": 6, "seeds": 5, "runs": 6}

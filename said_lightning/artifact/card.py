@@ -2,10 +2,10 @@
 
 from huggingface_hub import ModelCardData
 
+from said_lightning.artifact.coding import Coded
 from said_lightning.artifact.file import Artifact
-from said_lightning.coding import Coded
-from said_lightning.config import Config
-from said_lightning.locate import PACKAGE, is_folder
+from said_lightning.config.schema import Config
+from said_lightning.models.locate import PACKAGE, is_folder
 
 SMALL = """```python
 import said_lightning

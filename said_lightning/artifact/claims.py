@@ -8,11 +8,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from said_lightning.coding import LONGEST
-from said_lightning.config import choice_problems, method_problems, typed
-from said_lightning.data.mistakes import described_errors
+from said_lightning.artifact.coding import LONGEST
+from said_lightning.config.schema import choice_problems, method_problems, typed
+from said_lightning.config.stored import with_schema
 from said_lightning.data.task import suggestion
-from said_lightning.kept import with_schema
+from said_lightning.data.validate import described_errors
 from said_lightning.projections import names
 
 # What encoder, subspace and model card need of a run's task.

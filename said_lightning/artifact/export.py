@@ -13,9 +13,9 @@ from safetensors import torch as safetensors
 from said_lightning import __version__
 from said_lightning.artifact.claims import carried, groups_digest
 from said_lightning.artifact.file import FILE, About, Artifact, Score, write
-from said_lightning.config import Config, typed
+from said_lightning.config.schema import Config, typed
+from said_lightning.config.stored import read_config
 from said_lightning.errors import UserError
-from said_lightning.kept import read_config
 from said_lightning.runs import checkpoint
 from said_lightning.runs import record as records
 

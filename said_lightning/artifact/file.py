@@ -23,8 +23,8 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from said_lightning.artifact.claims import claims, complete, interpolations, tensor_problems
-from said_lightning.coding import Coded, decode
-from said_lightning.config import Config, typed
+from said_lightning.artifact.coding import Coded, decode
+from said_lightning.config.schema import Config, typed
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
 from said_lightning.runs.files import write_whole

@@ -8,11 +8,11 @@ from transformers import PreTrainedModel
 
 from said_lightning.artifact.claims import groups_digest
 from said_lightning.artifact.file import Artifact, read
-from said_lightning.build import build_subspace
-from said_lightning.encoder import Loaded
-from said_lightning.encoder import load as load_encoder
 from said_lightning.errors import UserError
-from said_lightning.subspace import Subspace
+from said_lightning.models.build import build_subspace
+from said_lightning.models.encoder import Loaded
+from said_lightning.models.encoder import load as load_encoder
+from said_lightning.subspace.subspace import Subspace
 
 
 def load(file: str | Path, model: str | None = None) -> PreTrainedModel:

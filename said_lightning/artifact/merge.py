@@ -7,8 +7,8 @@ from said_lightning.artifact.card import card
 from said_lightning.artifact.file import read
 from said_lightning.artifact.load import restored
 from said_lightning.errors import UserError
-from said_lightning.space import merge_factors
-from said_lightning.t5 import T5EncoderClassifier
+from said_lightning.models.t5 import T5EncoderClassifier
+from said_lightning.subspace.spaces import merge_factors
 
 
 def merge(file: Path, folder: Path, base: str | None = None) -> None:

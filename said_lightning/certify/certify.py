@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, open_dict
 
+from said_lightning.artifact.coding import Coded, bits, decode
 from said_lightning.artifact.export import from_run
 from said_lightning.artifact.file import Artifact, pack
 from said_lightning.artifact.file import read as read_artifact
@@ -19,16 +20,15 @@ from said_lightning.certify import bounds
 from said_lightning.certify.quantise import lloyd, quantise
 from said_lightning.certify.rebuilt import Rebuilt, rebuild
 from said_lightning.certify.tune import tune
-from said_lightning.coding import Coded, bits, decode
-from said_lightning.config import typed
+from said_lightning.config.schema import typed
+from said_lightning.config.selection import around, searched
+from said_lightning.config.stored import read_config
 from said_lightning.errors import UserError
-from said_lightning.kept import read_config
 from said_lightning.runs import certificate as certificates
 from said_lightning.runs import record as records
 from said_lightning.runs.certificate import CONFIDENCE, Certificate
 from said_lightning.runs.files import write_whole
 from said_lightning.runs.record import Record
-from said_lightning.searched import around, searched
 
 log = logging.getLogger(__name__)
 

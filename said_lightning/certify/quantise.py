@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, Int
 from scipy.cluster.vq import kmeans2
 
-from said_lightning.coding import Coded, encode
+from said_lightning.artifact.coding import Coded, encode
 
 
 def lloyd(values: Float32[np.ndarray, " d"], levels: int) -> Float16[np.ndarray, " k"]:

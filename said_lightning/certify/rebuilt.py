@@ -10,14 +10,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from said_lightning.artifact.file import Artifact
-from said_lightning.build import build_subspace
-from said_lightning.config import typed
+from said_lightning.config.schema import typed
 from said_lightning.data.datamodule import TextDataModule
-from said_lightning.data.encoded import Encoded
-from said_lightning.encoder import load
+from said_lightning.data.tokens import Encoded
 from said_lightning.errors import UserError
+from said_lightning.models.build import build_subspace
+from said_lightning.models.encoder import load
 from said_lightning.runs.record import Record
-from said_lightning.subspace import Subspace
+from said_lightning.subspace.subspace import Subspace
 
 
 @dataclass

@@ -9,13 +9,13 @@ from jaxtyping import Float16
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from said_lightning.callback import SubspaceCallback
+from said_lightning.artifact.coding import Coded
 from said_lightning.certify.quantise import quantise
 from said_lightning.certify.rebuilt import Rebuilt
-from said_lightning.coding import Coded
-from said_lightning.config import Config, typed
-from said_lightning.module import Classifier
-from said_lightning.training import make_trainer
+from said_lightning.config.schema import Config, typed
+from said_lightning.training.callbacks import SubspaceCallback
+from said_lightning.training.module import Classifier
+from said_lightning.training.run import make_trainer
 
 # Share of the run's own rate: the numbers are to settle, not to travel.
 SHARE = 0.1

@@ -18,23 +18,23 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from said_lightning.artifact.claims import carried, groups_digest
+from said_lightning.artifact.coding import Coded, decode
 from said_lightning.artifact.file import Artifact
 from said_lightning.artifact.file import read as read_artifact
-from said_lightning.coding import Coded, decode
-from said_lightning.config import Config, identity, typed
+from said_lightning.config.schema import Config, identity, typed
+from said_lightning.config.selection import around, searched, unpaid
+from said_lightning.config.stored import read_config
 from said_lightning.data.examples import Examples
 from said_lightning.data.metrics import build_metrics
 from said_lightning.data.readers import read_task
 from said_lightning.data.task import TaskConfig
-from said_lightning.encoder import load
 from said_lightning.errors import UserError
-from said_lightning.kept import read_config
+from said_lightning.models.encoder import load
 from said_lightning.projections import build
 from said_lightning.runs.certificate import CONFIDENCE, FORMAT, Certificate, read
 from said_lightning.runs.index import CONFIG
-from said_lightning.searched import around, searched, unpaid
-from said_lightning.space import confine
-from said_lightning.subspace import budget
+from said_lightning.subspace.spaces import confine
+from said_lightning.subspace.subspace import budget
 
 BATCH = 64
 # Two orders of summing in float32 give logits that differ by less.
@@ -189,7 +189,7 @@ def write(model: PreTrainedModel, config: Config, coded: Coded) -> dict[str, Any
     Gives what an artifact's header should say of them.
     """
     method, options = config.method, dict(config.projection)
-    confine(model, method)
+    confine(model, method.space, method.r)
     groups, D = budget(model, method.name, method.groups, method.head)
     values = torch.from_numpy(decode(coded))
     m = len(groups) if method.name == "said" else 0

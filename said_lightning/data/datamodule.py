@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from said_lightning.data.encoded import Encoded, encode
+from said_lightning.data.batching import EpochBatches, Indices, sorted_batches
 from said_lightning.data.metrics import trivial_score
-from said_lightning.data.order import EpochBatches, Indices, sorted_batches
 from said_lightning.data.readers import read_task
 from said_lightning.data.share import Share
 from said_lightning.data.task import TaskConfig
+from said_lightning.data.tokens import Encoded, encode
 from said_lightning.errors import UserError
 
 Batch = dict[str, Tensor]

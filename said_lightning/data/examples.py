@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Shaped
 
+from said_lightning.data.batching import Indices
 from said_lightning.data.labels import label_parser
-from said_lightning.data.order import Indices
 from said_lightning.data.task import FileSource, HubSource, TaskConfig
 from said_lightning.errors import UserError
 

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from said_lightning.data.encoded import Encoded
-from said_lightning.data.order import Indices
+from said_lightning.data.batching import Indices
+from said_lightning.data.tokens import Encoded
 
 WEIGHT = "weight"
 

@@ -72,7 +72,7 @@ class Record:
     `space` is what the subspace lies in (all weights, lora, bias or head), of D weights; `step` is
     the pre-training step of a model that has several. `d` counts every trained number (all D for
     method full), `m` the scales among them and `outside` the head's numbers that were trained
-    outside the subspace. `rule` is step_ratio * full_lr where the rule (said_lightning.rate) makes
+    outside the subspace. `rule` is step_ratio * full_lr where the rule (subspace/lr_rule.py) makes
     lr of it: two runs at one d have one rate where it is the same. `started` and `ended` are UTC.
     `wall_s` counts every leg of a run that was resumed; `notes` tell what else its numbers depend
     on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was read,

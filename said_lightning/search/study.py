@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from said_lightning.analysis.d90 import SHARE
+from said_lightning.analysis.estimator import SHARE
 from said_lightning.runs.record import Record
-from said_lightning.search.lane import Job, Lane
+from said_lightning.search.series import Job, Lane
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from said_lightning.analysis.certified import UNPAID, errors
-from said_lightning.analysis.sources import Source, number
+from said_lightning.analysis.report.sections.certificates import UNPAID, errors
+from said_lightning.analysis.report.sources import Source, number
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, write
 from said_lightning.runs.index import CONFIG
 from said_lightning.runs.record import Record

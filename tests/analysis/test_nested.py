@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from said_lightning.analysis import table
-from said_lightning.analysis.d90 import Row, estimate
-from said_lightning.analysis.lanes import scales
-from said_lightning.analysis.report import html
-from said_lightning.analysis.sections import build
-from said_lightning.analysis.sources import number
+from said_lightning.analysis.estimator import Row, estimate
+from said_lightning.analysis.report.page import html
+from said_lightning.analysis.report.sections import build
+from said_lightning.analysis.report.sections.series import scales
+from said_lightning.analysis.report.sources import number
 from said_lightning.runs.record import Epoch, Group, Record, Stage
 
 MakeRun = Callable[..., Record]

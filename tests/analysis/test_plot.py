@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from said_lightning.analysis.d90 import Row, estimate
-from said_lightning.analysis.figures import COLOURS, SYMBOLS
+from said_lightning.analysis.estimator import Row, estimate
 from said_lightning.analysis.plot import _COLOURS, _MARKERS, _frame, draw
+from said_lightning.analysis.report.figures import COLOURS, SYMBOLS
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
@@ -95,8 +95,8 @@ def test_the_same_rows_give_the_same_bytes_also_in_another_process(
     program = f"""
 from html import unescape
 from pathlib import Path
-from said_lightning.analysis.d90 import Reading, Row
-from said_lightning.analysis.points import Point
+from said_lightning.analysis.estimator import Reading, Row
+from said_lightning.analysis.rates import Point
 from said_lightning.analysis.plot import draw
 draw({rows!r}, Path({str(tmp_path / "other")!r}))
 """

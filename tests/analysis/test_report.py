@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from said_lightning.analysis import report
-from said_lightning.analysis.d90 import Row, estimate
-from said_lightning.analysis.sections import build
+from said_lightning.analysis.estimator import Row, estimate
+from said_lightning.analysis.report import page as report
+from said_lightning.analysis.report.sections import build
 from said_lightning.errors import UserError
 from said_lightning.runs.index import find
 from said_lightning.runs.record import Group, Record

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from said_lightning.analysis import report
-from said_lightning.analysis.d90 import estimate
-from said_lightning.analysis.generalisation import gap
-from said_lightning.analysis.parts import Section
-from said_lightning.analysis.sections import build
-from said_lightning.analysis.sources import number
-from said_lightning.analysis.studies import updates
+from said_lightning.analysis.estimator import estimate
+from said_lightning.analysis.report import page as report
+from said_lightning.analysis.report.layout import Section
+from said_lightning.analysis.report.sections import build
+from said_lightning.analysis.report.sections.generalisation import gap
+from said_lightning.analysis.report.sections.studies import updates
+from said_lightning.analysis.report.sources import number
 from said_lightning.runs.record import Epoch, Record, TrainMetric
 
 MakeRun = Callable[..., Record]

@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from said_lightning.analysis import table
-from said_lightning.analysis.d90 import Row, estimate
+from said_lightning.analysis.estimator import Row, estimate
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from said_lightning.artifact.coding import encode
 from said_lightning.artifact.file import KEY, About, Artifact, Score, pack, parse, read, write
-from said_lightning.coding import encode
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
 

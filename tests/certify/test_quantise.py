@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from said_lightning.artifact.coding import decode
 from said_lightning.certify.quantise import lloyd, nearest, quantise
-from said_lightning.coding import decode
 
 finite = st.floats(-100, 100, width=16).map(np.float32)
 vectors = arrays(np.float32, st.integers(1, 200), elements=finite)

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from said_lightning.data import bbc
-from said_lightning.data.readers import read_task
+from said_lightning.data.readers import bbc, read_task
 from said_lightning.errors import UserError
 
 

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from said_lightning.data import encoded
-from said_lightning.data.encoded import Encoded, cache, encode, tokenizer_sha256
+from said_lightning.data import tokens as encoded
 from said_lightning.data.examples import Examples
 from said_lightning.data.readers import read_task
+from said_lightning.data.tokens import Encoded, cache, encode, tokenizer_sha256
 from said_lightning.errors import UserError
 
 # A job of its own: `slow` keeps it busy while it tokenises, so that others come meanwhile.
 JOB = """
 import logging, sys, time
 from transformers import AutoTokenizer
-from said_lightning.data import encoded
+from said_lightning.data import tokens as encoded
 from said_lightning.data.readers import read_task
 from said_lightning.data.task import FileSource, TaskConfig
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from said_lightning.data.examples import Collector, Examples
-from said_lightning.data.formats import read_rows
 from said_lightning.data.labels import label_parser
 from said_lightning.data.readers import read_task
+from said_lightning.data.readers.formats import read_rows
 from said_lightning.data.task import FileSource, TaskConfig
 from said_lightning.errors import UserError
 

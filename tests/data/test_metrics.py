@@ -10,9 +10,9 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from said_lightning.data.metrics import BUILDERS, build_metrics, predictions, trivial_score
-from said_lightning.data.mistakes import METRICS
 from said_lightning.data.readers import read_task
 from said_lightning.data.task import TaskConfig
+from said_lightning.data.validate import METRICS
 
 REFERENCE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy_score,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from said_lightning.data.examples import Collector
-from said_lightning.data.formats import read_rows
-from said_lightning.data.mistakes import task_errors
 from said_lightning.data.readers import read_task
+from said_lightning.data.readers.formats import read_rows
 from said_lightning.data.task import FileSource, TaskConfig
+from said_lightning.data.validate import task_errors
 from said_lightning.errors import UserError
 
 YAML = """

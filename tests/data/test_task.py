@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from said_lightning.data.mistakes import METRICS, task_errors
+from said_lightning.data.validate import METRICS, task_errors
 
 TASKS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "task").glob("*.yaml"))
 GLUE = ["cola", "mrpc", "sst2", "stsb"]
@@ -113,7 +113,7 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(
 
 def test_a_task_is_checked_without_torch() -> None:
     slow = {"torch", "transformers", "datasets"}
-    program = f"import sys, said_lightning.data.mistakes; print(*{slow} & set(sys.modules))"
+    program = f"import sys, said_lightning.data.validate; print(*{slow} & set(sys.modules))"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (process.stdout.split(), process.stderr) == ([], "")
 

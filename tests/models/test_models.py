@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
-from said_lightning.config import Config, MethodConfig, ModelConfig
+from said_lightning.config.schema import Config, MethodConfig, ModelConfig
 from said_lightning.data.task import TaskConfig
-from said_lightning.encoder import build, load
 from said_lightning.errors import UserError
-from said_lightning.estimate import estimate
-from said_lightning.subspace import Subspace
+from said_lightning.models.encoder import build, load
+from said_lightning.subspace.subspace import Subspace
+from said_lightning.training.budget import estimate
 
 TASK = TaskConfig(name="toy", labels=["no", "yes"], metric="accuracy", metrics=["accuracy"])
 Batch = dict[str, torch.Tensor]

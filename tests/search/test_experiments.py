@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from said_lightning.command import read_command
-from said_lightning.config import run_folder
-from said_lightning.search.lane import Lane
+from said_lightning.config.compose import read_command
+from said_lightning.config.schema import run_folder
+from said_lightning.search.series import Lane
 
 CONF = Path(__file__).parents[2] / "conf"
 

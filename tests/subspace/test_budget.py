@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from said_lightning.errors import UserError
-from said_lightning.subspace import Subspace, budget, budget_problems
+from said_lightning.subspace.subspace import Subspace, budget, budget_problems
 
 
 @pytest.mark.parametrize(

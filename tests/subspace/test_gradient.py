@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from said_lightning.projections import names
-from said_lightning.subspace import Subspace
+from said_lightning.subspace.subspace import Subspace
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 METHODS = [("did", "layer"), ("said", "layer"), ("said", "tensor")]
@@ -157,7 +157,7 @@ def test_gradients_are_pulled_back_a_few_together_and_freed(
         return pull_back_all(grads)
 
     monkeypatch.setattr(subspace.projection, "pull_back_all", watched)
-    monkeypatch.setattr("said_lightning.subspace.WAITING", waiting := 1000)
+    monkeypatch.setattr("said_lightning.subspace.subspace.WAITING", waiting := 1000)
     pulled_back(model, subspace, batches[:2])
     assert not any(kept)
     assert sorted(name for part in taken for name in part) == sorted(

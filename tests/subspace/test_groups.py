@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from said_lightning.groups import split_head
-from said_lightning.subspace import Subspace, budget
+from said_lightning.subspace.groups import split_head
+from said_lightning.subspace.subspace import Subspace, budget
 
 ONE_STACK = ["embeddings", "layer.0", "layer.1", "head"]
 TWO_STACKS = [f"{stack}.layer.{i}" for stack in ("encoder", "decoder") for i in range(2)]

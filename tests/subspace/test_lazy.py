@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from said_lightning import Subspace, lazy
+from said_lightning import Subspace
+from said_lightning.subspace import lazy
 
 WORDS, WIDTH = 3000, 24
 

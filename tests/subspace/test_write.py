@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from said_lightning.projections import names
-from said_lightning.subspace import Subspace
+from said_lightning.subspace.subspace import Subspace
 
 METHODS = [("did", "layer"), ("said", "layer"), ("said", "tensor")]
 D = 60

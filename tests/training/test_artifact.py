@@ -23,18 +23,18 @@ from transformers import (
 from typer.testing import CliRunner
 
 import said_lightning
+from said_lightning.artifact.coding import encode
 from said_lightning.artifact.export import export, from_run
 from said_lightning.artifact.file import FILE, read, write
 from said_lightning.artifact.load import restored
 from said_lightning.artifact.merge import merge
 from said_lightning.artifact.score import score
 from said_lightning.cli import app
-from said_lightning.coding import encode
-from said_lightning.config import Config, run_folder, typed
+from said_lightning.config.schema import Config, run_folder, typed
 from said_lightning.errors import UserError
 from said_lightning.projections import engines_of
 from said_lightning.runs.record import Epoch, Record
-from said_lightning.training import run
+from said_lightning.training.run import run
 
 SENTENCES = [
     f"{article} {noun} {word}"

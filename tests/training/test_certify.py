@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import said_lightning
 from said_lightning.artifact.claims import carried
+from said_lightning.artifact.coding import Coded, decode
 from said_lightning.artifact.export import from_run
 from said_lightning.artifact.file import Score, pack
 from said_lightning.artifact.file import read as read_artifact
@@ -24,13 +25,12 @@ from said_lightning.certify.quantise import lloyd, quantise
 from said_lightning.certify.rebuilt import rebuild
 from said_lightning.certify.tune import SHARE, Tuner, tune
 from said_lightning.certify.verify import by_bisection, by_grid, verify
-from said_lightning.coding import Coded, decode
-from said_lightning.config import folder_of
+from said_lightning.config.schema import folder_of
+from said_lightning.config.selection import around, searched
+from said_lightning.config.stored import read_config, write_config
 from said_lightning.errors import UserError
-from said_lightning.kept import read_config, write_config
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, read
-from said_lightning.searched import around, searched
-from said_lightning.training import run
+from said_lightning.training.run import run
 
 # Enough rows, easy enough, for a bound below the majority's error.
 ROWS = 800

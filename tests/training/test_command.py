@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from said_lightning.command import read_command
+from said_lightning.config.compose import read_command
 
 ROOT = Path(__file__).parents[2]
 Refuse = Callable[..., list[str]]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from said_lightning import training
-from said_lightning.config import run_folder
+from said_lightning.config.schema import run_folder
 from said_lightning.errors import UserError
-from said_lightning.training import run
+from said_lightning.training import run as training
+from said_lightning.training.run import run
 
 
 def told(cfg: Any) -> Any:

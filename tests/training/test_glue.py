@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from said_lightning.training import run
+from said_lightning.training.run import run
 
 METRICS = {
     "cola": {"matthews"},

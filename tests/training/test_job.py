@@ -14,7 +14,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from said_lightning import job
+from said_lightning.training import job
 
 SEEDS = {1: "raise", 2: "exit", 3: "kill", 4: "memory", 5: "nan", 6: "hang"}
 REASONS = {
@@ -29,7 +29,7 @@ REASONS = {
 
 def faulty(plain: dict[str, Any], folder: str, environment: dict[str, str]) -> None:
     """The work of a job, with a fault planted in some seeds."""
-    from said_lightning import training
+    from said_lightning.training import run as training
 
     fault = SEEDS.get(plain["seed"])
     honest = training.train

@@ -16,10 +16,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from said_lightning import job
-from said_lightning.config import folder_of
+from said_lightning.config.schema import folder_of
 from said_lightning.runs import checkpoint
 from said_lightning.runs.record import Record
+from said_lightning.training import job
 
 # Twenty steps of one sentence in each epoch, and an evaluation after it.
 RUN = ["model.layers=1", "task.train_limit=20", "trainer.batch_size=1", "d=10"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import wandb
 
-from said_lightning import job
-from said_lightning.config import run_folder
-from said_lightning.training import run
+from said_lightning.config.schema import run_folder
+from said_lightning.training import job
+from said_lightning.training.run import run
 
 
 def folder_of(cfg: Any) -> Path:
@@ -71,7 +71,7 @@ def test_trouble_with_wandb_is_told_and_ends_nothing(
 def test_without_wandbs_server_the_run_is_kept_offline_and_noted_once(
     compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("said_lightning.journal.WAIT_S", 2)
+    monkeypatch.setattr("said_lightning.training.loggers.WAIT_S", 2)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     cfg = compose(tmp_path, "logger=wandb", "logger.mode=online", "trainer.epochs=1")
@@ -105,7 +105,7 @@ def test_no_secret_lands_in_a_runs_folder_or_log(
 
 def careless(plain: Any, folder: str, environment: dict[str, str]) -> None:
     """A job that tells its token in an exception."""
-    from said_lightning import training
+    from said_lightning.training import run as training
 
     def train(*_: Any) -> Any:
         raise RuntimeError(f"refused: {os.environ['HF_TOKEN']}")

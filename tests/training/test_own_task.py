@@ -4,8 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
-from said_lightning.command import read_command
-from said_lightning.training import run
+from said_lightning.config.compose import read_command
+from said_lightning.training.run import run
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

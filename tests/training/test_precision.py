@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader
 
-from said_lightning import training
-from said_lightning.callback import SubspaceCallback
-from said_lightning.config import Config, MethodConfig, problems, typed
-from said_lightning.encoder import load
-from said_lightning.module import Classifier
+from said_lightning.config.schema import Config, MethodConfig, problems, typed
+from said_lightning.models.encoder import load
 from said_lightning.projections import names
-from said_lightning.subspace import Subspace
-from said_lightning.training import run
+from said_lightning.subspace.subspace import Subspace
+from said_lightning.training import run as training
+from said_lightning.training.callbacks import SubspaceCallback
+from said_lightning.training.module import Classifier
+from said_lightning.training.run import run
 
 # The step from 1 to the next number of the format in which the model computes.
 EPSILON = {"32-true": 2**-23, "16-mixed": 2**-10, "bf16-mixed": 2**-7, "bf16-true": 2**-7}

@@ -14,12 +14,12 @@ import torch
 from omegaconf import DictConfig
 from safetensors.torch import load_file, save_file
 
-from said_lightning.config import folder_of, run_folder
+from said_lightning.config.schema import folder_of, run_folder
 from said_lightning.errors import UserError
-from said_lightning.module import Classifier
 from said_lightning.runs import checkpoint
-from said_lightning.stop import StopAt
-from said_lightning.training import run
+from said_lightning.training.module import Classifier
+from said_lightning.training.run import run
+from said_lightning.training.stop import StopAt
 
 # What may differ between two runs of the same config.
 OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes")

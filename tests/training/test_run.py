@@ -10,13 +10,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from said_lightning import training
-from said_lightning.config import config_hash, run_folder, typed
-from said_lightning.encoder import load
+from said_lightning.config.schema import config_hash, run_folder, typed
+from said_lightning.models.encoder import load
 from said_lightning.projections import names
 from said_lightning.runs.record import Record
-from said_lightning.subspace import Subspace
-from said_lightning.training import run
+from said_lightning.subspace.subspace import Subspace
+from said_lightning.training import run as training
+from said_lightning.training.run import run
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from said_lightning.config import run_folder
-from said_lightning.module import Classifier
-from said_lightning.training import run
+from said_lightning.config.schema import run_folder
+from said_lightning.training.module import Classifier
+from said_lightning.training.run import run
 
 Train = Callable[..., dict[str, Tensor]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from said_lightning.runs.record import RESULT, read
-from said_lightning.training import run
+from said_lightning.training.run import run
 
 SEARCH = [
     "-m",

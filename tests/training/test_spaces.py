@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from said_lightning.analysis.d90 import estimate
-from said_lightning.config import config_hash, folder_of, problems
-from said_lightning.training import run
+from said_lightning.analysis.estimator import estimate
+from said_lightning.config.schema import config_hash, folder_of, problems
+from said_lightning.training.run import run
 
 
 def test_a_lora_run_trains_d_numbers_and_is_read_beside_runs_of_all_weights(

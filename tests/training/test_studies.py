@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from said_lightning.analysis.d90 import estimate
-from said_lightning.analysis.sections import build
-from said_lightning.command import read_command
-from said_lightning.config import folder_of, problems
+from said_lightning.analysis.estimator import estimate
+from said_lightning.analysis.report.sections import build
+from said_lightning.config.compose import read_command
+from said_lightning.config.schema import folder_of, problems
 from said_lightning.runs.index import find
-from said_lightning.training import run
+from said_lightning.training.run import run
 
 CONF = Path(__file__).parents[2] / "conf"
 STUDIES = {

@@ -17,13 +17,7 @@ from said_lightning.projections.core.random import (
     WEYL,
     rounds,
 )
-from said_lightning.projections.engines.numba_vector import (
-    Memory,
-    Vector,
-    constants,
-    spread,
-    tile,
-)
+from said_lightning.projections.engines.numba_vector import Memory, Vector, constants, spread, tile
 
 DRAWN = 256  # half-words of a tile: 32 counters in 64-bit lanes
 PERMUTED = 128  # numbers of a tile of a permutation

@@ -1,0 +1,125 @@
+"""How well a lane's runs at d90 generalise: section 5.3 of arXiv 2012.13255."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.measurements import values
+from said_lightning.analysis.report import figures
+from said_lightning.analysis.report.layout import Section, Table, name, score
+from said_lightning.analysis.report.series_view import drawn, grouped, reading
+from said_lightning.analysis.report.sources import Source, cite, of_lane, of_point
+from said_lightning.errors import UserError
+from said_lightning.runs.certificate import CERTIFICATE, read
+from said_lightning.runs.record import Record
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How the runs of a lane at its d90 do on the data they were trained on and on others.
+
+    `relative` is (train - evaluation) / (1 - evaluation).
+    """
+
+    d: int
+    train: float
+    value: float
+    certified: float | None
+    runs: list[Source]
+
+    @property
+    def relative(self) -> float:
+        """The relative generalisation gap."""
+        return (self.train - self.value) / (1 - self.value) if self.value < 1 else 0.0
+
+
+MEASURES: dict[str, Callable[[Gap], float | None]] = {
+    "relative gap": lambda one: one.relative,
+    "evaluation": lambda one: one.value,
+    "certified error": lambda one: one.certified,
+}
+
+
+def gap(row: Row, sources: list[Source]) -> Gap | None:
+    """Gives a lane's gap at its d90 on the grid; None where d90 or the training metric is open.
+
+    A run that ended once it met the threshold, as in a search, was not trained as the others were.
+    """
+    point = next((one for one in row.curve if one.d == row.bracket[1]), None)
+    if point is None or not drawn(row):
+        return None
+    runs = [one for one in of_point(sources, row, point) if to_the_end(one.record)]
+    known = [one.record.train_metric.value for one in runs if one.record.train_metric]
+    train = [value for value in known if value is not None]
+    if not train:
+        return None
+    evaluation = fmean(done.value for one in runs for done in values(one.record))
+    return Gap(point.d, fmean(train), evaluation, certified(row, sources), runs)
+
+
+def to_the_end(record: Record) -> bool:
+    """Whether a run was let go on to its last epoch."""
+    return not any(done.stopped for done in values(record))
+
+
+def certified(row: Row, sources: list[Source]) -> float | None:
+    """Gives the lowest certified error of a lane's runs; None where none is certified."""
+    bounds = []
+    for source in of_lane(sources, row):
+        path = source.record.folder and source.record.folder / CERTIFICATE
+        # One that cannot be read is told in the section on certificates.
+        with suppress(UserError):
+            bounds += [read(path).bound] if path and path.exists() else []
+    return min(bounds, default=None)
+
+
+def generalisation(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+    """The section, where two lanes of one task or more have a d90."""
+    gaps = [(row, found) for row in rows if (found := gap(row, sources)) is not None]
+    by_task = grouped([row for row, _ in gaps], lambda row: (row.task,))
+    if not by_task:
+        return None
+    text = (
+        "At each lane's d90 on the grid: the metric on the training data (running over the last "
+        "epoch, dropout on), on the evaluation data, and the relative gap between them, "
+        "(train - evaluation) / (1 - evaluation), over the fitted d90. Runs that ended before "
+        "their time, as a search's do, are left out. Where runs of the lane are "
+        "certified, at any d, the lowest certified error."
+    )
+    table = Table(
+        "Generalisation",
+        ("lane", "d90", "d", "train", "evaluation", "relative gap", "certified error", "runs"),
+        [
+            (
+                *(name(row), reading(row), f"{one.d:,}", score(one.train), score(one.value)),
+                *(f"{one.relative:.3f}", score(one.certified), cite(one.runs)),
+            )
+            for row, one in gaps
+        ],
+    )
+    plots = []
+    for (task,), lanes in by_task.items():
+        for what, value in MEASURES.items():
+            pairs = [(row, value(one)) for row, one in gaps if row in lanes]
+            known = [(row, number) for row, number in pairs if number is not None]
+            plots += [_scatter(task, what, known)] if known else []
+    return Section("Generalisation over d90", text, [table], plots)
+
+
+def _scatter(task: str, what: str, points: list[tuple[Row, float]]) -> dict[str, Any]:
+    data = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": task,
+        "x": [row.fitted for row, _ in points],
+        "y": [value for _, value in points],
+        "text": [name(row) for row, _ in points],
+        "hovertemplate": "%{text}<br>d90 %{x:,}<br>%{y:.4f}<extra></extra>",
+        "marker": {"color": figures.COLOURS[0], "size": 10},
+    }
+    axes = ("d90, fitted (log scale)", what)
+    layout = figures.log_layout(f"{task}: {what} over d90", *axes, ("xaxis",))
+    return {"data": [data], "layout": layout}

@@ -1,0 +1,127 @@
+"""The sections of a report on what a lane measured: over d, by layer, by learning rate."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+from typing import Any
+
+from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.interval import LEVEL
+from said_lightning.analysis.rates import Point
+from said_lightning.analysis.report import figures
+from said_lightning.analysis.report.layout import Section, Table, name, score
+from said_lightning.analysis.report.sources import Source, cite, of_point
+
+
+def curves(rows: Sequence[Row], sources: list[Source]) -> Section:
+    """The metric at every d of every lane, with its seeds."""
+    text = (
+        "The metric over d, each point the mean over seeds at its best learning rate, dots the "
+        "seeds. Lines mark full fine-tuning, both thresholds and chance; a bar on a threshold is "
+        f"the {LEVEL * 100:g} % interval of the fitted d90."
+    )
+    tables = [
+        Table(
+            name(row),
+            ("d", row.metric or "metric", "seeds", "lowest", "highest", "lr", "runs"),
+            [
+                (
+                    *(f"{point.d:,}", score(point.mean), str(len(point.values))),
+                    *(score(min(point.values)), score(max(point.values)), f"{point.lr:.3g}"),
+                    cite(of_point(sources, row, point)),
+                )
+                for point in row.curve
+            ],
+            long=True,
+        )
+        for row in rows
+    ]
+    return Section("The metric over d", text, tables, _each_task(rows, figures.curves))
+
+
+def _each_task(
+    rows: Sequence[Row], draw: Callable[[list[Row]], dict[str, Any] | None]
+) -> list[dict[str, Any]]:
+    by_task: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        by_task[row.model, row.task].append(row)
+    drawn = [draw(panel) for _, panel in sorted(by_task.items())]
+    return [figure for figure in drawn if figure is not None]
+
+
+def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
+    """SAID's lambda by layer group."""
+    text = (
+        "SAID learns one scale lambda for each group of layers, starting at 1. Its size tells how "
+        "far the same theta moves that group: here the mean over seeds of |lambda|."
+    )
+    tables, drawn = [], []
+    for row in rows:
+        ended = {point: _ended_at(sources, row, point) for point in row.curve}
+        lambdas = {point: mean_scales(ended[point]) for point in row.curve}
+        lambdas = {point: scales for point, scales in lambdas.items() if scales}
+        if not lambdas:
+            continue
+        drawn.append(figures.scales(name(row), {p.d: lambdas[p] for p in lambdas}))
+        shown = next((p for p in lambdas if p.d == row.d90), list(lambdas)[-1])
+        tables.append(
+            Table(
+                f"{name(row)}, d = {shown.d:,}{' = d90' if shown.d == row.d90 else ''}",
+                ("group", "|lambda|", "runs"),
+                [
+                    (group, f"{scale:.3f}", cite(ended[shown]))
+                    for group, scale in lambdas[shown].items()
+                ],
+                long=True,
+            )
+        )
+    if not tables:
+        text = "No run of SAID is done."
+    return Section("Which layers the task uses", text, tables, drawn)
+
+
+def _ended_at(sources: list[Source], row: Row, point: Point) -> list[Source]:
+    """The runs that ended at a point, with these scales; one whose d grew came by others."""
+    found = []
+    for source in of_point(sources, row, point):
+        reached = [stage.d for stage in source.record.stages if stage.value is not None]
+        if not reached or reached[-1] == point.d:
+            found.append(source)
+    return found
+
+
+def mean_scales(sources: Iterable[Source]) -> dict[str, float]:
+    """Gives each group's mean absolute lambda over runs that tell it."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for source in sources:
+        for group, facts in source.record.groups.items():
+            if facts.scale is not None:
+                values[group].append(abs(facts.scale))
+    return {group: fmean(found) for group, found in values.items()}
+
+
+def rates(rows: Sequence[Row], sources: list[Source]) -> Section:
+    """The metric at every learning rate, where several were tried."""
+    several = [row for row in rows if len(row.tried) > len(row.curve)]
+    text = "Every learning rate that was tried, at each d."
+    if not several:
+        return Section("Learning rates", "One learning rate was tried at each d.")
+    tables = [
+        Table(
+            name(row),
+            ("d", "lr", row.metric or "metric", "seeds", "best at this d", "runs"),
+            [
+                (
+                    *(f"{point.d:,}", f"{point.lr:.3g}", score(point.mean)),
+                    *(str(len(point.values)), "yes" if point in row.curve else ""),
+                    cite(of_point(sources, row, point)),
+                )
+                for point in row.tried
+            ],
+            long=True,
+        )
+        for row in several
+    ]
+    return Section(
+        "Learning rates", text, tables, [figures.rates(name(row), row) for row in several]
+    )

@@ -1,0 +1,197 @@
+"""The studies of section 5 of arXiv 2012.13255 as sections of a report, where runs tell of them.
+
+Each is made of the lanes that are there, whatever sweep they came from: d90 over pre-training, over
+the model's size, generalisation, and lanes that differ in projection, gradient or space alone.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from said_lightning.analysis.estimator import SHARE, Row
+from said_lightning.analysis.report import figures
+from said_lightning.analysis.report.layout import Section, Table
+from said_lightning.analysis.report.sections.generalisation import generalisation
+from said_lightning.analysis.report.series_view import (
+    COLUMNS,
+    NO_VALUE,
+    Key,
+    drawn,
+    grouped,
+    line,
+    points,
+)
+from said_lightning.analysis.report.sources import Source, of_full, of_lane
+from said_lightning.analysis.table import lane
+from said_lightning.runs.labels import NESTED
+
+RELEASED = "released-"
+ARMS = "A point's arms span its 90 % interval; where that is open, the arm is missing."
+
+
+def updates(step: str) -> int | None:
+    """Gives a pre-training step as a number: `20k` is 20,000; None for another name."""
+    found = re.fullmatch(r"(\d+)(k?)", step)
+    return int(found[1]) * (1000 if found[2] else 1) if found else None
+
+
+def pretraining(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+    """Section 5.1: d90 over the steps of one pre-training run, where two were measured."""
+    steps = {id(row): _step(row, sources) for row in rows}
+
+    def key(row: Row) -> Key | None:
+        found = steps[id(row)]
+        return found and (found[0], row.task, lane(row))
+
+    text = (
+        "d90 of one model at several steps of its pre-training, each against its own full "
+        f'fine-tuning. "{NO_VALUE}": full fine-tuning did not beat the majority class. Step 0 is '
+        "drawn at 1."
+    )
+    placed = [(found[1], row) for row in rows if (found := steps[id(row)])]
+    return _over("d90 over pre-training", text, "step", placed, key, sources)
+
+
+def _step(row: Row, sources: list[Source]) -> tuple[str, int] | None:
+    """The family of a row's model and its step of pre-training, if it has one."""
+    step = next((one.record.step for one in of_lane(sources, row)), None)
+    number = updates(step) if step else None
+    if step is None or number is None:
+        return None
+    return row.model.replace(f"-{step}", ""), number
+
+
+def size(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+    """Section 5.2: d90 over the number of weights, where models of two sizes were measured."""
+    text = "d90 over D, the number of the model's weights, each against its own full fine-tuning."
+    # A checkpoint is no size of its own, but any two other models may be compared.
+    placed = [
+        (D, row) for row in rows if (D := _weights(row, sources)) and _step(row, sources) is None
+    ]
+    return _over("d90 over size", text, "D", placed, lambda row: ("", row.task, lane(row)), sources)
+
+
+def _weights(row: Row, sources: list[Source]) -> int | None:
+    return next((one.record.D for one in of_full(sources, row) if one.record.D), None)
+
+
+def _over(
+    title: str,
+    text: str,
+    axis: str,
+    placed: list[tuple[int, Row]],
+    key: Callable[[Row], Key | None],
+    sources: list[Source],
+) -> Section | None:
+    """A section with d90 over a number of each row's, for rows of one key; None where none are."""
+    numbers = {id(row): number for number, row in placed}
+    tables: list[Table] = []
+    plotted: dict[str, list[tuple[str, list[tuple[int, Row]]]]] = defaultdict(list)
+    for (family, task, who), found in grouped([row for _, row in placed], key).items():
+        ordered = sorted(((numbers[id(row)], row) for row in found), key=lambda one: one[0])
+        if ordered[0][0] == ordered[-1][0]:
+            continue
+        plotted[task].append((f"{family} {who}".strip(), ordered))
+        tables.append(
+            Table(
+                " · ".join(part for part in (family, task, who) if part),
+                (axis, *COLUMNS),
+                [(f"{number:,}", *line(row, sources)) for number, row in ordered],
+            )
+        )
+    plots = [
+        _plot(f"{title} · {task}", axis, lanes)
+        for task, lanes in sorted(plotted.items())
+        if any(drawn(row) for _, ordered in lanes for _, row in ordered)
+    ]
+    return Section(title, f"{text} {ARMS}", tables, plots) if tables else None
+
+
+def _plot(title: str, axis: str, lanes: list[tuple[str, list[tuple[int, Row]]]]) -> dict[str, Any]:
+    """d90 with its interval over a number, a line for each lane; what has no d90 is left out."""
+    data = []
+    for index, (label, ordered) in enumerate(lanes):
+        known = [(number, row) for number, row in ordered if drawn(row)]
+        places = [max(1, number) for number, _ in known]
+        data.append(points(label, index, [row for _, row in known]) | {"x": places})
+    axes = (f"{axis} (log scale)", "d90, fitted (log scale)")
+    return {"data": data, "layout": figures.log_layout(title, *axes, ("xaxis", "yaxis"))}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A study of lanes alike in `fixed` that differ in `what`; None there is no part of it."""
+
+    title: str
+    text: str
+    column: str
+    what: Callable[[Row], str | None]
+    fixed: Callable[[Row], str]
+
+
+def _projection(row: Row) -> str | None:
+    map_ = row.projection or ""
+    # A run whose d grew reads otherwise, through the same projection.
+    return None if map_.startswith(RELEASED) or map_.endswith(f"-{NESTED}") else map_
+
+
+def _gradient(row: Row) -> str | None:
+    map_ = row.projection or ""
+    return map_.removeprefix(RELEASED) if map_.startswith(RELEASED) else None
+
+
+COMPARED = (
+    Comparison(
+        "The wrong gradient",
+        "The projection of the code that circulates, with the exact gradient and with its own, "
+        f"held to the same threshold, {SHARE * 100:g} % of the same full fine-tuning.",
+        "gradient",
+        _gradient,
+        lambda row: row.space,
+    ),
+    Comparison(
+        "Projections",
+        "The same model, task and method through different projections.",
+        "projection",
+        _projection,
+        lambda row: row.space,
+    ),
+    Comparison(
+        "Spaces",
+        "The same projection into all weights, LoRA's factors, the biases or the head alone, each "
+        "held to full fine-tuning of all weights.",
+        "space",
+        lambda row: row.space,
+        lambda row: row.projection or "",
+    ),
+)
+
+
+def compared(study: Comparison, rows: Sequence[Row], sources: list[Source]) -> Section | None:
+    """A section that compares lanes, where there are two to compare."""
+
+    def key(row: Row) -> Key | None:
+        same = (row.model, row.task, row.method, study.fixed(row))
+        return None if study.what(row) is None else same
+
+    tables, plots = [], []
+    for same, found in grouped(rows, key).items():
+        title = " · ".join(part for part in same if part != "all")
+        lines = [(study.what(row) or "", *line(row, sources)) for row in found]
+        tables.append(Table(title, (study.column, *COLUMNS), lines))
+        if known := [row for row in found if drawn(row)]:
+            trace = points(title, 0, known) | {"x": [study.what(row) for row in known]}
+            axes = (study.column, "d90, fitted (log scale)")
+            layout = figures.log_layout(f"{study.title} · {title}", *axes, ("yaxis",))
+            plots.append({"data": [trace | {"mode": "markers"}], "layout": layout})
+    return Section(study.title, f"{study.text} {ARMS}", tables, plots) if tables else None
+
+
+Study = Callable[[Sequence[Row], list[Source]], Section | None]
+STUDIES: tuple[Study, ...] = (
+    *(pretraining, size, generalisation),
+    *(partial(compared, one) for one in COMPARED),
+)

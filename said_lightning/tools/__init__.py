@@ -1,0 +1,1 @@
+"""Programs beside the main job: pre-training, step times and W&B."""

@@ -1,0 +1,76 @@
+"""The ways to fine-tune that are compared, each on a model of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from said_lightning.subspace.subspace import Subspace
+from said_lightning.tools.bench.public import PublicSubspace
+
+Batch = dict[str, Tensor]
+RATE = 1e-4  # of every contender: steps are timed, not judged
+
+
+@dataclass
+class Contender:
+    """A model and what trains it, through a subspace or not."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    space: Subspace | None = None
+
+    def step(self, batch: Batch) -> None:
+        """Trains a step."""
+        self.model(**batch).loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+Make = Callable[[nn.Module, int], Contender]
+
+
+def full(model: nn.Module, d: int, fused: bool | None = None) -> Contender:
+    """Full fine-tuning by AdamW, torch's default implementation or the fused one."""
+    return Contender(model, torch.optim.AdamW(model.parameters(), lr=RATE, fused=fused))
+
+
+def subspace(model: nn.Module, d: int, method: str, origin: str = "copy") -> Contender:
+    """SAID or DID with d numbers."""
+    space = Subspace(model, d, seed=0, method=method, origin=origin)
+    space.attach()
+    optimizer = torch.optim.AdamW(space.coordinates(), lr=RATE)
+    optimizer.register_step_post_hook(lambda *_: space.write())
+    return Contender(model, optimizer, space)
+
+
+def adapter(model: nn.Module, d: int, kind: str) -> Contender:
+    """LoRA of rank 8 or VeRA of rank 256 through PEFT, on queries and values."""
+    from peft import LoraConfig, VeraConfig, get_peft_model
+
+    settings: Any = {"target_modules": ["query", "value"], "task_type": "SEQ_CLS"}
+    config = LoraConfig(r=8, **settings) if kind == "lora" else VeraConfig(r=256, **settings)
+    adapted = get_peft_model(model, config)
+    trained = [weight for weight in adapted.parameters() if weight.requires_grad]
+    return Contender(adapted, torch.optim.AdamW(trained, lr=RATE))
+
+
+def public(model: nn.Module, d: int) -> Contender:
+    """The public code's formulation of DID."""
+    wrapped = PublicSubspace(model, d)
+    return Contender(wrapped, torch.optim.AdamW([wrapped.theta], lr=RATE))
+
+
+CONTENDERS: dict[str, Make] = {
+    "full": full,
+    "full, fused": partial(full, fused=True),
+    "said": partial(subspace, method="said"),
+    "said, no copy": partial(subspace, method="said", origin="none"),
+    "did": partial(subspace, method="did"),
+    "lora r=8": partial(adapter, kind="lora"),
+    "vera r=256": partial(adapter, kind="vera"),
+    "public": public,
+}

@@ -1,0 +1,1 @@
+"""Push offline runs to W&B, and give a project a view."""

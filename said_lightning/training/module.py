@@ -1,0 +1,155 @@
+"""The LightningModule around a Hugging Face encoder."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+from transformers import PreTrainedModel, get_linear_schedule_with_warmup
+
+from said_lightning.config.schema import TrainerConfig
+from said_lightning.data.metrics import build_metrics, predictions
+from said_lightning.data.share import WEIGHT
+from said_lightning.data.task import TaskConfig, also_evaluated
+from said_lightning.projections.core import random
+from said_lightning.subspace.lr_rule import learning_rate
+from said_lightning.subspace.subspace import Subspace
+from said_lightning.training import growing as grow
+
+log = logging.getLogger(__name__)
+
+
+def over_epoch(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives the options with which Lightning logs a batch's numbers as their epoch's."""
+    return {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": rows(batch)}
+
+
+def rows(batch: Mapping[str, Any]) -> int:
+    """Gives the number of rows that count: 0 in a share without any, which holds a stand-in."""
+    return len(batch["labels"]) if batch.get(WEIGHT, 1.0) else 0
+
+
+class Classifier(LightningModule):
+    """Trains a sequence classifier (or regressor): all of it, or through a subspace.
+
+    `subspace` is None for full fine-tuning; a SubspaceCallback sets it before the optimizer is
+    made. lr None follows the rule of subspace/lr_rule.py; `rate` is what was used. D counts the
+    weights that full fine-tuning trains, whatever space theta lies in.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        task: TaskConfig,
+        trainer: TrainerConfig,
+        lr: float | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.settings = trainer
+        self.lr = lr
+        self.rate = 0.0
+        self.D = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        self.seed = seed
+        self.subspace: Subspace | None = None
+        self.strict_loading = False  # a subspace run's state lacks the weights
+        self.train_metrics = build_metrics(task).clone(prefix="train/")
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        # What runs over an epoch is part of the state of a run that stops inside one.
+        self.train_metrics.persistent(True)
+        self.train_loss.persistent(True)
+        # The headline's split first, then any others that the task evaluates.
+        prefixes = ["eval/", *(f"eval/{name}/" for name in also_evaluated(task))]
+        self.eval_metrics = nn.ModuleList(build_metrics(task).clone(name) for name in prefixes)
+
+    def on_fit_start(self) -> None:
+        """Tells the budget: what is trained, at which rate."""
+        log.info(self.budget())
+
+    def budget(self) -> str:
+        """Says in one line how many numbers are trained, and at which rate."""
+        if (subspace := self.subspace) is None:
+            return f"D = d = {self.D:,} (full fine-tuning), lr = {self.rate:.3g}"
+        parts = f"{subspace.theta.numel():,} theta"
+        if subspace.m:
+            parts += f" + {subspace.m} lambda ({', '.join(subspace.groups)})"
+        if subspace.outside:
+            parts += f", and {subspace.outside:,} of the head outside"
+        return f"D = {subspace.D:,}, d = {subspace.d:,} = {parts}, lr = {self.rate:.3g}"
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seeds dropout by (seed, epoch, batch, process): its noise depends on nothing else."""
+        place = f"{self.current_epoch}/{batch_idx}"
+        if self.global_rank:
+            place += f"/{self.global_rank}"
+        torch.manual_seed(random.key(self.seed, place, "dropout")[0])
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """Gives the loss of a batch, a scalar; its mean over all processes is the whole batch's."""
+        output = self.answer(batch, self.train_metrics)
+        whole = over_epoch(batch)
+        self.train_loss.update(output.loss.detach(), rows(batch))
+        self.log("train/loss", self.train_loss, prog_bar=True, **whole)
+        self.log_dict(self.train_metrics, **whole)
+        loss: Tensor = output.loss * batch.get(WEIGHT, 1.0)
+        return loss
+
+    def validation_step(
+        self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Adds a batch to the metrics of its evaluation split."""
+        metrics: Any = self.eval_metrics[dataloader_idx]
+        output = self.answer(batch, metrics)
+        whole = over_epoch(batch) | {"add_dataloader_idx": False}
+        if dataloader_idx == 0:
+            self.log("eval/loss", output.loss, **whole)
+        self.log_dict(metrics, **whole)
+
+    def answer(self, batch: Mapping[str, Any], metrics: MetricCollection) -> Any:
+        """Gives the model's output for a batch, and adds its rows to the metrics."""
+        output = self.model(**{name: part for name, part in batch.items() if name != WEIGHT})
+        if rows(batch):
+            metrics.update(predictions(output.logits.detach().float()), batch["labels"])
+        return output
+
+    def coordinates(self) -> list[nn.Parameter]:
+        """Lists the numbers that are trained in the subspace."""
+        assert self.subspace is not None
+        return self.subspace.coordinates()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.
+
+        Weight decay pulls full fine-tuning's weights (and a head outside) to 0, never theta.
+        """
+        full = {"lr": self.settings.full_lr, "weight_decay": self.settings.weight_decay}
+        if self.subspace is None:
+            self.rate = self.lr or self.settings.full_lr
+            weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+            groups = [{"params": weights, **full, "lr": self.rate}]
+        else:
+            subspace = self.subspace
+            self.rate = self.lr or learning_rate(
+                subspace.d, self.D, self.settings.full_lr, self.settings.step_ratio
+            )
+            if self.lr is None:  # the rule is for an isometry
+                self.rate /= subspace.projection.gain**0.5
+            groups = [{"params": self.coordinates(), "lr": self.rate, "weight_decay": 0.0}]
+            if subspace.outside:
+                groups.append({"params": list(subspace.head().values()), **full})
+        optimizer = torch.optim.AdamW(groups)
+        schedule = self.schedule(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> Any:
+        """Gives the rate's rise and fall, over the whole run or in each epoch of one that grows."""
+        settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
+        if settings.grow_from is None or self.subspace is None:
+            warmup = round(steps * settings.warmup)
+            return get_linear_schedule_with_warmup(optimizer, warmup, steps)
+        sizes = grow.sizes(settings.grow_from, self.subspace.d, settings.epochs)
+        return grow.schedule(optimizer, sizes, steps // settings.epochs, settings.warmup)

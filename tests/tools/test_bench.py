@@ -1,0 +1,102 @@
+"""The benchmarks measure what they say; how fast things are is theirs to tell, not a test's."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from said_lightning.tools.bench.claims import Claim
+from said_lightning.tools.bench.contenders import CONTENDERS
+from said_lightning.tools.bench.measure import (
+    make_batch,
+    peak_bytes,
+    ratio,
+    state_bytes,
+    step_times,
+    update_times,
+)
+from said_lightning.tools.bench.models import MODELS
+from said_lightning.tools.bench.public import PublicSubspace
+
+BENCHMARKS = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", CONTENDERS)
+def test_every_contender_trains(name: str) -> None:
+    torch.manual_seed(0)
+    model = MODELS["bert-tiny"]()
+    contender = CONTENDERS[name](model, 100)
+    batch = make_batch(MODELS["bert-tiny"](), 4, 8)
+    losses = []
+    for group in contender.optimizer.param_groups:
+        group["lr"] = 0.02
+    contender.model.eval()  # without dropout the loss can only fall by training
+    for _ in range(4):
+        losses.append(float(contender.model(**batch).loss))
+        contender.step(batch)
+    assert losses[-1] < losses[0]
+
+
+def test_the_public_formulation_has_the_gradient_of_its_own_map() -> None:
+    model = MODELS["bert-tiny"]().double().eval()
+    wrapped = PublicSubspace(model, 5).double()
+    wrapped.states = {
+        name: (signs.double(), order, normals.double(), norm)
+        for name, (signs, order, normals, norm) in wrapped.states.items()
+    }
+    batch = make_batch(model, 2, 4)
+    wrapped(**batch).loss.backward()
+    assert wrapped.theta.grad is not None
+    step = 1e-6
+    for index in range(2):
+        losses = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                wrapped.theta.zero_()[index] = sign * step
+                losses.append(wrapped(**batch).loss)
+        slope = (losses[0] - losses[1]) / (2 * step)
+        torch.testing.assert_close(wrapped.theta.grad[index], slope, rtol=1e-4, atol=1e-8)
+
+
+def test_times_are_taken_in_turn_and_updates_are_a_part_of_steps() -> None:
+    names, shape = ["full", "said"], (4, 16)
+    steps = step_times(names, "bert-tiny", 100, shape, rounds=3)
+    updates = update_times(names, "bert-tiny", 100, shape, rounds=3)
+    assert all(len(taken) == 3 for taken in (*steps.values(), *updates.values()))
+    for name in names:
+        assert 0 < min(updates[name]) < max(steps[name])
+    assert ratio({"a": [2.0, 9.0, 4.0], "b": [1.0, 3.0, 1.0]}, "a", "b") == 3
+
+
+def test_peak_memory_counts_the_moments() -> None:
+    numbers = sum(weight.numel() for weight in MODELS["bert-tiny"]().parameters())
+    full, said = (peak_bytes(name, "bert-tiny", 100, (2, 8)) for name in ("full", "said, no copy"))
+    assert full - said > 1.5 * 4 * numbers
+
+
+def test_what_a_subspace_keeps_does_not_grow_with_the_model() -> None:
+    assert 0 < state_bytes("bert-tiny", 1000) == state_bytes("bert-mini", 1000) < 1e5
+
+
+def test_a_claim_holds_up_to_its_bound() -> None:
+    assert Claim("x", 1.0, most=1.0).holds
+    assert not Claim("x", 1.01, most=1.0).holds
+    assert not Claim("x", 1.99, least=2.0).holds
+
+
+def test_a_claim_that_fails_ends_a_benchmark_with_1() -> None:
+    code = "from said_lightning.tools.bench.claims import *; assert_all([Claim('x', 2, most=1)])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stdout == "FAILS  x: 2 (<= 1)\n"
+
+
+def test_the_figures_without_a_gpu_are_called_unmeasured() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    (script,) = (path for path in BENCHMARKS if path.stem == "gpu")
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert "unmeasured" in ended.stdout

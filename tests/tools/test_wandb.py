@@ -1,0 +1,209 @@
+"""`said sync` and `said workspace` with W&B's real client, against a stand-in of its server."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from said_lightning import cli
+from said_lightning.errors import UserError
+from said_lightning.tools.wandb.sync import offline_runs, sync
+from said_lightning.tools.wandb.workspace import save
+
+LOG = """
+import sys, wandb
+for seed in (0, 1):
+    folder = f"{sys.argv[1]}/run{seed}"
+    __import__("os").makedirs(folder)
+    run = wandb.init(project="p", name=f"minilm-sst2-said-d20-seed{seed}", id=f"run{seed}",
+                     group="study", tags=["said"], mode="offline", dir=folder,
+                     config={"d": 20, "seed": seed})
+    run.log({"eval/accuracy": 0.8 + seed / 100})
+    run.finish()
+"""
+
+
+class Server(ThreadingHTTPServer):
+    """Answers what the client asks, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.upserts: list[dict[str, Any]] = []
+        self.streamed: list[str] = []
+        self.views: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """GraphQL, file streams and uploads of a W&B server."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("/file_stream"):
+            self.server.streamed.append(body.decode())
+            self.answer({})
+        elif self.path == "/graphql":
+            asked = json.loads(body)
+            self.answer({"data": self.data(asked["query"], asked.get("variables") or {})})
+        else:
+            self.answer({})
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.answer({})
+
+    do_GET = do_PUT  # noqa: N815
+
+    def data(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        if "upsertBucket" in query:
+            self.server.upserts.append(variables)
+            project = {"name": "p", "entity": {"name": "me"}}
+            bucket = {
+                "id": variables.get("name"),
+                "name": variables.get("name"),
+                "displayName": variables.get("displayName"),
+                "project": project,
+                "historyLineCount": 0,
+            }
+            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        if "createRunFiles" in query:
+            files = [
+                {"name": name, "uploadUrl": f"{self.server.url}/upload/{name}"}
+                for name in variables["files"]
+            ]
+            return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
+        if "upsertView" in query:
+            self.server.views.append(variables)
+            view = {"id": "1", "name": variables["name"]}
+            return {"upsertView": {"view": view, "inserted": True}}
+        viewer = {
+            "id": "1",
+            "entity": "me",
+            "username": "me",
+            "flags": "{}",
+            "teams": {"edges": []},
+        }
+        return {
+            "viewer": viewer,
+            "serverInfo": {"features": [], "cliVersionInfo": {}, "latestLocalVersionInfo": None},
+            "model": None,
+        }
+
+    def answer(self, told: dict[str, Any]) -> None:
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that the client finds in the environment."""
+    with Server() as made:
+        Thread(target=made.serve_forever, daemon=True).start()
+        monkeypatch.setenv("WANDB_BASE_URL", made.url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+        monkeypatch.delenv("WANDB_SERVICE", raising=False)
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Path:
+    """Two runs logged offline by the client itself, each in its run's folder."""
+    subprocess.run(
+        [sys.executable, "-c", LOG, str(tmp_path)], check=True, capture_output=True, timeout=120
+    )
+    return tmp_path
+
+
+def test_runs_logged_offline_reach_the_server_once(server: Server, logged: Path) -> None:
+    assert len(offline_runs(logged)) == 2
+    assert sync(logged) == 2
+    # The client tells each run several times, more of it each time.
+    names = {told["displayName"] for told in server.upserts if told.get("displayName")}
+    assert names == {f"minilm-sst2-said-d20-seed{seed}" for seed in (0, 1)}
+    assert {told["groupName"] for told in server.upserts if told.get("groupName")} == {"study"}
+    assert any("eval/accuracy" in body for body in server.streamed)
+    sent = len(server.upserts)
+    assert (sync(logged), offline_runs(logged)) == (0, [])
+    assert len(server.upserts) == sent
+
+
+def test_a_server_that_refuses_is_told_and_the_runs_stay_to_be_pushed(
+    logged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="not pushed"):
+        sync(logged)
+    assert len(offline_runs(logged)) == 2
+
+
+def test_a_folder_without_offline_runs_needs_no_server(tmp_path: Path) -> None:
+    assert sync(tmp_path) == 0
+
+
+def test_a_missing_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["said", "sync", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+
+
+def test_a_project_gets_a_workspace_with_its_panels(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["said", "workspace", "me/p", "--metric", "matthews"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    assert f"{server.url}/me/p?nw=" in capsys.readouterr().out
+    (view,) = server.views
+    assert (view["entityName"], view["projectName"]) == ("me", "p")
+    (section,) = json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
+    scatter, line, parallel = (panel["config"] for panel in section["panels"])
+    assert (scatter["xAxis"], scatter["xAxisLogScale"]) == ("config:d.value", True)
+    assert scatter["yAxis"] == "summary:eval/matthews"
+    assert (line["xAxis"], line["metrics"]) == ("trainer/global_step", ["eval/matthews"])
+    assert [column["accessor"] for column in parallel["columns"]] == [
+        *(f"config:{name}.value" for name in ("method", "d", "lr", "seed")),
+        "summary:eval/matthews",
+    ]
+
+
+def test_a_server_that_takes_no_workspace_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="me/p: no workspace saved at W&B"):
+        save("me/p", "accuracy")
+
+
+@pytest.mark.parametrize("project", ["p", "me/", "me/p/x"])
+def test_a_project_without_its_entity_is_told(
+    project: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["said", "workspace", project])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert "expected ENTITY/PROJECT" in capsys.readouterr().err
