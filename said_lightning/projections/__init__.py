@@ -13,12 +13,12 @@ __all__ = ["Projection", "build", "dot_test", "engines_of", "names"]
 
 
 def names() -> list[str]:
-    """Lists the projections: every module of this package holds one."""
+    """List the projections: every module of this package holds one."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def engines_of(name: str) -> list[str]:
-    """Lists what can serve a projection here: "torch", the reference, first."""
+    """List what can serve a projection here: "torch", the reference, first."""
     files = sorted((Path(__file__).parent / "engines").glob(f"{name}_*.py"))
     engines = [file.stem.removeprefix(f"{name}_") for file in files]
     return ["torch", *(engine for engine in engines if engine in ENGINES.values())]
@@ -32,9 +32,9 @@ def build(
     engine: str | None = None,
     **options: Any,
 ) -> Projection:
-    """Builds the projection `name`, with its own options, for tensors of so many elements.
+    """Build the projection `name`, with its own options, for tensors of `sizes` elements.
 
-    `engine` is one of `engines_of(name)`; None picks by device. Raises ValueError for an unknown
+    `engine` is one of `engines_of(name)`; None picks by device. Raise ValueError for an unknown
     name or engine, or for a d or a size that is not positive.
     """
     if name not in names():

@@ -13,7 +13,7 @@ SMALLEST = 16  # order of the smallest block
 
 
 def hadamard(x: Float[Tensor, "blocks n"]) -> Float[Tensor, "blocks n"]:
-    """Multiplies each row by the unnormalised Hadamard matrix of order n, a power of two.
+    """Multiply each row by the unnormalised Hadamard matrix of order n, a power of two.
 
     The butterflies run with strides 1, 2, 4 and so on: every engine adds in this order, so that all
     of them round alike.
@@ -44,7 +44,7 @@ class Fastfood(Projection):
         self.chunk = max(self.chunk, self.n)
 
     def scale(self, r: int) -> float:
-        """Gives the factor of a block of order r."""
+        """Return the factor of a block of order r."""
         return (r * self.D) ** -0.5
 
     def forward_rows(
@@ -80,7 +80,7 @@ class Fastfood(Projection):
         return torch.cat((halves, permutation.view(-1)))
 
     def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Splits rows into runs of blocks of one order: first row, number of blocks, order."""
+        """Split rows into runs of blocks of one order: first row, number of blocks, order."""
         whole, rest = divmod(stop - start, self.n)
         if whole:
             yield start, whole, self.n
@@ -90,14 +90,14 @@ class Fastfood(Projection):
     def _draw(
         self, tensor: str, first: int, blocks: int, r: int, device: torch.device
     ) -> tuple[Int[Tensor, "blocks n"], Int[Tensor, "blocks r"]]:
-        """Draws the half-words (B and G) and the permutations of the blocks from row `first` on."""
+        """Draw the half-words (B and G) and the permutations of the blocks from row `first` on."""
         key, n = self.keys[tensor], self.n
         halves = random.half_words(key, first, blocks * n, device=device).view(blocks, n)
         return halves, random.permutations(key, first // r, blocks, r, r, device=device)
 
 
 def fold(x: Float[Tensor, "blocks n"], r: int) -> Float[Tensor, "blocks r"]:
-    """Adds the second half of each row to its first until r numbers are left."""
+    """Add the second half of each row to its first until r numbers are left."""
     while x.shape[1] > r:
         first, second = x.chunk(2, dim=1)
         x = first + second
@@ -105,5 +105,5 @@ def fold(x: Float[Tensor, "blocks n"], r: int) -> Float[Tensor, "blocks r"]:
 
 
 def order(rows: int) -> int:
-    """Gives the smallest order of a block of so many rows."""
+    """Return the order of the smallest block that holds `rows` rows."""
     return max(SMALLEST, 1 << (rows - 1).bit_length())

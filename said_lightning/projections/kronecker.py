@@ -60,7 +60,7 @@ class Kronecker(Projection):
     def _blocks(
         self, tensor: str, start: int, stop: int, like: Tensor
     ) -> Iterator[tuple[Float[Tensor, "r1 d1"], Float[Tensor, "r2 d2"]]]:
-        """Draws the factors of the blocks from row `start` on."""
+        """Draw the factors of the blocks from row `start` on."""
         for first in range(start, stop, self.grain):
             r1, r2 = rectangle(min(self.grain, stop - first))
             sizes = (r1 * self.d1, r2 * self.d2)
@@ -70,18 +70,18 @@ class Kronecker(Projection):
             yield q1.to(like), q2.to(like)
 
     def _first(self, start: int) -> int:
-        """Gives the position of a block's first draw: `side` is a multiple of 8, as it must be."""
+        """Return the position of a block's first draw: `side` is a multiple of 8, as it must be."""
         return start // self.grain * self.side * (self.d1 + self.d2)
 
 
 def rectangle(count: int) -> tuple[int, int]:
-    """Gives the sides of the smallest near-square, not lower than wide, that holds `count`."""
+    """Return the sides of the smallest near-square, not lower than wide, that holds `count`."""
     high = isqrt(count - 1) + 1
     return high, -(-count // high)
 
 
 def orthogonal(normals: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-    """Makes the longer way's vectors orthogonal, with a mean square of 1 for the entries."""
+    """Make the longer way's vectors orthogonal, with a mean square of 1 for the entries."""
     rows, columns = normals.shape
     if rows < columns:
         return orthogonal(normals.T).T

@@ -24,7 +24,7 @@ class Partition(Projection):
 
     @cached_property
     def factors(self) -> Float[Tensor, " d"]:
-        """Gives the magnitude of the entries in each slot, in float64; 0 in an empty one."""
+        """Magnitude of the entries in each slot, in float64; 0 in an empty one."""
         counts = torch.zeros(self.d, dtype=torch.int64)
         engine = self._engine(counts)
         for tensor in self.sizes:
@@ -48,7 +48,7 @@ class Partition(Projection):
         return torch.cat(self._entries(tensor, start, min(128, self.sizes[tensor] - start), None))
 
     def _count(self, tensor: str) -> Int[Tensor, " d"]:
-        """Counts a tensor's rows in each slot."""
+        """Count a tensor's rows in each slot."""
         counts, size = torch.zeros(self.d, dtype=torch.int64), self.sizes[tensor]
         for start in range(0, size, self.chunk):
             slot, _ = self._entries(tensor, start, min(self.chunk, size - start), None)
@@ -58,7 +58,7 @@ class Partition(Projection):
     def _entries(
         self, tensor: str, start: int, rows: int, device: torch.device | None
     ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
-        """Draws the slot and the sign of rows: a word each, its lowest bit the sign."""
+        """Draw the slot and the sign of rows: a word each, its lowest bit the sign."""
         counters = torch.arange(-(-rows // 4), dtype=torch.int64, device=device) + start // 4
         words = random.words(self.keys[tensor], counters, random.STREAM_ROWS).reshape(-1)[:rows]
         return (words >> 1) * self.d >> 31, 1 - 2 * (words & 1)

@@ -42,7 +42,7 @@ class Released(Projection):
         self.gain = sum(min(1.0, length / d) for length in self.lengths.values())
 
     def gradient_weight(self, tensor: str) -> float:
-        """Gives the factor on what theta's gradient gets from a tensor."""
+        """Return the factor on what theta's gradient gets from a tensor."""
         return 1 / self.lengths[tensor] if self.gradient == "released" else 1.0
 
     def forward_rows(
@@ -73,7 +73,7 @@ class Released(Projection):
     def _factors(
         self, tensor: str, like: Tensor
     ) -> tuple[Float[Tensor, " n"], Int[Tensor, " padded"], Float[Tensor, " padded"]]:
-        """Draws B where theta may be, Pi, and G with its divisor; n is at most the padded length.
+        """Draw B where theta may be, Pi, and G with its divisor; n is at most the padded length.
 
         Shorter than 16, a permutation is only nearly uniform.
         """

@@ -48,7 +48,7 @@ class Sparse(Projection):
     def _entries(
         self, tensor: str, start: int, rows: int, device: torch.device | None
     ) -> tuple[Int[Tensor, "rows most"], Int[Tensor, "rows most"]]:
-        """Draws each row's places in theta and signs; signs are 0 past the row's own count.
+        """Draw each row's places in theta and signs; signs are 0 past the row's own count.
 
         A row's first word gives the count, the other three of its first draw and the four of each
         later one (stream 1, 2, ...) an entry each: the lowest bit the sign, the others the place.
@@ -66,7 +66,7 @@ class Sparse(Projection):
 
 @cache
 def binomial_thresholds(d: int, rows: int) -> Int[Tensor, " counts"]:
-    """Gives 2^32 P(count <= k) for k = 0, 1, ... of Binomial(d, 1/sqrt(rows)), rounded.
+    """Return 2^32 P(count <= k) for k = 0, 1, ... of Binomial(d, 1/sqrt(rows)), rounded.
 
     Decimal arithmetic makes the integers the same on every machine. A 32-bit word w draws the count
     of thresholds that are <= w.

@@ -6,7 +6,7 @@ from said_lightning.projections.core.projection import Projection
 
 
 def dot_test(projection: Projection, dtype: torch.dtype = torch.float64, seed: int = 0) -> float:
-    """Compares <P u, v> with <u, P^T v> for random normal u (d) and v (D), over all tensors.
+    """Compare <P u, v> with <u, P^T v> for random normal u (d) and v (D), over all tensors.
 
     Returns |<P u, v> - <u, P^T v>| / (|P u| |v|), which is at most a few units of the dtype's
     rounding for a right adjoint, whatever the angle between the vectors.

@@ -60,19 +60,19 @@ class Projection(ABC):
     def forward_rows(
         self, theta: Float[Tensor, " d"], tensor: str, start: int, stop: int
     ) -> Float[Tensor, " rows"]:
-        """Computes rows `start` to `stop` of a tensor's P theta; `start` is a multiple of grain."""
+        """Compute rows `start` to `stop` of a tensor's P theta; `start` is a multiple of grain."""
 
     @abstractmethod
     def backward_rows(
         self, grad: Float[Tensor, " rows"], tensor: str, start: int
     ) -> Float[Tensor, " d"]:
-        """Computes P^T grad for the rows of a tensor from `start` on, a multiple of grain.
+        """Compute P^T grad for the rows of a tensor from `start` on, a multiple of grain.
 
         Sums over rows are formed in float64.
         """
 
     def gradient_weight(self, tensor: str) -> float:
-        """Gives the factor on what theta's gradient (not lambda's) gets from a tensor.
+        """Return the factor on what theta's gradient (not lambda's) gets from a tensor.
 
         It is 1, but for `released`, which can repeat the wrong gradient of the circulating code.
         """
@@ -80,17 +80,17 @@ class Projection(ABC):
 
     @abstractmethod
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
-        """Gives the integers that the rows from `start` on are made of, the first few hundred."""
+        """Return the integers that the rows from `start` on are made of, the first few hundred."""
 
     def project(self, theta: Float[Tensor, " d"], tensor: str) -> Float[Tensor, " rows"]:
-        """Gives the rows of P theta that belong to a tensor, flattened, in theta's dtype."""
+        """Return the rows of P theta that belong to a tensor, flattened, in theta's dtype."""
         delta = theta.new_zeros(self.sizes[tensor])
         self.write(delta, delta, theta, tensor)
         return delta
 
     @torch.no_grad()
     def pull_back(self, grad: Float[Tensor, " rows"], tensor: str) -> Float[Tensor, " d"]:
-        """Gives P^T grad for a tensor's flattened gradient, in float32, or float64 for float64."""
+        """Return P^T grad for a tensor's flattened gradient, in float32, or float64 for float64."""
         self._check(grad.numel(), self.sizes[tensor], tensor)
         dtype, engine = _widest(grad), self._engine(grad)
         if engine and _ready(engine, dtype, grad):
@@ -112,7 +112,7 @@ class Projection(ABC):
         theta: Float[Tensor, " d"],
         tensor: str,
     ) -> None:
-        """Sets out = base + P theta in place for a tensor; `base` may be `out` itself.
+        """Set out = base + P theta in place for a tensor; `base` may be `out` itself.
 
         The sum is formed in the widest dtype of the three, float32 at least, and rounded once.
         """
@@ -135,7 +135,7 @@ class Projection(ABC):
 
     @torch.no_grad()
     def pull_back_all(self, grads: Mapping[str, Float[Tensor, " _"]]) -> Float[Tensor, " d"]:
-        """Gives the sum of P^T grad over tensors, which can cost less than one after the other."""
+        """Return the sum of P^T grad over tensors, which can cost less than one after the other."""
         first = next(iter(grads.values()))
         dtype, engine = _widest(*grads.values()), self._engine(first)
         if engine and hasattr(engine, "pull_back_all") and _ready(engine, dtype, *grads.values()):
@@ -155,7 +155,7 @@ class Projection(ABC):
         bases: Mapping[str, Float[Tensor, " _"]],
         theta: Float[Tensor, " d"],
     ) -> None:
-        """Does what `write` does for tensors, which can cost less than one after the other."""
+        """Write several tensors as `write` does, which can cost less than one after the other."""
         parts = [(tensor, out, bases[tensor]) for tensor, out in outs.items()]
         every = [part for _, *both in parts for part in both]
         dtype, engine = _widest(*every, theta), self._engine(every[0])
@@ -170,7 +170,7 @@ class Projection(ABC):
             self.write(out, base, theta, tensor)
 
     def piece(self, out: Float[Tensor, " rows"], base: Float[Tensor, " rows"]) -> int | None:
-        """Gives the rows of a piece for `write_pieces`, None where it cannot serve these."""
+        """Return the rows of a piece for `write_pieces`, None where it cannot serve these."""
         engine = self._engine(out)
         if engine is None or not hasattr(engine, "write_pieces"):
             return None
@@ -188,13 +188,13 @@ class Projection(ABC):
         tensor: str,
         pieces: Int[Tensor, " pieces"],
     ) -> None:
-        """Does what `write` does, for some pieces of `piece` rows of the tensor alone."""
+        """Write as `write` does, but only some pieces of `piece` rows of the tensor."""
         engine = self._engine(out)
         assert engine is not None
         engine.write_pieces(self, out, base, theta.to(out).contiguous(), tensor, pieces)
 
     def fingerprint(self) -> str:
-        """Gives 16 hex digits that differ where P differs: a hash of sizes, d, seed and draws.
+        """Return 16 hex digits that differ where P differs: a hash of sizes, d, seed and draws.
 
         The draws are those of each tensor's first and last rows, as integers, so the value is the
         same on every device and with every engine.
@@ -231,6 +231,6 @@ def _ready(engine: ModuleType, dtype: torch.dtype, *tensors: Tensor) -> bool:
 
 @cache
 def find_engine(projection: str, engine: str) -> ModuleType | None:
-    """Imports `engines/<projection>_<engine>.py`, or gives None where there is none."""
+    """Import `engines/<projection>_<engine>.py`, or return None where there is none."""
     module = f"said_lightning.projections.engines.{projection}_{engine}"
     return importlib.import_module(module) if importlib.util.find_spec(module) else None

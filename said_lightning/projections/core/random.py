@@ -29,13 +29,13 @@ COUNTERS = 4  # counters reserved for one permutation; the words of at most thre
 
 
 def key(seed: int, tensor: str, purpose: str) -> tuple[int, int]:
-    """Gives the two 32-bit key words for a tensor: the first 8 bytes of a BLAKE2b hash."""
+    """Return the two 32-bit key words for a tensor: the first 8 bytes of a BLAKE2b hash."""
     digest = hashlib.blake2b(f"{seed}\0{purpose}\0{tensor}".encode(), digest_size=8).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
 def philox(key: tuple[int, int], counter: Int[Tensor, "4 draws"]) -> Int[Tensor, "4 draws"]:
-    """Encrypts 128-bit counters by Philox 4x32-10, as 32-bit words held in int64."""
+    """Encrypt 128-bit counters by Philox 4x32-10, as 32-bit words held in int64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -50,7 +50,7 @@ def philox(key: tuple[int, int], counter: Int[Tensor, "4 draws"]) -> Int[Tensor,
 def words(
     key: tuple[int, int], position: Int[Tensor, " draws"], stream: int
 ) -> Int[Tensor, "draws 4"]:
-    """Draws four 32-bit words (held in int64) for each 64-bit position of a stream."""
+    """Draw four 32-bit words (held in int64) for each 64-bit position of a stream."""
     zero = torch.zeros_like(position)
     return philox(key, torch.stack((position & MASK, position >> 32, zero + stream, zero))).T
 
@@ -58,7 +58,7 @@ def words(
 def half_words(
     key: tuple[int, int], first: int, count: int, device: torch.device | None = None
 ) -> Int[Tensor, " count"]:
-    """Draws the 16-bit numbers of positions `first` to `first + count`, `first` a multiple of 8.
+    """Draw the 16-bit numbers of positions `first` to `first + count`, `first` a multiple of 8.
 
     Each counter gives eight, the low half of each word before the high one.
     """
@@ -69,7 +69,7 @@ def half_words(
 
 @cache
 def quantile_table() -> np.ndarray:
-    """Gives the 4,096 float32 magnitudes of a normal draw, ascending, with mean square 1.
+    """Return the 4,096 float32 magnitudes of a normal draw, ascending, with mean square 1.
 
     They are the half-normal quantiles at (i + 1/2) / 4096, scaled to unit variance, then rounded to
     multiples of 2^-20 so that no libm's last bit can show. The largest is 3.84.
@@ -81,19 +81,19 @@ def quantile_table() -> np.ndarray:
 
 
 def normals(halves: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
-    """Turns half-words into standard normals: bits 0-11 pick the magnitude, bit 12 is the sign."""
+    """Turn half-words into standard normals: bits 0-11 pick the magnitude, bit 12 is the sign."""
     table = torch.from_numpy(quantile_table()).to(halves.device, dtype)
     magnitude = table[halves & (QUANTILES - 1)]
     return torch.where((halves >> NORMAL_SIGN) & 1 != 0, -magnitude, magnitude)
 
 
 def signs(halves: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
-    """Turns half-words into signs, -1 where bit 13 is set, so one draw serves B and G alike."""
+    """Turn half-words into signs, -1 where bit 13 is set, so one draw serves B and G alike."""
     return 1 - 2 * ((halves >> SIGN) & 1).to(dtype)
 
 
 def rounds(n: int) -> int:
-    """Gives the rounds of a permutation of n numbers.
+    """Return the rounds of a permutation of n numbers.
 
     With fewer, the XOR of four values is not uniform: 5 show it at n = 64 within 2,000,000
     permutations (3 at n = 1024), 8 at n = 16 within 400,000.
@@ -109,7 +109,7 @@ def permutations(
     columns: int,
     device: torch.device | None = None,
 ) -> Int[Tensor, "blocks columns"]:
-    """Gives the first values of the permutations of 0..n-1 of blocks, n = 2^k >= 16.
+    """Return the first values of the permutations of 0..n-1 of blocks, n = 2^k >= 16.
 
     A keyed bijection on k bits: each round multiplies by an odd number and adds (low bits move up),
     then XORs the low half with a multiply-shift hash of the high half (high bits move down). Up to

@@ -25,7 +25,7 @@ def write(
     tensor: str,
     start: int,
 ) -> None:
-    """Sets out = base + P theta for the rows of a tensor from `start` on."""
+    """Set out = base + P theta for the rows of a tensor from `start` on."""
     x = (theta * projection.scale).numpy()
     draws = (start, *keys(projection, tensor), quantile_table())
     _write(tasks(len(out), STEP, projection.d), out.numpy(), base.numpy(), x, *draws)
@@ -34,7 +34,7 @@ def write(
 def pull_back(
     projection: Dense, grad: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Float[Tensor, " d"]:
-    """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
+    """Return P^T grad for the rows of a tensor from `start` on, in float64."""
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), quantile_table())
     return torch.from_numpy(total(sums, projection.d, projection.scale))

@@ -26,7 +26,7 @@ def write(
     tensor: str,
     start: int,
 ) -> None:
-    """Sets out = base + P theta for the rows of a tensor from `start` on."""
+    """Set out = base + P theta for the rows of a tensor from `start` on."""
     _write_turns(projection, [(tensor, out, base)], theta, start)
 
 
@@ -35,12 +35,12 @@ def write_all(
     weights: Sequence[tuple[str, Float[Tensor, " _"], Float[Tensor, " _"]]],
     theta: Float[Tensor, " d"],
 ) -> None:
-    """Sets out = base + P theta for many (tensor, out, base)."""
+    """Set out = base + P theta for many (tensor, out, base)."""
     _write_turns(projection, weights, theta, 0)
 
 
 def piece(projection: Fastfood) -> int:
-    """Gives the rows of a piece: a task's turn."""
+    """Return the rows of a piece: a task's turn."""
     return max(projection.n, kernels.CHUNK)
 
 
@@ -52,7 +52,7 @@ def write_pieces(
     tensor: str,
     pieces: Int[Tensor, " pieces"],
 ) -> None:
-    """Sets out = base + P theta for some pieces of a tensor, each told once."""
+    """Set out = base + P theta for some pieces of a tensor, each named once."""
     _write_turns(projection, [(tensor, out, base)], theta, 0, pieces.numpy())
 
 
@@ -77,14 +77,14 @@ def _write_turns(
 def pull_back(
     projection: Fastfood, grad: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Float[Tensor, " d"]:
-    """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
+    """Return P^T grad for the rows of a tensor from `start` on, in float64."""
     return _pull_back_turns(projection, [(tensor, grad)], start)
 
 
 def pull_back_all(
     projection: Fastfood, grads: Sequence[tuple[str, Float[Tensor, " _"]]]
 ) -> Float[Tensor, " d"]:
-    """Gives the sum of P^T grad over many (tensor, grad), in float64."""
+    """Return the sum of P^T grad over many (tensor, grad), in float64."""
     return _pull_back_turns(projection, grads, 0)
 
 
@@ -102,7 +102,7 @@ def _pull_back_turns(
 def _given(
     projection: Fastfood, names: Sequence[str], parts: Sequence[Float[Tensor, " _"]]
 ) -> tuple[Any, ...]:
-    """Gives what kernels read of tensors: addresses, rows, last turns, keys; and the magnitudes."""
+    """Return what kernels read: addresses, rows, last turns and keys of tensors; magnitudes."""
     rows = np.array([len(part) for part in parts])
     keys = np.array([projection.keys[name] for name in names], np.uint32)
     turns = np.cumsum(-(-rows // piece(projection)))

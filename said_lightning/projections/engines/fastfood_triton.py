@@ -58,7 +58,7 @@ def write(
     tensor: str,
     start: int,
 ) -> None:
-    """Sets out = base + P theta for the rows of a tensor from `start` on, adding in theta's dtype.
+    """Set out = base + P theta for the rows of a tensor from `start` on, adding in theta's dtype.
 
     `out` and `base` may be of any floating dtypes, and the same memory.
     """
@@ -70,14 +70,14 @@ def write_all(
     weights: Sequence[tuple[str, Float[Tensor, " _"], Float[Tensor, " _"]]],
     theta: Float[Tensor, " d"],
 ) -> None:
-    """Sets out = base + P theta for many (tensor, out, base)."""
+    """Set out = base + P theta for many (tensor, out, base)."""
     _write_parts(projection, weights, theta, 0)
 
 
 def pull_back(
     projection: Fastfood, grad: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Float[Tensor, " d"]:
-    """Gives P^T grad for the rows of a tensor from `start` on, in float64, from any dtype.
+    """Return P^T grad for the rows of a tensor from `start` on, in float64, from any dtype.
 
     Butterflies and a program's sums are in float32, or float64 for float64; the sum over all
     programs is in float64.
@@ -88,7 +88,7 @@ def pull_back(
 def pull_back_all(
     projection: Fastfood, grads: Sequence[tuple[str, Float[Tensor, " _"]]]
 ) -> Float[Tensor, " d"]:
-    """Gives the sum of P^T grad over many (tensor, grad), in float64."""
+    """Return the sum of P^T grad over many (tensor, grad), in float64."""
     return _pull_back_parts(projection, grads, 0)
 
 
@@ -135,7 +135,7 @@ def _pull_back_parts(
 
 
 def _long(runs: Sequence[Run], r: int) -> Iterator[tuple[list[Tensor], int, Any, int]]:
-    """Splits runs into what one call of `triton_long` can do: rows, position, draws, run."""
+    """Split runs into what one call of `triton_long` can do: rows, position, draws, run."""
     step = max(r, triton_long.BUFFER)
     for number, run in enumerate(runs):
         parts = run.parts()
@@ -162,7 +162,7 @@ def _write_tiles(
 def _pull_back_tiles(
     table: Table, r: int, flip: bool, tile: int, dtype: torch.dtype
 ) -> Float[Tensor, "programs r"]:
-    """Gives the sum of each program's tiles; where B is a run's own, each has one tile, a run."""
+    """Return the sum of each program's tiles; where B is a run's own, each has one tile, a run."""
     options = _options(r, flip, tile, table)
     # No more on a larger GPU, so that every GPU adds in the same order.
     programs = min(table.tiles, WARPS // options["num_warps"]) if flip else table.tiles
@@ -174,7 +174,7 @@ def _pull_back_tiles(
 
 
 def _element(dtype: torch.dtype) -> Any:
-    """Gives a dtype as Triton has it."""
+    """Return a dtype as Triton has it."""
     return getattr(tl, str(dtype).removeprefix("torch."))
 
 
@@ -184,7 +184,7 @@ def _magnitudes(device: torch.device) -> Tensor:
 
 
 def _options(n: int, flip: bool, tile: int, table: Table) -> dict[str, Any]:
-    """Gives a launch's constants for blocks of order n, with or without B."""
+    """Return a launch's constants for blocks of order n, with or without B."""
     # 16 numbers a thread leave registers for several programs on a multiprocessor. With 32 warps a
     # program's threads would have 64 registers each. With a single one Pi would become a shuffle
     # for each 32 numbers of the tile, not one pass through shared memory.
@@ -257,7 +257,7 @@ def _pull_back(
 @triton.jit
 @no_type_check
 def _order(k0, k1, start, TILE: tl.constexpr, BITS: tl.constexpr, INVERSE: tl.constexpr):
-    """Draws from where in a program's blocks Pi, or its transpose, takes the numbers."""
+    """Return from where in a program's blocks Pi, or its transpose, takes the numbers."""
     blocks = tl.arange(0, TILE >> BITS)[:, None]
     places = tl.arange(0, 1 << BITS)[None, :]
     order = permuted(k0, k1, (start >> BITS) + blocks, places, BITS, INVERSE)

@@ -28,7 +28,7 @@ CHUNK = 1024  # rows of a task's turn at least, and values of a permutation draw
 @kernel
 @no_type_check
 def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, first):
-    """Sets out = base + P x in some turns; draws count from `first` on."""
+    """Set out = base + P x in some turns; draws count from `first` on."""
     n = len(x)
     step = max(n, CHUNK)
     for task in prange(tasks):
@@ -51,7 +51,7 @@ def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, first)
 @njit
 @no_type_check
 def _turn(turn, last, step):
-    """Gives the tensor of a turn, counted through all tensors, and the turn's first row."""
+    """Return the tensor of a turn, counted through all tensors, and the turn's first row."""
     i = np.searchsorted(last, turn, side="right")
     return i, (turn - (last[i - 1] if i else 0)) * step
 
@@ -59,7 +59,7 @@ def _turn(turn, last, step):
 @njit
 @no_type_check
 def _forward(x, scale, r, halves, h, key, table, u, w, order):
-    """Sets w[:r] = H G Pi H B x scale, the half-words being those from halves[h] on."""
+    """Set w[:r] = H G Pi H B x scale, the half-words being those from halves[h] on."""
     half = len(x)
     for j in range(0, half, LANES):
         _sign(u, x, scale, j, halves, h + j)
@@ -79,7 +79,7 @@ def _forward(x, scale, r, halves, h, key, table, u, w, order):
 @kernel
 @no_type_check
 def pull_back(tasks, grads, sizes, last, keys, table, empty, sums, first):
-    """Sets each task's sums to P^T of the gradients in its turns, of the dtype of `empty`."""
+    """Set each task's sums to P^T of the gradients in its turns, of the dtype of `empty`."""
     n = sums.shape[1]
     step = max(n, CHUNK)
     for task in prange(tasks):
@@ -109,7 +109,7 @@ def pull_back(tasks, grads, sizes, last, keys, table, empty, sums, first):
 @njit
 @no_type_check
 def _backward(w, r, halves, h, key, table, u, order):
-    """Sets u[:r] = H Pi^T G H w[:r]."""
+    """Set u[:r] = H Pi^T G H w[:r]."""
     hadamard(w, r)
     for j in range(0, r, LANES):
         _weigh(w, j, halves, h + j, table)
@@ -133,7 +133,7 @@ def _order(rows):
 @njit
 @no_type_check
 def _add_rows(out, base, start, w, rows):
-    """Sets out[start : start + rows] = base[...] + w[:rows]."""
+    """Set out[start : start + rows] = base[...] + w[:rows]."""
     whole = rows // LANES * LANES
     for j in range(0, whole, LANES):
         _add(out, base, start + j, w, j)
@@ -144,7 +144,7 @@ def _add_rows(out, base, start, w, rows):
 @njit
 @no_type_check
 def _copy_rows(w, grad, start, rows, r):
-    """Sets w[:r] = grad[start : start + rows] and zeros."""
+    """Set w[:r] = grad[start : start + rows] and zeros."""
     whole = rows // LANES * LANES
     for j in range(0, whole, LANES):
         _copy(w, j, grad, start + j)
@@ -164,13 +164,13 @@ def _add(builder: Any, out: Memory, base: Memory, at: Any, w: Memory, j: Any) ->
 
 @tile
 def _sign(builder: Any, u: Memory, x: Memory, scale: Any, j: Any, halves: Memory, h: Any) -> None:
-    """Does B."""
+    """Apply B."""
     u.store(j, (x.load(j, LANES) * scale).flipped(halves.load(h, LANES), SIGN))
 
 
 @tile
 def _fold(builder: Any, u: Memory, j: Any, half: Any) -> None:
-    """Adds the second half of twice `half` numbers to the first."""
+    """Add the second half of twice `half` numbers to the first."""
     u.store(j, u.load(j, LANES) + u.load(builder.add(half, j), LANES))
 
 
@@ -186,20 +186,20 @@ def _mix(
     h: Any,
     table: Memory,
 ) -> None:
-    """Does G Pi."""
+    """Apply Pi, then G."""
     weights = normals(halves.load(h, LANES), table, u.element)
     w.store(j, u.gather(order.load(i, LANES)) * weights)
 
 
 @tile
 def _weigh(builder: Any, w: Memory, j: Any, halves: Memory, h: Any, table: Memory) -> None:
-    """Does G."""
+    """Apply G."""
     w.store(j, w.load(j, LANES) * normals(halves.load(h, LANES), table, w.element))
 
 
 @tile
 def _take(builder: Any, u: Memory, j: Any, w: Memory, order: Memory, i: Any) -> None:
-    """Does the transpose of Pi."""
+    """Apply the transpose of Pi."""
     u.store(j, w.gather(order.load(i, LANES)))
 
 
@@ -207,6 +207,6 @@ def _take(builder: Any, u: Memory, j: Any, w: Memory, order: Memory, i: Any) -> 
 def _accumulate(
     builder: Any, sums: Memory, j: Any, u: Memory, i: Any, halves: Memory, h: Any
 ) -> None:
-    """Does B and adds up in the sums' wider type."""
+    """Apply B and add up in the sums' wider type."""
     signed = u.load(i, LANES).flipped(halves.load(h, LANES), SIGN)
     sums.store(j, sums.load(j, LANES) + signed.converted(sums.element))

@@ -11,7 +11,7 @@ NEAR = 4096  # numbers transformed while they stay in the first cache
 
 
 def _tile(vectors: int, inside: bool) -> Any:
-    """Makes `tile(x, offset, stride)`: butterflies among `vectors` vectors `stride` apart.
+    """Make `tile(x, offset, stride)`: butterflies among `vectors` vectors `stride` apart.
 
     With `inside` the four stages within each vector come first.
     """
@@ -36,7 +36,7 @@ def _tile(vectors: int, inside: bool) -> Any:
 
 
 def _lane_stages(value: Vector) -> Vector:
-    """Emits the butterflies of stride 1, 2, 4 and 8 within a vector."""
+    """Emit the butterflies of stride 1, 2, 4 and 8 within a vector."""
     for stage in (1, 2, 4, 8):
         partner = value.shuffled([lane ^ stage for lane in range(LANES)])
         value = partner.plus_signed(value, [bool(lane & stage) for lane in range(LANES)])
@@ -50,7 +50,7 @@ _next_2, _next_4, _next_8, _next_16 = (_tile(v, False) for v in (2, 4, 8, 16))
 @njit
 @no_type_check
 def hadamard(x, n):
-    """Transforms x[:n] in place, n = 2^k >= 16, adding in the reference's order."""
+    """Transform x[:n] in place, n = 2^k >= 16, adding in the reference's order."""
     if n == 16:
         _first_1(x, 0, LANES)
     elif n == 32:
@@ -71,7 +71,7 @@ def hadamard(x, n):
 @njit
 @no_type_check
 def _stages(x, start, stride, n):
-    """Does the stages of n numbers from `stride` on, up to four in one pass."""
+    """Run the stages of n numbers from `stride` on, up to four in one pass."""
     while stride < n:
         left = n // stride
         factor = 8 if left in (32, 64) else min(16, left)  # two like passes, not 16 and 2 or 4

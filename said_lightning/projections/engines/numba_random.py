@@ -30,7 +30,7 @@ LOW, HIGH = np.uint64(MASK), np.uint64(32)
 @njit
 @no_type_check
 def philox(k0, k1, position, stream):
-    """Draws the four 32-bit words of a 64-bit position of a stream."""
+    """Draw the four 32-bit words of a 64-bit position of a stream."""
     c0, c1, c2, c3 = uint64(position) & LOW, uint64(position) >> HIGH, uint64(stream), uint64(0)
     for _ in range(10):
         p0, p1 = c0 * M0, c2 * M1
@@ -42,7 +42,7 @@ def philox(k0, k1, position, stream):
 
 @tile
 def _draw(builder: Any, k0: Any, k1: Any, counter: Any, stream: Any, out: Memory, at: Any) -> None:
-    """Writes the half-words of 32 counters. Above its 32 bits a lane holds what is never read."""
+    """Write the half-words of 32 counters. Above its 32 bits a lane holds what is never read."""
     word, lanes = ir.IntType(64), DRAWN // HALVES
     # Counters 0 to 3 in the even lanes, 4 to 7 in the odd ones, so that pairing their words at the
     # end is one instruction a vector.
@@ -69,13 +69,13 @@ def _draw(builder: Any, k0: Any, k1: Any, counter: Any, stream: Any, out: Memory
 @njit
 @no_type_check
 def half_words(k0, k1, first, out, stream):
-    """Fills `out`, of whole tiles, with the half-words from position `first` on."""
+    """Fill `out`, of whole tiles, with the half-words from position `first` on."""
     for at in range(0, len(out), DRAWN):
         _draw(k0, k1, (first + at) // HALVES, stream, out, at)
 
 
 def normals(halves: Vector, table: Memory, element: Any) -> Vector:
-    """Emits the standard normals of half-words."""
+    """Emit the standard normals of half-words."""
     index = (halves & (QUANTILES - 1)).converted(ir.IntType(32))
     return table.gather(index).flipped(halves, NORMAL_SIGN).converted(element)
 
@@ -83,7 +83,7 @@ def normals(halves: Vector, table: Memory, element: Any) -> Vector:
 @njit
 @no_type_check
 def log2(n):
-    """Gives the bits of n = 2^bits."""
+    """Return the bits of n = 2^bits."""
     bits = 0
     while 1 << bits < n:
         bits += 1
@@ -93,7 +93,7 @@ def log2(n):
 @njit
 @no_type_check
 def permutation_key(k0, k1, block):
-    """Draws the twelve words that key a block's permutation."""
+    """Draw the twelve words that key a block's permutation."""
     first = block * COUNTERS
     return (
         *philox(k0, k1, first, STREAM_PERMUTATION),
@@ -103,7 +103,7 @@ def permutation_key(k0, k1, block):
 
 
 def _permute(least: int, width: int, inverse: bool) -> Any:
-    """Makes the tile that writes values of a permutation of `least` or more numbers."""
+    """Make the tile that writes values of a permutation of `least` or more numbers."""
 
     def permute(
         builder: Any, key: Sequence[Any], bits: Any, first: Any, out: Memory, at: Any
@@ -128,7 +128,7 @@ def _permute(least: int, width: int, inverse: bool) -> Any:
 
 
 def _step_key(builder: Any, key: Sequence[Any], index: int, word: Any) -> tuple[Any, Any]:
-    """Gives a and c of a round."""
+    """Return a and c of a round."""
     if word.width == 32:
         return key[2 * index], key[2 * index + 1]
     half = ir.Constant(ir.IntType(32), 16)
@@ -136,7 +136,7 @@ def _step_key(builder: Any, key: Sequence[Any], index: int, word: Any) -> tuple[
 
 
 def _inverse(builder: Any, odd: Any) -> Any:
-    """Emits the inverse of an odd number modulo its word: each step doubles the right bits."""
+    """Emit the inverse of an odd number modulo its word: each step doubles the right bits."""
     two, three = ir.Constant(odd.type, 2), ir.Constant(odd.type, 3)
     x = builder.xor(builder.mul(odd, three), two)  # right in 5 bits
     for _ in range(3):
@@ -151,7 +151,7 @@ _unfew, _unmany, _unwide = (_permute(*kind, True) for kind in ((16, 16), (64, 16
 @njit
 @no_type_check
 def permutation(key, bits, first, count, out):
-    """Writes values `first` to `first + count` of a permutation of 2^bits, in whole tiles."""
+    """Write values `first` to `first + count` of a permutation of 2^bits, in whole tiles."""
     for at in range(0, count, PERMUTED):
         if bits < 6:
             _few(key, bits, first + at, out, at)
@@ -164,7 +164,7 @@ def permutation(key, bits, first, count, out):
 @njit
 @no_type_check
 def inverse_permutation(key, bits, first, count, out):
-    """Writes values of the inverse of what `permutation` gives."""
+    """Write values of the inverse of what `permutation` gives."""
     for at in range(0, count, PERMUTED):
         if bits < 6:
             _unfew(key, bits, first + at, out, at)

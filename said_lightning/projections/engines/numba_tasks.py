@@ -19,7 +19,7 @@ SUMS = 2**22  # numbers at most that the tasks of one call keep
 
 
 def tasks(rows: int, step: int, d: int) -> int:
-    """Gives the number of tasks for so many rows, dealt out `step` at a time.
+    """Return the number of tasks for `rows` rows, dealt out `step` at a time.
 
     Each has its own d sums, which are added in order, so that the number of threads changes no bit.
     """
@@ -31,14 +31,14 @@ def tasks(rows: int, step: int, d: int) -> int:
 
 @tile
 def _see(builder: Any, x: Memory, at: Any, bits: Memory, first: Any) -> None:
-    """Sets `bits` to what is 0 only where no bit of x[at : at + READ] is set."""
+    """Set `bits` to what is 0 only where no bit of x[at : at + READ] is set."""
     bits.store(first, x.any_bits(at, READ, SEEN))
 
 
 @njit
 @no_type_check
 def untouched(grad, start, count, bits):
-    """Tells whether a gradient is 0, as in embedding rows that the batch did not touch."""
+    """Report whether a gradient is 0, as in embedding rows that the batch did not touch."""
     whole = count // READ * READ
     for at in range(start, start + whole, READ):
         _see(grad, at, bits, 0)
@@ -48,13 +48,13 @@ def untouched(grad, start, count, bits):
 
 
 def keys(projection: Projection, tensor: str) -> tuple[np.uint32, np.uint32]:
-    """Gives a tensor's two key words."""
+    """Return a tensor's two key words."""
     k0, k1 = projection.keys[tensor]
     return np.uint32(k0), np.uint32(k1)
 
 
 def total(sums: NDArray[Any], d: int, scale: float) -> NDArray[np.float64]:
-    """Adds up the first d of the tasks' sums, in order, and scales them."""
+    """Add up the first d of the tasks' sums, in order, and scale them."""
     result = np.empty(d)
     _total(-(-d // SPAN) if sums.size > ALONE else 1, sums, result, scale)
     return result

@@ -63,32 +63,32 @@ class Vector:
         return self._apply("lshr", other)
 
     def plus_signed(self, other: "Vector", minus: Sequence[bool]) -> "Vector":
-        """Adds another floating vector, or subtracts it in the lanes told."""
+        """Add another floating vector, or subtract it in the lanes that `minus` marks."""
         # A product by 1 or -1 is exact, so fused with the sum or not this rounds like a plain one.
         signs = ir.Constant(self.value.type, [-1.0 if lane else 1.0 for lane in minus])
         product = self.builder.fmul(other.value, signs, flags=["contract"])
         return Vector(self.builder, self.builder.fadd(self.value, product, flags=["contract"]))
 
     def flipped(self, halves: "Vector", bit: int) -> "Vector":
-        """Changes the sign of floating numbers where a bit of the 16-bit numbers is set."""
+        """Change the sign of floating numbers where a bit of the 16-bit numbers is set."""
         bits = _bits(self.element)
         sign = (halves.converted(ir.IntType(bits)) << (bits - 1 - bit)) & (1 << (bits - 1))
         return (self.cast(ir.IntType(bits)) ^ sign).cast(self.element)
 
     def converted(self, element: Any) -> "Vector":
-        """Widens unsigned integers or floating numbers, or leaves them as they are."""
+        """Widen unsigned integers or floating numbers, or leave them as they are."""
         if self.element == element:
             return self
         widen = self.builder.fpext if self._floating else self.builder.zext
         return Vector(self.builder, widen(self.value, ir.VectorType(element, self.lanes)))
 
     def cast(self, element: Any) -> "Vector":
-        """Reads the same bits as lanes of another type."""
+        """Read the same bits as lanes of another type."""
         lanes = self.lanes * _bits(self.element) // _bits(element)
         return Vector(self.builder, self.builder.bitcast(self.value, ir.VectorType(element, lanes)))
 
     def shuffled(self, lanes: Sequence[int], other: "Vector | None" = None) -> "Vector":
-        """Picks lanes of this vector, and of the other where they count on."""
+        """Pick lanes of this vector, and of the other where they count on."""
         index = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
         second = self.value if other is None else other.value
         return Vector(self.builder, self.builder.shuffle_vector(self.value, second, index))
@@ -116,12 +116,12 @@ class Memory:
         self.element = element
 
     def load(self, offset: Any, lanes: int) -> Vector:
-        """Reads the numbers from `offset` on."""
+        """Read the numbers from `offset` on."""
         pointer = self._pointer(offset, ir.VectorType(self.element, lanes))
         return Vector(self.builder, self.builder.load(pointer, align=_bits(self.element) // 8))
 
     def any_bits(self, offset: Any, count: int, lanes: int) -> Vector:
-        """Reads numbers as integers and ORs every `lanes`-th of them."""
+        """Read numbers as integers and OR every `lanes`-th of them."""
         integer = ir.IntType(_bits(self.element))
         found = None
         for first in range(0, count, lanes):
@@ -132,17 +132,17 @@ class Memory:
         return found
 
     def store(self, offset: Any, vector: Vector) -> None:
-        """Writes a vector's bits to where the number `offset` is."""
+        """Write a vector's bits to where the number `offset` is."""
         pointer = self._pointer(offset, vector.value.type)
         self.builder.store(vector.value, pointer, align=_bits(self.element) // 8)
 
     def at(self, offset: Any, element: Any) -> Any:
-        """Reads one floating number as a scalar of the given type."""
+        """Read one floating number as a scalar of the given type."""
         value = self.builder.load(self.builder.gep(self.data, [offset]))
         return value if self.element == element else self.builder.fpext(value, element)
 
     def gather(self, index: Vector) -> Vector:
-        """Reads the floating numbers at 32-bit indices."""
+        """Read the floating numbers at 32-bit indices."""
         pointers = self.builder.gep(self.data, [index.value], source_etype=self.element)
         # llvmlite takes it for one pointer.
         pointers.type = ir.VectorType(self.data.type, index.lanes)
@@ -163,12 +163,12 @@ class Memory:
 
 
 def constants(builder: Any, element: Any, values: Sequence[int]) -> Vector:
-    """Gives a vector of the integers."""
+    """Return a vector of the integers `values`."""
     return Vector(builder, ir.Constant(ir.VectorType(element, len(values)), list(values)))
 
 
 def spread(builder: Any, scalar: Any, lanes: int) -> Vector:
-    """Puts a scalar in every lane."""
+    """Put a scalar in every lane."""
     kind = ir.VectorType(scalar.type, lanes)
     first = ir.Constant(ir.IntType(32), 0)
     single = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, first)
@@ -176,7 +176,7 @@ def spread(builder: Any, scalar: Any, lanes: int) -> Vector:
 
 
 def tile(body: Callable[..., None]) -> Any:
-    """Makes a function that emits instructions one that kernels call.
+    """Make a function that emits instructions one that kernels call.
 
     It gets the builder, then what it is called with: arrays as Memory, tuples as lists of LLVM
     values, numbers as LLVM values.
@@ -209,12 +209,12 @@ def _pointer(context, address):
 @njit
 @no_type_check
 def array_at(address, length, like):
-    """Gives the contiguous array at an address, of the dtype of another."""
+    """Return the contiguous array at an address, of the dtype of another."""
     return carray(_pointer(address), (length,), like.dtype)
 
 
 def kernel(function: Any) -> Callable[..., None]:
-    """Compiles `function(tasks, ...)`, a prange over its tasks, and keeps it on disk.
+    """Compile `function(tasks, ...)`, a prange over its tasks, and keep it on disk.
 
     One task runs in the caller's thread: to wake others takes longer than a small tensor. What is
     on disk serves until a source file here changes.
@@ -231,7 +231,7 @@ def kernel(function: Any) -> Callable[..., None]:
 
 
 def _renamed(function: Any, suffix: str) -> Any:
-    """Copies a function under the name that names its file in numba's cache."""
+    """Copy a function under the name that names its file in numba's cache."""
     copy = FunctionType(function.__code__, function.__globals__, function.__name__)
     copy.__module__, copy.__qualname__ = function.__module__, f"{function.__qualname__}_{suffix}"
     return copy

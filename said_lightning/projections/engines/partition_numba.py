@@ -26,7 +26,7 @@ def write(
     tensor: str,
     start: int,
 ) -> None:
-    """Sets out = base + P theta for the rows of a tensor from `start` on."""
+    """Set out = base + P theta for the rows of a tensor from `start` on."""
     x = theta * projection.factors.to(theta)
     arrays = (part.numpy() for part in (out, base, torch.stack((x, -x), dim=1).view(-1)))
     _write(tasks(len(out), CHUNK, 1), *arrays, start, *keys(projection, tensor))
@@ -35,7 +35,7 @@ def write(
 def pull_back(
     projection: Partition, grad: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Float[Tensor, " d"]:
-    """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
+    """Return P^T grad for the rows of a tensor from `start` on, in float64."""
     d = 2 * projection.d
     sums = np.zeros((tasks(len(grad), CHUNK, d), d))
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor))
@@ -44,7 +44,7 @@ def pull_back(
 
 
 def count(projection: Partition, tensor: str) -> Int[Tensor, " d"]:
-    """Counts a tensor's rows in each slot."""
+    """Count a tensor's rows in each slot."""
     rows, d = projection.sizes[tensor], projection.d
     counts = np.zeros((tasks(rows, CHUNK, d), d), dtype=np.int64)
     _count(len(counts), counts, rows, *keys(projection, tensor))
@@ -54,7 +54,7 @@ def count(projection: Partition, tensor: str) -> Int[Tensor, " d"]:
 @njit
 @no_type_check
 def _draw(k0, k1, start, d, halves, entries):
-    """Fills `entries` with a chunk's draws: twice the slot, plus 1 where the sign is negative."""
+    """Fill `entries` with a chunk's draws: twice the slot, plus 1 where the sign is negative."""
     half_words(k0, k1, 2 * start, halves, STREAM_ROWS)
     words = halves.view(np.uint32)
     for j in range(CHUNK):

@@ -39,7 +39,7 @@ def write(
     tensor: str,
     start: int,
 ) -> None:
-    """Sets out = base + P theta for a tensor, whole, so `start` is 0."""
+    """Set out = base + P theta for a tensor, whole, so `start` is 0."""
     length = projection.lengths[tensor]
     if length < SMALLEST:
         torch.add(base, projection.forward_rows(theta, tensor, start, len(out)), out=out)
@@ -52,7 +52,7 @@ def write(
 def pull_back(
     projection: Released, grad: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Float[Tensor, " d"]:
-    """Gives P^T grad for a tensor, whole, in float64."""
+    """Return P^T grad for a tensor, whole, in float64."""
     length = projection.lengths[tensor]
     if length < SMALLEST:
         return projection.backward_rows(grad, tensor, start).double()
@@ -62,7 +62,7 @@ def pull_back(
 
 
 def _span(projection: Released, length: int) -> int:
-    """Gives how many numbers B has: H of more, zeros, would repeat H of these."""
+    """Return how many numbers B has: H of more, zeros, would repeat H of these."""
     return min(length, block_order(projection.d))
 
 
@@ -110,7 +110,7 @@ def _pull_back(tasks, grad, sums, length, k0, k1, table):
 @njit
 @no_type_check
 def _draw(k0, k1, key, length, first, count, halves, order, g, table):
-    """Draws Pi and G for some rows, and gives the sum of G's squares."""
+    """Draw Pi and G for some rows, and return the sum of G's squares."""
     half_words(k0, k1, first, halves, STREAM_ROWS)
     permutation(key, log2(length), first, count, order)
     squares = 0.0
@@ -124,7 +124,7 @@ def _draw(k0, k1, key, length, first, count, halves, order, g, table):
 @njit
 @no_type_check
 def _flip(x, k0, k1, halves):
-    """Does B."""
+    """Apply B."""
     for first in range(0, len(x), CHUNK):
         half_words(k0, k1, first, halves, STREAM_ROWS)
         for j in range(0, min(CHUNK, len(x) - first), LANES):

@@ -25,7 +25,7 @@ def write(
     tensor: str,
     start: int,
 ) -> None:
-    """Sets out = base + P theta for the rows of a tensor from `start` on."""
+    """Set out = base + P theta for the rows of a tensor from `start` on."""
     x = (theta * projection.scales[tensor]).numpy()
     draws = (start, *keys(projection, tensor), projection.thresholds[tensor].numpy())
     _write(tasks(len(out), STEP, projection.d), out.numpy(), base.numpy(), x, *draws)
@@ -34,7 +34,7 @@ def write(
 def pull_back(
     projection: Sparse, grad: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Float[Tensor, " d"]:
-    """Gives P^T grad for the rows of a tensor from `start` on, in float64."""
+    """Return P^T grad for the rows of a tensor from `start` on, in float64."""
     sums = np.zeros((tasks(len(grad), STEP, projection.d), projection.d))
     thresholds = projection.thresholds[tensor].numpy()
     _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor), thresholds)
@@ -44,7 +44,7 @@ def pull_back(
 @njit
 @no_type_check
 def _words(halves, at):
-    """Puts together the four words of a row's first draw."""
+    """Put together the four words of a row's first draw."""
     one, two = halves[at] | halves[at + 1] << 16, halves[at + 2] | halves[at + 3] << 16
     three, four = halves[at + 4] | halves[at + 5] << 16, halves[at + 6] | halves[at + 7] << 16
     return np.uint32(one), np.uint32(two), np.uint32(three), np.uint32(four)
@@ -53,7 +53,7 @@ def _words(halves, at):
 @njit
 @no_type_check
 def _count(thresholds, word):
-    """Draws the number of a row's entries."""
+    """Draw the number of a row's entries."""
     return 0 if word < thresholds[0] else np.searchsorted(thresholds, word, side="right")
 
 

@@ -19,7 +19,7 @@ COLUMNS = 4  # bits of its columns at least: the 8 numbers of a counter are neig
 def fold(
     x: Float[Tensor, " d"], n: int, r: int, table: Int[Tensor, "runs columns"]
 ) -> Float[Tensor, "runs r"]:
-    """Adds the halves of each run's B x, padded to n numbers, until r are left.
+    """Add the halves of each run's B x, padded to n numbers, until r are left.
 
     They are added in the reference's order.
     """
@@ -38,7 +38,7 @@ def fold(
 def unfold(
     z: Float[Tensor, "runs r"], n: int, table: Int[Tensor, "runs columns"]
 ) -> Float[Tensor, " n"]:
-    """Gives the sum over runs of B times z repeated to n numbers: the transpose of `fold`."""
+    """Return the sum over runs of B times z repeated to n numbers: the transpose of `fold`."""
     v = z.new_empty(n, dtype=triton_runs.SUMS)
     bits = min(TILE, n.bit_length() - 1)
     tile = {"HIGH": 0, "COLUMNS": bits, "STRIDE": bits}

@@ -9,7 +9,7 @@ import triton.language as tl
 @triton.jit
 @no_type_check
 def hadamard(x, FIRST: tl.constexpr, LAST: tl.constexpr):
-    """Does the butterflies of strides 2^FIRST to 2^(LAST - 1) on a row, in ascending order.
+    """Run the butterflies of strides 2^FIRST to 2^(LAST - 1) on a row, in ascending order.
 
     With FIRST = 0 every 2^LAST numbers of the row are transformed.
     """

@@ -36,7 +36,7 @@ def write(
     first: int,
     draws: Draws,
 ) -> None:
-    """Sets out = base + H G Pi H B x for blocks of order n, without B where not `flip`.
+    """Set out = base + H G Pi H B x for blocks of order n, without B where not `flip`.
 
     `first` is the position of the first row's draws.
     """
@@ -52,7 +52,7 @@ def write(
 def pull_back(
     grad: Float[Tensor, " rows"], n: int, flip: bool, first: int, draws: Draws
 ) -> Float[Tensor, " n"]:
-    """Gives the sum of B H Pi^T G H grad over the blocks, in float64; no B where not `flip`."""
+    """Return the sum of B H Pi^T G H grad over the blocks, in float64; no B where not `flip`."""
     rows, (table, *key) = len(grad), draws
     blocks = triton.cdiv(rows, n)
     w = grad.new_empty((blocks, n), dtype=torch.promote_types(grad.dtype, torch.float32))
@@ -67,14 +67,14 @@ def pull_back(
 
 
 def _near(order: int) -> tuple[int, dict[str, int]]:
-    """Gives the programs of a block in a near pass, and their tile: neighbours."""
+    """Return the programs of a block in a near pass, and their tile: neighbours."""
     bits = _log2(order)
     near = min(NEAR, bits)
     return 1 << (bits - near), {"FIRST": 0, "HIGH": 0, "COLUMNS": near, "STRIDE": near}
 
 
 def _far(order: int) -> tuple[int, dict[str, int]]:
-    """Gives the programs of a block in a far pass, and their tile: columns of rows of 4,096.
+    """Return the programs of a block in a far pass, and their tile: columns of rows of 4,096.
 
     A tile has 4,096 numbers too, where that leaves it the 8 columns of a counter.
     """
@@ -90,7 +90,7 @@ def _log2(order: int) -> int:
 
 
 def _run(n: int, kernel: Any, tiles: tuple[int, dict[str, int]], blocks: int, *given: Any) -> None:
-    """Launches a pass over blocks of n numbers."""
+    """Launch a pass over blocks of n numbers."""
     programs, tile = tiles
     options = {"BITS": _log2(n), "num_warps": 8, "enable_fp_fusion": False}
     kernel[(programs, blocks)](*given, **tile, **options)
@@ -203,6 +203,6 @@ def _flip_back(
 @triton.jit
 @no_type_check
 def _order(k0, k1, first, places, BITS: tl.constexpr):
-    """Draws from where in its block Pi takes the numbers of some places."""
+    """Return from where in its block Pi takes the numbers of some places."""
     index = tl.full((1, 1), 0, tl.int64) + ((first + block(BITS)) >> BITS)
     return tl.reshape(permuted(k0, k1, index, places[None, :], BITS, False), (places.numel,))

@@ -24,7 +24,7 @@ NORMAL_SIGN, SIGN = tl.constexpr(random.NORMAL_SIGN), tl.constexpr(random.SIGN)
 @triton.jit
 @no_type_check
 def philox(k0, k1, position, stream: tl.constexpr):
-    """Draws the four 32-bit words of the 64-bit positions of a stream."""
+    """Draw the four 32-bit words of the 64-bit positions of a stream."""
     position = position.to(tl.int64)
     c0, c1 = position.to(tl.uint32), (position >> 32).to(tl.uint32)
     c2, c3 = tl.zeros_like(c0) + stream, tl.zeros_like(c0)
@@ -41,7 +41,7 @@ def philox(k0, k1, position, stream: tl.constexpr):
 @triton.jit
 @no_type_check
 def half_words(k0, k1, counters):
-    """Draws the 16-bit numbers of a row of counters, eight of each, as one row."""
+    """Draw the 16-bit numbers of a row of counters, eight of each, as one row."""
     w0, w1, w2, w3 = philox(k0, k1, counters, STREAM_ROWS)
     words = tl.join(tl.join(w0, w2), tl.join(w1, w3))
     return tl.reshape(tl.join(words & 0xFFFF, words >> 16), (counters.numel * HALVES,))
@@ -50,14 +50,14 @@ def half_words(k0, k1, counters):
 @triton.jit
 @no_type_check
 def signed(x, halves):
-    """Gives B x, the numbers with the signs of their half-words."""
+    """Return B x, the numbers with the signs of their half-words."""
     return tl.where((halves >> SIGN) & 1 != 0, -x, x)
 
 
 @triton.jit
 @no_type_check
 def normals(halves, table, dtype: tl.constexpr):
-    """Gives G, the standard normals of half-words."""
+    """Return G, the standard normals of half-words."""
     magnitude = tl.load(table + (halves & (QUANTILES - 1))).to(dtype)
     return tl.where((halves >> NORMAL_SIGN) & 1 != 0, -magnitude, magnitude)
 
@@ -65,7 +65,7 @@ def normals(halves, table, dtype: tl.constexpr):
 @triton.jit
 @no_type_check
 def permuted(k0, k1, block, places, BITS: tl.constexpr, INVERSE: tl.constexpr):
-    """Permutes places 0 to 2^BITS - 1 (rows, columns) of blocks (rows, 1), or back."""
+    """Permute places 0 to 2^BITS - 1 (rows, columns) of blocks (rows, 1), or back."""
     first = block * COUNTERS
     words = (
         philox(k0, k1, first, STREAM_PERMUTATION)
@@ -112,7 +112,7 @@ def _mixed(x, a, c, BITS: tl.constexpr):
 @triton.jit
 @no_type_check
 def _inverse(odd):
-    """Inverts odd numbers modulo 2^32: each step doubles the five bits that hold."""
+    """Invert odd numbers modulo 2^32: each step doubles the five bits that hold."""
     x = (odd * 3) ^ 2
     for _ in tl.static_range(3):
         x *= 2 - odd * x

@@ -37,7 +37,7 @@ class Run(NamedTuple):
     views: tuple[Tensor, ...]
 
     def parts(self) -> list[Tensor]:
-        """Gives the rows themselves."""
+        """Return the rows themselves."""
         return [view[self.first : self.last] for view in self.views]
 
 
@@ -46,7 +46,7 @@ Kinds = dict[tuple[int, tuple[torch.dtype, ...]], list[Run]]
 
 
 def runs_of(projection: Fastfood, parts: Iterable[Part], start: int) -> Kinds:
-    """Splits tensors, given from row `start` on, into runs, by order and dtypes."""
+    """Split tensors, given from row `start` on, into runs, by order and dtypes."""
     found: Kinds = {}
     n = projection.n
     for tensor, *views in parts:
@@ -71,7 +71,7 @@ class Table(NamedTuple):
 
 
 def table_of(runs: Sequence[Run], tile: int) -> Table:
-    """Puts runs into a table on their device, cut into tiles of so many rows."""
+    """Put runs into a table on their device, cut into tiles of `tile` rows."""
     lines, tiles = [], 0
     for run in runs:
         rows = run.last - run.first
@@ -86,7 +86,7 @@ def table_of(runs: Sequence[Run], tile: int) -> Table:
 def _table(
     lines: tuple[tuple[int, ...], ...], device: torch.device
 ) -> tuple[Int[Tensor, "runs columns"], bool]:
-    """Gives the table of lines on a device, and whether it allows the widest loads."""
+    """Return the table of lines on a device, and whether it allows the widest loads."""
     table = np.zeros((len(lines), COLUMNS.value), np.int64)
     for row, line in zip(table, lines, strict=True):
         row[: len(line)] = line
@@ -97,7 +97,7 @@ def _table(
 @triton.jit
 @no_type_check
 def find(table, count, tile):
-    """Finds the run that a tile belongs to, the last that begins at it or before: its row."""
+    """Find the run that a tile belongs to, the last that begins at it or before: its row."""
     low, high = tile * 0, tile * 0 + count
     while high - low > 1:
         middle = (low + high) // 2
@@ -109,7 +109,7 @@ def find(table, count, tile):
 @triton.jit
 @no_type_check
 def numbers(run, view: tl.constexpr, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
-    """Gives where one of a run's views lies."""
+    """Return where one of a run's views lies."""
     address = tl.load(run + ADDRESS + view)
     if ALIGNED:
         address = tl.multiple_of(address, 16)
@@ -119,7 +119,7 @@ def numbers(run, view: tl.constexpr, DTYPE: tl.constexpr, ALIGNED: tl.constexpr)
 @triton.jit
 @no_type_check
 def rows_of(run, ALIGNED: tl.constexpr):
-    """Gives a run's rows."""
+    """Return a run's rows."""
     rows = tl.load(run + ROWS)
     if ALIGNED:
         rows = tl.multiple_of(rows, 16)

@@ -15,14 +15,14 @@ from said_lightning.projections.engines.triton_random import HALVES, half_words
 @triton.jit
 @no_type_check
 def block(BITS: tl.constexpr):
-    """Gives where a program's block begins."""
+    """Return where a program's block begins."""
     return tl.program_id(1).to(tl.int64) << BITS
 
 
 @triton.jit
 @no_type_check
 def places(STEP: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr):
-    """Gives the places in a block of every STEP-th number of a program's tile."""
+    """Return the places in a block of every STEP-th number of a program's tile."""
     at = tl.arange(0, (1 << (HIGH + COLUMNS)) // STEP) * STEP
     # By % and //, unlike & and >>, the compiler sees that neighbours stay neighbours.
     column = (tl.program_id(0) << COLUMNS) + at % (1 << COLUMNS)
@@ -35,6 +35,6 @@ def halves(
     k0, k1, first,
     HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr, BITS: tl.constexpr,
 ):  # fmt: skip
-    """Draws the half-words of a program's tile."""
+    """Draw the half-words of a program's tile."""
     positions = first + block(BITS) + places(HALVES, HIGH, COLUMNS, STRIDE)
     return half_words(k0, k1, positions // HALVES)
