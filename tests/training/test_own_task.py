@@ -1,4 +1,4 @@
-"""The README's example: a user's own CSV of two columns and a yaml of ten lines."""
+"""The example of the guide on data: a user's own CSV of two columns and a yaml of ten lines."""
 
 import re
 import shutil
@@ -8,13 +8,13 @@ from said_lightning.config.compose import read_command
 from said_lightning.training.run import run
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "data.md").read_text(encoding="utf-8")
 
 
-def test_the_readmes_example_trains_on_a_csv_of_two_columns(
+def test_the_guides_example_trains_on_a_csv_of_two_columns(
     tiny: list[str], tmp_path: Path
 ) -> None:
-    (yaml,) = re.findall(r"`conf/task/mine.yaml`.*?```yaml\n(.*?)```", README, re.S)
+    (yaml,) = re.findall(r"`mine/task/mine.yaml`.*?```yaml\n(.*?)```", GUIDE, re.S)
     assert len(yaml.splitlines()) == 10
     conf = shutil.copytree(ROOT / "conf", tmp_path / "conf")
     (conf / "task" / "mine.yaml").write_text(yaml.replace("path/to/folder", str(tmp_path)))

@@ -1,0 +1,157 @@
+"""The pages keep their promises: links lead somewhere, commands compose, lists are complete."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+from omegaconf import OmegaConf
+
+import said_lightning
+from said_lightning.cli import app
+from said_lightning.config.compose import read_command
+from said_lightning.config.schema import Config
+from said_lightning.errors import UserError
+from said_lightning.tools.pretrain.settings import read_settings
+from said_lightning.training.dry_run import check
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+TRAIN = (["said", "train"], ["said", "check"], ["python", "train.py"])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    headings = re.findall(r"^#+ (.*)$", prose, re.M)
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in headings}
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Each command of a page's shell blocks as a list of words, continued lines joined."""
+    for block in re.findall(r"^```bash\n(.*?)^```", text, re.S | re.M):
+        for line in block.replace("\\\n", " ").splitlines():
+            if words := shlex.split(line, comments=True):
+                yield words
+
+
+def test_the_readme_is_short_and_names_make_demo_and_make_test(pages: dict[str, str]) -> None:
+    assert len(pages["README.md"].splitlines()) <= 130
+    assert {"make demo", "make test"} <= {" ".join(words) for words in commands(pages["README.md"])}
+
+
+def test_every_relative_link_and_image_leads_to_a_file_and_a_heading(pages: dict[str, str]) -> None:
+    lost = []
+    for page, text in pages.items():
+        for link in LINK.findall(text):
+            path, _, anchor = link.partition("#")
+            target = (ROOT / page).parent / path if path else ROOT / page
+            if "://" in link:
+                continue
+            if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+                lost.append(f"{page}: {link}")
+    assert lost == []
+
+
+def test_every_page_is_reached_from_the_index(pages: dict[str, str]) -> None:
+    docs = {(ROOT / page).resolve() for page in pages if page != "docs/index.md"}
+    found = set()
+    for page in ("docs/index.md", "docs/results/index.md"):
+        targets = (link.partition("#")[0] for link in LINK.findall(pages[page]))
+        found |= {((ROOT / page).parent / path).resolve() for path in targets}
+    assert sorted(map(str, docs - found)) == []
+
+
+def test_every_command_composes(
+    pages: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (yaml,) = re.findall(
+        r"`mine/task/mine.yaml`.*?```yaml\n(.*?)```", pages["docs/guides/data.md"], re.S
+    )
+    (tmp_path / "mine" / "task").mkdir(parents=True)
+    (tmp_path / "mine" / "task" / "mine.yaml").write_text(yaml)
+    monkeypatch.chdir(tmp_path)
+    wrong = []
+    seen = 0
+    for page, text in pages.items():
+        for words in commands(text):
+            try:
+                mistakes = mistakes_of(words)
+            except UserError as error:
+                mistakes = list(error.messages)
+            seen += words[:2] in TRAIN
+            wrong += [f"{page}: {' '.join(words)}: {mistake}" for mistake in mistakes]
+    assert wrong == []
+    assert seen > 20
+
+
+def mistakes_of(words: list[str]) -> list[str]:
+    """What is wrong with a command; other programs than ours are taken as they are."""
+    if words[:2] in TRAIN:
+        return read_command(words[2:], CONF).mistakes
+    if words[:2] == ["said", "pretrain"]:
+        read_settings([word for word in words[2:] if "FILE" not in word], CONF)
+    if words[0] == "said":
+        name, *rest = words[1:]
+        subcommand = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+        subcommand.make_context(name, rest)
+    if words[0] == "python" and words[1] != "train.py":
+        return [] if (ROOT / words[1]).is_file() else ["no such file"]
+    return []
+
+
+def test_what_said_check_prints_is_what_the_tutorial_shows(pages: dict[str, str]) -> None:
+    (block,) = re.findall(r"```\n\$ said check (.*?)\n(.*?)```", pages["docs/tutorial.md"], re.S)
+    (budget,) = check(shlex.split(block[0]), CONF)
+    folder, *rest = budget.splitlines()
+    shown, *shown_rest = block[1].splitlines()
+    assert folder.startswith(shown.removesuffix("..."))
+    assert rest == shown_rest
+
+
+def test_the_mistakes_that_the_tutorial_shows_are_those_printed(pages: dict[str, str]) -> None:
+    (block,) = re.findall(r"```\n\$ said train (.*?)\n(.*?)```", pages["docs/tutorial.md"], re.S)
+    assert read_command(shlex.split(block[0]), CONF).mistakes == block[1].splitlines()
+
+
+def test_every_key_and_experiment_that_a_page_names_exists(pages: dict[str, str]) -> None:
+    config = Config()
+    known = {
+        f"{group.name}.{key.name}"
+        for group in fields(Config)
+        if group.name in ("model", "task", "method", "projection", "trainer", "logger")
+        for key in fields(getattr(config, group.name))
+    }
+    sweeper = OmegaConf.load(CONF / "hydra" / "sweeper" / "d90.yaml")
+    known |= {f"hydra.sweeper.{key}" for key in sweeper}
+    key = r"(?<![\w./-])((?:model|task|method|projection|trainer|logger|hydra\.sweeper)\.\w+)=?"
+    choice = r"\b(experiment|search|projection)=([\w-]+)"
+    for page, text in pages.items():
+        code = " ".join(re.findall(r"`[^`\n]+`", text))
+        assert set(re.findall(key, code)) <= known, page
+        for group, name in re.findall(choice, code):
+            assert name == "NAME" or (CONF / group / f"{name}.yaml").is_file(), (page, name)
+
+
+def test_every_command_of_said_is_on_the_command_lines_page(pages: dict[str, str]) -> None:
+    names = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    shown = re.findall(r"^### said (\S+)$", pages["docs/cli.md"], re.M)
+    assert sorted(shown) == names
+
+
+def test_every_public_name_is_on_the_reference_page(pages: dict[str, str]) -> None:
+    shown = set(re.findall(r"^## (\w+)$", pages["docs/api.md"], re.M))
+    assert shown == {name for name in said_lightning.__all__ if not name.startswith("__")}
+
+
+def test_every_extra_is_listed_where_installing_is_described(pages: dict[str, str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"]) - {"dev"}
+    install = pages["README.md"].split("## Install")[1].split("\n## ")[0]
+    assert extras <= set(re.findall(r"`(\w+)`", install))
+    assert set(re.findall(r"^\| `(\w+)` \|", pages["docs/tutorial.md"], re.M)) == extras

@@ -1,0 +1,159 @@
+"""Every table of the README and of docs/ is what the committed result files say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from said_lightning.analysis.estimator import estimate
+from said_lightning.analysis.report.sections import build
+from said_lightning.analysis.table import bracket, estimate_of, show
+from said_lightning.certify.verdict import verdict
+from said_lightning.runs import certificate
+from said_lightning.runs.index import find
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+STUDIES = {
+    "README.md": ["demo"],
+    "docs/tutorial.md": ["demo"],
+    "docs/results/glue.md": ["glue-small", "glue-grid"],
+    "docs/results/sst2.md": ["sst2"],
+    "docs/results/mrpc.md": ["mrpc"],
+    "docs/results/nested.md": ["nested"],
+}
+
+
+def lines(text: str) -> list[str]:
+    """The lines that say something, without spaces at their ends."""
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def page(name: str) -> str:
+    """The text of a page of docs/results."""
+    return (ROOT / "docs" / "results" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def quoted(text: str) -> list[tuple[str, str]]:
+    """Each study whose d90 a page quotes, and the quoted block."""
+    return re.findall(r"```\n\$ said d90 multirun_outputs/(\S+)\n(.*?)```", text, re.S)
+
+
+@pytest.mark.parametrize("study", ["demo", "glue-small", "glue-grid", "sst2", "mrpc", "nested"])
+def test_a_d90_table_is_that_of_its_results(study: str, pages: dict[str, str]) -> None:
+    records, problems = find(RESULTS / study)
+    console = Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(show(estimate(records)))
+    blocks = [block for text in pages.values() for name, block in quoted(text) if name == study]
+    assert blocks
+    assert not problems
+    for block in blocks:
+        assert lines(block) == lines(capture.get())
+
+
+def test_each_study_is_quoted_on_its_page(pages: dict[str, str]) -> None:
+    found = {name: [study for study, _ in quoted(text)] for name, text in pages.items()}
+    assert {name: studies for name, studies in found.items() if studies} == STUDIES
+
+
+def test_the_search_and_its_grid_are_reported_as_they_were_run() -> None:
+    for name, study in (("search", "glue-small"), ("grid", "glue-grid")):
+        records, _ = find(RESULTS / study)
+        series = [one for one in records if (one.task, one.method) == ("sst2", "said")]
+        hours = sum(one.wall_s or 0 for one in series) / 3600
+        (row,) = (one for one in estimate(records) if (one.task, one.method) == ("sst2", "said"))
+        cells = f"| {name} | {len(series)} | {hours:.2f} | {bracket(row)} | {estimate_of(row)} |"
+        assert cells in lines(page("glue"))
+
+
+def test_the_search_on_a_cpu_is_reported_as_it_was_read() -> None:
+    records, _ = find(RESULTS / "glue-cpu")
+    did, said = estimate(records)
+    sentence = f"SAID {estimate_of(said)} and DID {estimate_of(did)}"
+    assert sentence in " ".join(page("glue").split())
+
+
+def test_the_rate_table_is_that_of_its_results() -> None:
+    printed = {
+        (int(d.replace(",", "")), float(rate)): float(accuracy)
+        for d, rate, accuracy in re.findall(
+            r"^\| ([\d,]+) \| [\d.]+ \| ([\d.]+) \| ([\d.]+) \|$", page("rate"), re.M
+        )
+    }
+    found = {}
+    for path in (RESULTS / "rate").rglob("result.json"):
+        record = json.loads(path.read_text())
+        found[record["d"], float(f"{record['lr']:.2g}")] = round(record["metric"]["value"], 3)
+    assert printed == found
+
+
+def test_the_cost_tables_are_those_of_their_measurement() -> None:
+    found = json.loads((RESULTS / "bench" / "cpu.json").read_text())
+    rows = [
+        f"| {name} | {step:.2f} | {step / found['step_s']['full']:.2f} "
+        f"| {found['peak_bytes'][name] / 1e6:,.0f} |"
+        for name, step in found["step_s"].items()
+    ]
+    for model, times in found["projection_s"].items():
+        both = [
+            f"{(times[f'project {d}'] + times[f'pull back {d}']) * 1e3:.0f}"
+            for d in (100, 1000, 10_000, 100_000)
+        ]
+        rows.append(f"| {model} | {times['copy'] * 1e3:.1f} | {' | '.join(both)} |")
+    assert [row for row in rows if row not in lines(page("steps"))] == []
+
+
+def test_the_certificates_are_those_of_their_results() -> None:
+    blocks = re.findall(r"```\n(error <= .*?)```", page("certificates"), re.S)
+    found = [
+        lines(verdict(certificate.read(path)))
+        for path in sorted(RESULTS.rglob(certificate.CERTIFICATE))
+    ]
+    assert len(blocks) == len(found)
+    for block in blocks:
+        assert any(set(lines(block)) <= set(whole) for whole in found)
+
+
+def test_the_simulated_figures_are_those_of_the_results() -> None:
+    folder = RESULTS / "simulated"
+    designs = json.loads((folder / "coverage.json").read_text())
+    found = json.loads((folder / "search.json").read_text())
+    held = [design["held"] for design in designs]
+    kinks = min(design["held_by_family"]["kinks"] for design in designs)
+    noisy = json.loads((folder / "search-noisy.json").read_text())
+    expected = (
+        *(
+            study["within_one_grid_step"][pair]
+            for pair in ("search, grid", "grid, grid again", "search, truth", "grid, truth")
+            for study in (found, noisy)
+        ),
+        *(min(held), max(held), found["search_interval_holds_truth"], kinks),
+    )
+    percents = re.findall(r"([\d.]+) %", page("simulated"))
+    shares = [float(share) / 100 for share in percents if "." in share]
+    assert shares == pytest.approx([round(share, 3) for share in expected])
+
+
+def test_the_tables_of_section_5_are_those_of_its_results() -> None:
+    records, _ = find(RESULTS / "section5")
+    sections = build(estimate(records), records, RESULTS / "section5")
+    found = [row for section in sections for table in section.tables for row in table.rows]
+    printed = re.findall(r"^\| (.*(?:pretrained-|minilm).*) \|$", page("section5"), re.M)
+    assert len(printed) == 6 + 6 + 14 + 2 + 4 + 5 + 4
+    for line in printed:
+        cells = tuple(line.split(" | "))
+        assert cells in [row[: len(cells)] for row in found]
+
+
+def test_the_rates_of_the_spaces_are_those_of_their_results() -> None:
+    records, _ = find(RESULTS / "rate-spaces")
+    runs = sorted((one for one in records if one.rule), key=lambda one: one.rule or 0)
+    spaces = sorted({one.space for one in runs})
+    found = {
+        space: [f"{one.metric.value:.3f}" for one in runs if one.space == space] for space in spaces
+    }
+    printed = dict(re.findall(r"^\| (bias|head|lora) \| ([\d. |]+) \|$", page("section5"), re.M))
+    assert {space: cells.split(" | ") for space, cells in printed.items()} == found
