@@ -76,7 +76,7 @@ def write(certificate: Certificate, folder: Path) -> None:
 
 
 def read(path: Path) -> Certificate:
-    """Read a certificate, and judge nothing but its form.
+    """Read a certificate; only its form is checked.
 
     Raises:
         UserError: it cannot be read, is none, or is of a newer format; one message.

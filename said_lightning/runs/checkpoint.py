@@ -40,7 +40,7 @@ def save(folder: Path, content: bytes) -> None:
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the newest generation that is whole; a broken one is told in a warning."""
+    """Return the newest generation that is whole; warn of a broken one."""
     for path in (folder / STATE, folder / PREVIOUS):
         if path.exists():
             try:
@@ -68,14 +68,14 @@ def read(path: Path) -> bytes:
 
 
 def sealed(content: bytes) -> tuple[Bytes, Bytes, Bytes]:
-    """Give the parts of a safetensors file whose `KEY: UNSEALED` is its checksum now."""
+    """Return a safetensors file in three parts, with its checksum in place of UNSEALED."""
     start, end = _place(content)
     rest = memoryview(content)
     return rest[:start], _digest(content, start, end).encode(), rest[end:]
 
 
 def intact(content: bytes) -> bool:
-    """Tell whether a file's checksum is right."""
+    """Return whether a file's checksum is right."""
     try:
         start, end = _place(content)
     except ValueError:
@@ -84,7 +84,9 @@ def intact(content: bytes) -> bool:
 
 
 def progress(folder: Path) -> tuple[int, int]:
-    """Give the steps done at the newest generation and those of the whole run, by its header alone.
+    """Return the steps done at the newest generation and those of the whole run.
+
+    Only the header is read.
 
     Raises:
         OSError, ValueError: there is none, or it is broken.
@@ -100,7 +102,7 @@ def progress(folder: Path) -> tuple[int, int]:
 
 
 def metadata(content: bytes) -> dict[str, Any]:
-    """Give the metadata of a safetensors file, texts by name."""
+    """Return the metadata of a safetensors file, texts by name."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     found: dict[str, Any] = header["__metadata__"]
     return found

@@ -10,18 +10,21 @@ Bytes = bytes | bytearray | memoryview
 
 
 def write_whole(path: Path, *parts: Bytes, alone: bool = False) -> None:
-    """Write a file whole or not at all; raises OSError, and then an older file stands untouched.
+    """Write a file whole or not at all.
 
-    With `alone`, FileExistsError where another process is writing the same.
+    Raises:
+        OSError: it cannot be written; an older file then stands untouched. With `alone`,
+            FileExistsError where another process is writing the same file.
     """
     write_beside(path, *parts, mode="xb" if alone else "wb").replace(path)
     sync_folder(path.parent)
 
 
 def write_beside(path: Path, *parts: Bytes, mode: Literal["wb", "xb"] = "wb") -> Path:
-    """Write and sync a file's next content under a temporary name, and return that.
+    """Write and sync a file's next content under a temporary name, and return that name.
 
-    Raises OSError where it cannot be written, or a folder is in its place, and leaves nothing.
+    Raises:
+        OSError: it cannot be written, or a folder is in its place; nothing is left behind.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -7,7 +7,7 @@ NESTED = "nested"
 
 
 def model_label(model: Mapping[str, Any]) -> str:
-    """Names a model, with the layers kept where they are not all: bert-base-4-layers."""
+    """Return a model's name, with the layers kept where they are not all: bert-base-4-layers."""
     layers = model.get("layers")
     return str(model["name"]) if layers is None else f"{model['name']}-{layers}-layers"
 
@@ -15,7 +15,7 @@ def model_label(model: Mapping[str, Any]) -> str:
 def rate_label(
     lr: float | None, method: str, trainer: Mapping[str, Any]
 ) -> dict[str, float | None]:
-    """Tells a run's rate before D is known: lr, or where the rule gives it, what it starts from."""
+    """Return a run's rate before D is known: lr, or what the rule computes it from."""
     full_lr, step_ratio = trainer.get("full_lr"), trainer.get("step_ratio")
     if lr is None and isinstance(full_lr, int | float) and isinstance(step_ratio, int | float):
         by_rule = {"lr": None, "rule": step_ratio * full_lr}
@@ -24,7 +24,7 @@ def rate_label(
 
 
 def projection_label(projection: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:
-    """Names a projection with the options that are set: fastfood, released-exact.
+    """Return a projection's name with the options that are set: fastfood, released-exact.
 
     One whose d grows is another, fastfood-nested: its blocks are those of the largest d.
     """

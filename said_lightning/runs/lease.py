@@ -9,13 +9,13 @@ from pathlib import Path
 from filelock import SoftFileLease
 
 FILE = ".lease"
-# A holder that has not been heard of for so long is taken to be dead; on the holder's own machine
-# its process tells at once.
+# A holder that has not touched its file for this long is taken to be dead; on the holder's own
+# machine its process shows it at once.
 SECONDS = 60.0
 
 
 def lease(folder: Path, on_lost: Callable[[object], None] | None = None) -> SoftFileLease:
-    """Give the lease on a folder, not yet taken; `on_lost` is called if another takes it over.
+    """Return the lease on a folder, not yet taken; `on_lost` is called if another takes it over.
 
     A file that only one can create, touched every third of SECONDS, on any file system.
     """
@@ -23,9 +23,9 @@ def lease(folder: Path, on_lost: Callable[[object], None] | None = None) -> Soft
 
 
 def held(folder: Path) -> bool:
-    """Tell whether a live launcher holds the lease; needs no right to write.
+    """Return whether a live launcher holds the lease; needs no right to write.
 
-    A pid alone does not tell, since another process may have it by now.
+    A pid alone proves nothing, since another process may have it by now.
     """
     try:
         age = time.time() - (folder / FILE).stat().st_mtime

@@ -1,4 +1,7 @@
-"""The record of a run: `result.json`, written last and whole, with `metrics.jsonl` beside it."""
+"""The record of a run: `result.json`, with `metrics.jsonl` beside it.
+
+It is written whole, with status waiting when the run is planned and again when the run has ended.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -68,13 +71,13 @@ class Stage:
 class Record:
     """One run, field for field as in `result.json`; what a run did not come to know is None.
 
-    `mistake`: it failed since its config or its data are wrong, as `reason` tells line by line.
+    `mistake`: it failed since its config or its data are wrong; `reason` has a line for each error.
     `space` is what the subspace lies in (all weights, lora, bias or head), of D weights; `step` is
     the pre-training step of a model that has several. `d` counts every trained number (all D for
     method full), `m` the scales among them and `outside` the head's numbers that were trained
     outside the subspace. `rule` is step_ratio * full_lr where the rule (subspace/lr_rule.py) makes
     lr of it: two runs at one d have one rate where it is the same. `started` and `ended` are UTC.
-    `wall_s` counts every leg of a run that was resumed; `notes` tell what else its numbers depend
+    `wall_s` counts every leg of a run that was resumed; `notes` name what else its numbers depend
     on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was read,
     and no part of the file.
     """
@@ -140,26 +143,17 @@ def read(path: Path) -> Record:
         text = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(text, path)
+    record = validated(_RECORD.validate_json, text, path, FORMAT, "record of a run")
+    return dataclasses.replace(record, folder=path.parent)
 
 
 def finished(folder: Path) -> Record | None:
-    """Give the record of a run that is done, if the folder holds one."""
+    """Return the record of a run that is done, None where the folder holds none."""
     try:
         found = read(folder / RESULT)
     except UserError:
         return None
     return found if found.status == "done" else None
-
-
-def parse(text: bytes, path: Path) -> Record:
-    """Read a record from JSON; `path`, the file that told it, is named in messages.
-
-    Raises:
-        UserError: as for `read`.
-    """
-    record = validated(_RECORD.validate_json, text, path, FORMAT, "record of a run")
-    return dataclasses.replace(record, folder=path.parent)
 
 
 def validated(validate: Callable[..., T], text: bytes, path: Path, newest: int, what: str) -> T:
@@ -169,10 +163,10 @@ def validated(validate: Callable[..., T], text: bytes, path: Path, newest: int, 
         UserError: it is no JSON, of a newer format than `newest`, or not a `what`; one message.
     """
     try:
-        told = from_json(text, allow_inf_nan=False)
+        plain = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise UserError(f"{path}: no JSON, perhaps torn: {error}") from None
-    found = told.get("format") if isinstance(told, dict) else None
+    found = plain.get("format") if isinstance(plain, dict) else None
     if isinstance(found, int) and found > newest:
         raise UserError(
             f"{path}: format {found} comes from a newer said_lightning; this one reads {newest}"
@@ -184,13 +178,13 @@ def validated(validate: Callable[..., T], text: bytes, path: Path, newest: int, 
 
 
 def explain(error: ValidationError) -> str:
-    """Every mistake as `key: what was expected, found what`."""
-    mistakes = []
+    """Return every error as `key: what was expected, found what`."""
+    errors = []
     for one in error.errors(include_url=False):
         key = ".".join(map(str, one["loc"])) or "the whole"
         found = "" if one["type"] == "missing" else f", found {one['input']!r:.60}"
-        mistakes.append(f"{key}: {one['msg']}{found}")
-    return "; ".join(mistakes)
+        errors.append(f"{key}: {one['msg']}{found}")
+    return "; ".join(errors)
 
 
 def write_metrics(folder: Path, rows: Iterable[Mapping[str, float | int | None]]) -> None:
@@ -200,5 +194,5 @@ def write_metrics(folder: Path, rows: Iterable[Mapping[str, float | int | None]]
 
 
 def now() -> str:
-    """The time in UTC, to the second, such as 2026-01-31T12:00:00Z."""
+    """Return the time in UTC, to the second, such as 2026-01-31T12:00:00Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

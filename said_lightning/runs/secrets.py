@@ -1,4 +1,4 @@
-"""Keeping secrets out of what a run leaves: values of the environment that are named like one."""
+"""Secrets, the values of environment variables named like one, kept out of what a run leaves."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ _LENGTH = 8
 
 
 def scrub(text: str) -> str:
-    """Put *** in the place of every secret in a text, as it is or as Python quotes it."""
+    """Replace every secret in a text by ***, as it is or as Python quotes it."""
     for name, value in os.environ.items():
         if len(value) >= _LENGTH and _NAMES.search(name):
             quoted = (repr(value)[1:-1], ascii(value)[1:-1], repr(os.fsencode(value))[2:-1])
@@ -20,8 +20,8 @@ def scrub(text: str) -> str:
 
 
 class Scrub(logging.Formatter):
-    """Formats log records without secrets, tracebacks included."""
+    """Format log records without secrets, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the text of a record."""
+        """Return the text of a log record."""
         return scrub(super().format(record))

@@ -1,10 +1,10 @@
-"""Being asked to stop: a flag that is looked at where stopping is safe; and orphans."""
+"""Requests to stop, noted in a flag that is read where stopping is safe; and orphaned workers."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
@@ -30,7 +30,7 @@ class Asked:
         self.before: dict[int, Any] = {}
 
     def look(self) -> int | None:
-        """Give the signal that has come; to a worker without a launcher, as if SIGTERM had."""
+        """Return the signal that has come; SIGTERM for a worker whose launcher has ended."""
         if self.signum is None and orphaned():
             self.signum = signal.SIGTERM
         return self.signum
@@ -41,7 +41,7 @@ class Asked:
             raise Preempted(self.signum)
 
     def pass_on(self) -> None:
-        """Do what the signal would have done, now that all is safe; nothing if none has come."""
+        """Do what the signal would have done, now that the state is saved; nothing if none came."""
         if self.signum is None:
             return
         if orphaned():
@@ -55,8 +55,8 @@ class Asked:
 
 
 @contextmanager
-def listening(tell: Callable[[int], object] | None = None) -> Iterator[Asked]:
-    """Note the signals of ASKING in place of their handlers; `tell` is called with each.
+def listening() -> Iterator[Asked]:
+    """Note the signals of ASKING in place of their handlers.
 
     Outside the main thread, where Python allows no handlers, nothing is ever noted.
     """
@@ -64,8 +64,6 @@ def listening(tell: Callable[[int], object] | None = None) -> Iterator[Asked]:
 
     def note(signum: int, _: FrameType | None) -> None:
         asked.signum = signum
-        if tell is not None:
-            tell(signum)
 
     if threading.current_thread() is threading.main_thread():
         asked.before = {signum: signal.signal(signum, note) for signum in ASKING}
@@ -77,7 +75,7 @@ def listening(tell: Callable[[int], object] | None = None) -> Iterator[Asked]:
 
 
 def orphaned() -> bool:
-    """Tell whether another process has started this one, as a worker, and has ended since.
+    """Return whether the process that started this one, as its worker, has ended since.
 
     A program that a shell has started is no worker: it goes on without its shell.
     """
@@ -91,7 +89,7 @@ def orphaned() -> bool:
 
 
 def end_with_parent() -> None:
-    """End this process as soon as the one that started it has ended, however that came."""
+    """End this process as soon as the one that started it has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

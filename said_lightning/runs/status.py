@@ -1,4 +1,4 @@
-"""How a sweep stands: `said status` as a table, from the run folders alone."""
+"""The states of a sweep's runs, as `said status` prints them, from the run folders alone."""
 
 import math
 from collections import Counter
@@ -25,15 +25,15 @@ COLOURS: dict[Status, str] = {
 
 
 def show(path: Path) -> Group:
-    """Show how many runs below `path` are in which state, and every one that is not done.
+    """Return the number of runs below `path` in each state, and a line for each that is not done.
 
-    Each open run has its reason and its log file; a run under way how far it is. The time left is
+    The line has the reason, the log file and the share of steps that are saved. The time left is
     that of the runs to come, at the mean of those done, shared by those under way.
 
     Raises:
         UserError: as for `find`.
     """
-    records, problems = find(path)
+    records, errors = find(path)
     counts = Counter(record.status for record in records)
     states = ", ".join(f"{counts[state]} {state}" for state in COLOURS if counts[state])
     table = Table(box=None, pad_edge=False)
@@ -46,12 +46,12 @@ def show(path: Path) -> Group:
                 str(_below(path, record)),
                 "\n".join(_why(record)),
             )
-    lines = [Text(f"{len(records)} runs: {states}{left(records)}"), *map(Text, problems)]
+    lines = [Text(f"{len(records)} runs: {states}{left(records)}"), *map(Text, errors)]
     return Group(*lines, table) if table.row_count else Group(*lines)
 
 
 def left(records: Sequence[Record]) -> str:
-    """Tell when the runs under way and to come may be done; nothing where none is or none was."""
+    """Estimate when all runs are done; empty where none is under way or none is done."""
     times = [r.wall_s for r in records if r.status == "done" and r.wall_s is not None]
     running = [r for r in records if r.status == "running"]
     if not times or not running:
@@ -64,7 +64,7 @@ def left(records: Sequence[Record]) -> str:
 
 
 def progress(record: Record) -> float | None:
-    """Tell the share of its steps that a run has saved, from its newest state."""
+    """Return the share of its steps that a run has saved, from its newest state."""
     if record.folder is None:
         return None
     try:

@@ -15,7 +15,7 @@ Fault = Callable[[pytest.MonkeyPatch], None]
 
 
 def content(number: int) -> bytes:
-    """A small state that holds a number."""
+    """Return a small state that holds a number."""
     import numpy
 
     metadata = {checkpoint.KEY: checkpoint.UNSEALED, "progress": f"[{number}, 9]"}
@@ -23,7 +23,7 @@ def content(number: int) -> bytes:
 
 
 def number(path: Path | None) -> float | None:
-    """The number that a state holds, None where there is none."""
+    """Return the number that a state holds, None where there is none."""
     return None if path is None else float(safetensors.load(checkpoint.read(path))["theta"][0])
 
 
@@ -74,7 +74,7 @@ def test_with_both_states_broken_there_is_none(states: Path) -> None:
 
 
 def full(patch: pytest.MonkeyPatch) -> None:
-    """No space is left, after the first bytes."""
+    """Leave no space after the first bytes."""
     original = Path.open
 
     class Full:
@@ -96,7 +96,7 @@ def full(patch: pytest.MonkeyPatch) -> None:
 
 
 def broken(patch: pytest.MonkeyPatch) -> None:
-    """The disk does not answer."""
+    """Let the disk fail to answer."""
 
     def fsync(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -105,7 +105,7 @@ def broken(patch: pytest.MonkeyPatch) -> None:
 
 
 def read_only(patch: pytest.MonkeyPatch) -> None:
-    """Nothing can be created."""
+    """Refuse to create any file."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")

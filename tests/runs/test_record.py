@@ -33,7 +33,7 @@ counts = st.integers(0, 2**62)
 words = st.text()
 records = st.builds(
     Record,
-    status=st.sampled_from(["done", "failed", "running", "preempted"]),
+    status=st.sampled_from(["done", "failed", "running", "preempted", "waiting"]),
     reason=st.none() | words,
     mistake=st.booleans(),
     model=words,
@@ -61,7 +61,7 @@ def a_record(**facts: Any) -> Record:
 
 
 def written(folder: Path, **changes: Any) -> Path:
-    """A good result.json with some of its keys changed."""
+    """Write a good result.json with some of its keys changed, and return its path."""
     write(a_record(), folder)
     path = folder / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -79,9 +79,9 @@ def test_a_record_read_back_is_the_record_written(
 
 def test_the_file_holds_the_fields_of_the_contract_in_their_order(tmp_path: Path) -> None:
     write(a_record(groups={"head": Group(D=5, scale=1.5)}), tmp_path)
-    told = json.loads((tmp_path / "result.json").read_text())
-    assert " ".join(told) == FIELDS
-    assert told["groups"] == {"head": {"D": 5, "lambda": 1.5}}
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert " ".join(found) == FIELDS
+    assert found["groups"] == {"head": {"D": 5, "lambda": 1.5}}
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -118,7 +118,7 @@ def test_a_write_that_fails_leaves_the_former_record_whole(
     assert read(tmp_path / "result.json").status == "failed"
 
 
-def test_a_record_cut_anywhere_is_told_in_one_message(tmp_path: Path) -> None:
+def test_a_record_cut_anywhere_is_refused_in_one_message(tmp_path: Path) -> None:
     write(a_record(), tmp_path)
     path = tmp_path / "result.json"
     whole = path.read_bytes().rstrip()
@@ -140,7 +140,7 @@ def test_bytes_that_are_no_record_never_give_a_traceback(
         read(path)
 
 
-def test_every_wrong_key_is_told_with_what_was_found(tmp_path: Path) -> None:
+def test_every_wrong_key_is_named_with_what_was_found(tmp_path: Path) -> None:
     path = written(tmp_path, seed="zero", status="finished", metric={"value": "high"})
     with pytest.raises(UserError) as caught:
         read(path)

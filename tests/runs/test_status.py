@@ -14,8 +14,6 @@ from said_lightning.runs.lease import FILE, SECONDS, held, lease
 from said_lightning.runs.record import Record, Status, write
 from said_lightning.runs.status import left, show
 
-CONFIG = "{model: {name: m}, task: {name: t}, method: {name: did}, d: 10, seed: %d}"
-
 
 def leave_a_lease(folder: Path) -> None:
     """Take the lease on a folder in a process that is killed while it holds it."""
@@ -37,6 +35,9 @@ def sweep(tmp_path: Path) -> Path:
         "a-done": ("done", None),
         "b-failed": ("failed", "killed by SIGKILL"),
         "c-preempted": ("preempted", "SIGTERM"),
+        "d-cut": ("waiting", None),
+        "e-running": ("waiting", None),
+        "f-waiting": ("waiting", None),
     }
     for seed, (name, (state, reason)) in enumerate(states.items()):
         (tmp_path / name).mkdir()
@@ -47,21 +48,15 @@ def sweep(tmp_path: Path) -> Path:
             task="t",
             method="did",
             seed=seed,
-            wall_s=60.0,
+            wall_s=None if state == "waiting" else 60.0,
         )
         write(record, tmp_path / name)
-        (tmp_path / name / "train.log").touch()
-    for seed, name in enumerate(["d-cut", "e-running", "f-waiting"], 3):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text(CONFIG % seed)
-    # Hydra opens the log of a job before the job knows whether it runs.
-    for name in ("d-cut", "f-waiting"):
         (tmp_path / name / "train.log").touch()
     leave_a_lease(tmp_path / "d-cut")
     return tmp_path
 
 
-def test_status_tells_every_state_with_reasons_and_logs(sweep: Path) -> None:
+def test_status_shows_every_state_with_reasons_and_logs(sweep: Path) -> None:
     with lease(sweep / "e-running"):
         result = CliRunner().invoke(cli.app, ["status", str(sweep)])
     assert result.exit_code == 0, result.output
@@ -76,7 +71,7 @@ def test_status_tells_every_state_with_reasons_and_logs(sweep: Path) -> None:
     assert "cut off; the same command resumes it" in result.stdout
 
 
-def test_no_time_is_foretold_where_nothing_runs(sweep: Path) -> None:
+def test_no_end_is_estimated_where_nothing_runs(sweep: Path) -> None:
     console = Console(width=120)
     with console.capture() as captured:
         console.print(show(sweep))
