@@ -2,7 +2,8 @@
 #   make PYTHON=python3.12           another interpreter
 #   make TORCH="torch --index-url …" another build of torch, for example for one CUDA version
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 # Without a GPU, Linux takes the CPU build, which spares it gigabytes: from the configured package
@@ -18,48 +19,51 @@ install_torch = $(PIP) torch
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test stress lint fmt ci clean
+.PHONY: help demo test wheel stress lint fmt ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
-demo: .venv/.demo ## measure d90 on an encoder and texts that come with the install: minutes, no GPU
+demo: $(VENV)/.demo ## measure d90 on an encoder and texts that come with the install: minutes, no GPU
 	$(BIN)/python train.py -m experiment=demo
 	$(BIN)/said d90 multirun_outputs/demo
 
-test: .venv/.dev ## run the tests
+test: $(VENV)/.dev ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --durations=15
 
-stress: .venv/.stress ## run what repeats for minutes or hours too
+wheel: ## build the wheel, install it into a fresh environment, and use it from an empty folder
+	$(PYTHON) .ci/wheel
+
+stress: $(VENV)/.stress ## run what repeats for minutes or hours too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -v -n auto --durations=0 -m "stress or slow"
 
-lint: .venv/.dev ## check style and types
+lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-fmt: .venv/.dev ## mend style where a tool can
+fmt: $(VENV)/.dev ## mend style where a tool can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-ci: lint test ## everything that a change must pass
+ci: lint wheel test ## everything that a change must pass
 
 clean: ## remove .venv and the tools' caches; runs stay
 	rm -rf .venv .*_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.torch:
+$(VENV)/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	echo "Python >= 3.11 is needed; $(PYTHON) is $$($(PYTHON) -V). Try make PYTHON=python3.12" >&2; \
 	exit 2; }
-	@echo "Setting up .venv: a few minutes, once."
-	$(PYTHON) -m venv .venv
+	@echo "Setting up $(VENV): a few minutes, once."
+	$(PYTHON) -m venv $(VENV)
 	$(install_torch)
 	@touch $@
 
-.venv/.demo: extras := demo
-.venv/.dev: extras := demo,dev,joblib,slurm
-.venv/.stress: extras := demo,dev,joblib,slurm,ray
-.venv/.demo .venv/.dev .venv/.stress: pyproject.toml .venv/.torch
+$(VENV)/.demo: extras := demo
+$(VENV)/.dev: extras := dev
+$(VENV)/.stress: extras := dev,ray
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.stress: pyproject.toml $(VENV)/.torch
 	$(PIP) --editable '.[$(extras)]'
 	@touch $@
