@@ -1,1 +1,1 @@
-"""The adaptive search for d90: ask which runs to make, tell how they ended. Needs no torch."""
+"""The adaptive search for d90: ask which runs to make, observe how they ended. Needs no torch."""

@@ -1,4 +1,4 @@
-"""The search of one lane, a (model, task, method): ask for runs, tell how they ended.
+"""The search for the d90 of one series: ask for runs, observe how they ended.
 
 Whether a run at d meets the threshold is a coin whose odds rise with log d, as in the measurement
 of a threshold of perception, and runs are placed as there (QUEST, Watson and Pelli 1983): at
@@ -38,16 +38,16 @@ class Job(NamedTuple):
     seed: int
 
 
-class Told(NamedTuple):
-    """How a job ended: its metric, None where it failed."""
+class Result(NamedTuple):
+    """The metric of a job that has ended, None where it failed."""
 
     job: Job
     value: float | None
 
 
 @dataclass
-class Lane:
-    """The search of one lane between `low` and `high`.
+class SeriesSearch:
+    """The search for the d90 of one series between `low` and `high`.
 
     Args:
         full: the metric of full fine-tuning, one for each seed.
@@ -70,7 +70,7 @@ class Lane:
     tolerance: float = 1.16
     batch: int = 4
     offset: float = 0.0
-    told: list[Told] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         steps = round(np.log(self.high / self.low) / np.log(STEP))
@@ -94,13 +94,13 @@ class Lane:
         """How far above the threshold a run ends."""
         return SLACK * abs(self.threshold)
 
-    def tell(self, job: Job, value: float | None) -> None:
-        """Takes down how a job ended; None for one that failed, which is not asked for again."""
-        self.told.append(Told(job, value))
+    def observe(self, job: Job, value: float | None) -> None:
+        """Add the metric of a job; None for one that failed, which is not asked for again."""
+        self.results.append(Result(job, value))
 
     def ask(self) -> list[Job]:
-        """Gives the next jobs, to be run in any order; none where the search is over."""
-        left = self.budget - len(self.told)
+        """Return the next jobs, to be run in any order; none where the search is over."""
+        left = self.budget - len(self.results)
         if left <= 0 or self.narrow() or self.out_of_range() or self.hopeless():
             return []
         if jobs := self._rates_to_try():
@@ -117,25 +117,25 @@ class Lane:
         return jobs
 
     def narrow(self) -> bool:
-        """Whether the interval is within the tolerance."""
+        """Return whether the interval is within the tolerance."""
         interval = self.fit().interval
         if interval is None or interval[0] is None or interval[1] is None:
             return False
         return interval[1] <= self.tolerance * interval[0]
 
     def out_of_range(self) -> bool:
-        """Whether d90 lies below or above all that may be searched."""
+        """Return whether d90 lies below or above the whole range."""
         posterior = self.posterior()
         return bool(max(posterior[0], posterior[-1]) > 1 - LAPSE)
 
     def hopeless(self) -> bool:
-        """Whether so many runs were made as are asked for at once, and all failed."""
-        return len(self.told) >= self.batch and all(value is None for _, value in self.told)
+        """Return whether a whole batch of runs was made, and all failed."""
+        return len(self.results) >= self.batch and all(value is None for _, value in self.results)
 
     def fit(self) -> Fit:
-        """Reads d90 from the runs told."""
+        """Estimate d90 from the results so far."""
         values: dict[tuple[int, float], list[float]] = {}
-        for job, value in self.told:
+        for job, value in self.results:
             if value is not None:
                 values.setdefault((job.d, job.rate), []).append(value)
         points = [
@@ -148,12 +148,12 @@ class Lane:
         return fit(line, self.full, Levels(SHARE, self.offset), cut=self.slack)
 
     def posterior(self) -> Float[ndarray, " places"]:
-        """Gives the odds of each place of d90: below each d of the grid, and above the last."""
+        """Return the probability that d90 lies just below each d of the grid, or above the last."""
         place = np.arange(len(self.grid) + 1) - 0.5
         logs = np.zeros((len(WIDTHS), len(place)))
-        for job, value in self.told:
+        for job, value in self.results:
             met = value is not None and value >= self.threshold
-            # Another rate that fails tells nothing; one that does as well tells as much.
+            # A failure at another rate is no evidence; a success at any rate is.
             if value is None or (job.rate != self.rate and not met):
                 continue
             away = (self.grid.index(job.d) - place) / np.array(WIDTHS)[:, None]
@@ -166,14 +166,14 @@ class Lane:
         return self.grid[min(place, len(self.grid) - 1)]
 
     def _next_seed(self, d: int, rate: float) -> int:
-        return sum(job.d == d and job.rate == rate for job, _ in self.told)
+        return sum(job.d == d and job.rate == rate for job, _ in self.results)
 
     def _rates_to_try(self) -> list[Job]:
-        """Gives runs of several rates at one d just below d90, once that is known roughly.
+        """Return runs of several rates at one d just below d90, once that is known roughly.
 
         Every rate runs with a few seeds, and then the best two with as many more.
         """
-        if len(self.rates) == 1 or not self.told:
+        if len(self.rates) == 1 or not self.results:
             return []
         if self._trial is None:
             below, above = np.searchsorted(self.posterior().cumsum(), (0.1, 0.9))
@@ -182,7 +182,7 @@ class Lane:
             self._trial = self._d(int(below))
         rates = list(self.rates)
         for seeds in (SEEDS_OF_RATES, 2 * SEEDS_OF_RATES):
-            made = {job for job, _ in self.told}
+            made = {job for job, _ in self.results}
             jobs = [Job(self._trial, rate, seed) for seed in range(seeds) for rate in rates]
             if missing := [job for job in jobs if job not in made]:
                 return missing
@@ -191,11 +191,11 @@ class Lane:
         return []
 
     def _ranked(self, rates: Sequence[float]) -> list[float]:
-        """Sorts rates by their mean where all were tried, the best first; failed runs are worst."""
+        """Sort rates by their mean where all were tried, the best first; failed runs are worst."""
         values = {
             rate: [
                 value if value is not None else -np.inf
-                for job, value in self.told
+                for job, value in self.results
                 if (job.d, job.rate) == (self._trial, rate)
             ]
             for rate in rates

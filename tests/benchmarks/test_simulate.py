@@ -1,7 +1,7 @@
-"""Simulated lanes: the interval holds the truth as often as it says, the search finds d90.
+"""Simulated series: the interval holds the truth as often as it says, the search finds d90.
 
-The whole of it, 1,000 lanes each, is in results/simulated, made by
-`python -m benchmarks.simulate results/simulated`; here, fewer lanes are made again.
+The whole of it, 1,000 series each, is in results/simulated, made by
+`python -m benchmarks.simulate results/simulated`; here, fewer series are made again.
 """
 
 import json
@@ -15,7 +15,7 @@ from benchmarks.simulate import PAPER_GRID, RATES, compare, coverage, draw
 RESULTS = Path(__file__).parents[2] / "results" / "simulated"
 
 
-def test_the_interval_holds_the_true_d90_of_1000_lanes_on_every_design() -> None:
+def test_the_interval_holds_the_true_d90_of_1000_series_on_every_design() -> None:
     designs = json.loads((RESULTS / "coverage.json").read_text())
     assert {design["lanes"] for design in designs} == {1000}
     assert PAPER_GRID in {(one["points"], one["seeds"], one["rates"]) for one in designs}
@@ -41,14 +41,14 @@ def test_a_search_made_now_agrees_as_the_results_say() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_simulated_lane_crosses_its_threshold_at_its_d90(seed: int) -> None:
+def test_a_simulated_series_crosses_its_threshold_at_its_d90(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    lane = draw(rng)
-    at = 10**lane.x90
+    series = draw(rng)
+    at = 10**series.x90
     means = [
-        np.mean(max((lane.run(rng, d, r, 4000) for r in RATES), key=np.mean))
+        np.mean(max((series.run(rng, d, r, 4000) for r in RATES), key=np.mean))
         for d in (at / 3, at, at * 3)
     ]
     assert means[0] <= means[1] + 0.002
-    assert means[1] == pytest.approx(0.9 * lane.full, abs=0.003)
+    assert means[1] == pytest.approx(0.9 * series.full, abs=0.003)
     assert means[1] <= means[2] + 0.002

@@ -8,13 +8,13 @@ from omegaconf import OmegaConf
 
 from said_lightning.config.compose import read_command
 from said_lightning.config.schema import run_folder
-from said_lightning.search.series import Lane
+from said_lightning.search.series import SeriesSearch
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
 def params(name: str) -> dict[str, Any]:
-    """What an experiment sweeps."""
+    """Return what an experiment sweeps."""
     config: Any = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
     return dict(config.hydra.sweeper.params)
 
@@ -33,10 +33,10 @@ def test_table_1_has_the_papers_grid_models_tasks_and_methods() -> None:
 def test_table_1_is_searched_on_the_papers_grid_by_default() -> None:
     command = read_command(["-m", "experiment=table1"], CONF)
     assert (command.search, command.mistakes) == (True, [])
-    lanes = {(job.model.name, job.task.name, job.method.name) for job in command.jobs}
-    assert len([lane for lane in lanes if lane[2] != "full"]) == 16
+    series = {(job.model.name, job.task.name, job.method.name) for job in command.jobs}
+    assert len([one for one in series if one[2] != "full"]) == 16
     ends = sorted({job.d for job in command.jobs})
-    assert Lane([0.8], *ends).grid == [int(d) for d in params("table1")["d"].split(",")]
+    assert SeriesSearch([0.8], *ends).grid == [int(d) for d in params("table1")["d"].split(",")]
 
 
 def test_the_small_table_composes_and_has_one_baseline_for_every_d() -> None:
@@ -46,7 +46,7 @@ def test_the_small_table_composes_and_has_one_baseline_for_every_d() -> None:
     assert len(folders) == 84 + 6
 
 
-def test_a_search_takes_an_experiments_lanes_and_leaves_its_grid() -> None:
+def test_a_search_takes_an_experiments_series_and_leaves_its_grid() -> None:
     command = read_command(["-m", "experiment=table1-small", "hydra/sweeper=d90"], CONF)
     assert command.search
     assert {job.d for job in command.jobs} == {100, 1_000_000}

@@ -1,4 +1,4 @@
-"""The search of several lanes, with records in place of training."""
+"""The search of several series, with records in place of training."""
 
 from dataclasses import replace
 
@@ -49,12 +49,12 @@ class Trainer:
         )
 
 
-LANES = [["task=sst2", "method=said"], ["task=cola", "method=said"]]
+SERIES = [["task=sst2", "method=said"], ["task=cola", "method=said"]]
 
 
-def test_baselines_come_first_and_lanes_share_each_round() -> None:
+def test_baselines_come_first_and_series_share_each_round() -> None:
     trainer = Trainer()
-    search(LANES, trainer, SETTINGS)
+    search(SERIES, trainer, SETTINGS)
     first, second, *_ = trainer.batches
     assert {(job["task"], job["seed"]) for job in first} == {
         (task, seed) for task in ("sst2", "cola") for seed in ("0", "1")
@@ -66,31 +66,31 @@ def test_baselines_come_first_and_lanes_share_each_round() -> None:
 
 def test_runs_stop_just_above_the_threshold_unless_curves_are_asked_for() -> None:
     trainer = Trainer()
-    search(LANES[:1], trainer, SETTINGS)
+    search(SERIES[:1], trainer, SETTINGS)
     assert {job["trainer.stop_at"] for job in trainer.batches[1]} == {"0.7416"}
     whole = Trainer()
-    search(LANES[:1], whole, replace(SETTINGS, to_the_end=True))
+    search(SERIES[:1], whole, replace(SETTINGS, to_the_end=True))
     assert all("trainer.stop_at" not in job for batch in whole.batches for job in batch)
 
 
 def test_the_corrected_threshold_is_searched_where_asked_for() -> None:
     trainer = Trainer()
-    search(LANES[:1], trainer, replace(SETTINGS, corrected=True))
+    search(SERIES[:1], trainer, replace(SETTINGS, corrected=True))
     assert {job["trainer.stop_at"] for job in trainer.batches[1]} == {"0.7931"}
 
 
 def test_without_a_baseline_no_subspace_is_trained() -> None:
     trainer = Trainer(full=None)
-    search(LANES[:1], trainer, SETTINGS)
+    search(SERIES[:1], trainer, SETTINGS)
     assert len(trainer.batches) == 1
 
 
 @pytest.mark.parametrize("full", [0.4, 0.54])
-def test_a_lane_without_a_threshold_above_chance_is_run_once_to_be_in_the_tables(
+def test_a_series_without_a_threshold_above_chance_is_run_once_to_be_in_the_tables(
     full: float,
 ) -> None:
     trainer = Trainer(full=full)
-    search(LANES, trainer, SETTINGS)
+    search(SERIES, trainer, SETTINGS)
     _, only = trainer.batches
     assert only == [
         {"task": task, "method": "said", "d": "100", "seed": "0"} for task in ("sst2", "cola")
@@ -101,15 +101,15 @@ def test_a_lane_without_a_threshold_above_chance_is_run_once_to_be_in_the_tables
     ("full", "why"),
     [(None, "has no result for seed 0, 1"), (0.4, "gives no threshold above chance")],
 )
-def test_why_there_is_no_search_is_told(
+def test_why_there_is_no_search_is_logged(
     full: float | None, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        search(LANES[:1], Trainer(full=full), SETTINGS)
+        search(SERIES[:1], Trainer(full=full), SETTINGS)
     assert caplog.messages == [f"task=sst2 method=said: full fine-tuning {why}: no search"]
 
 
-def test_a_lane_is_not_searched_before_every_seed_of_its_baseline_is_done(
+def test_a_series_is_not_searched_before_every_seed_of_its_baseline_is_done(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     trainer = Trainer()
@@ -119,7 +119,7 @@ def test_a_lane_is_not_searched_before_every_seed_of_its_baseline_is_done(
         return [None, *others]
 
     with caplog.at_level("INFO"):
-        search(LANES, one_fails, SETTINGS)
+        search(SERIES, one_fails, SETTINGS)
     assert caplog.messages[0].endswith("full fine-tuning has no result for seed 0: no search")
     _, *rounds = trainer.batches
     assert {job["task"] for batch in rounds for job in batch} == {"cola"}
@@ -127,7 +127,7 @@ def test_a_lane_is_not_searched_before_every_seed_of_its_baseline_is_done(
 
 def test_a_learning_rate_of_theta_is_not_the_baselines() -> None:
     trainer = Trainer()
-    search([[*LANES[0], "lr=0.1"]], trainer, SETTINGS)
+    search([[*SERIES[0], "lr=0.1"]], trainer, SETTINGS)
     first, second, *_ = trainer.batches
     assert all("lr" not in job for job in first)
     assert all(job["lr"] == "0.1" for job in second)
@@ -135,14 +135,14 @@ def test_a_learning_rate_of_theta_is_not_the_baselines() -> None:
 
 def test_another_rate_is_a_multiple_of_the_rules() -> None:
     trainer = Trainer()
-    search(LANES[:1], trainer, replace(SETTINGS, rates=[1.0, 3.0]))
+    search(SERIES[:1], trainer, replace(SETTINGS, rates=[1.0, 3.0]))
     ratios = {job.get("trainer.step_ratio") for batch in trainer.batches for job in batch}
     assert ratios == {None, "39"}
 
 
-def test_a_nested_search_is_one_run_for_each_lane_and_seed_that_grows_to_the_threshold() -> None:
+def test_a_nested_search_is_one_run_for_each_series_and_seed_that_grows_to_the_threshold() -> None:
     trainer = Trainer()
-    search(LANES, trainer, replace(SETTINGS, nested=11))
+    search(SERIES, trainer, replace(SETTINGS, nested=11))
     _, growing = trainer.batches
     assert [(job["task"], job["seed"]) for job in growing] == [
         ("sst2", "0"),
