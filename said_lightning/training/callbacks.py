@@ -7,9 +7,10 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from said_lightning.config.schema import Config
+from said_lightning.errors import UserError
 from said_lightning.models.build import build_subspace
 from said_lightning.subspace.subspace import Subspace
-from said_lightning.training.ddp import check_strategy
+from said_lightning.training.ddp import validate_strategy
 from said_lightning.training.growing import Grow, sizes
 
 
@@ -28,7 +29,8 @@ class SubspaceCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the subspace, before the model is moved and the optimizer made."""
-        check_strategy(trainer)
+        if wrong := validate_strategy(trainer):
+            raise UserError(*wrong)
         if self.subspace is not None:
             return
         assert isinstance(pl_module.model, nn.Module)

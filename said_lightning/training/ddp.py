@@ -15,11 +15,10 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, distributed
 
-from said_lightning.errors import UserError
 from said_lightning.runs.signals import Preempted, end_with_parent
 from said_lightning.subspace.subspace import Subspace
 
-# What tells a process that it is one of several (torchrun's names), whoever starts it.
+# Set in a process that is one of several (torchrun's name for it), whoever starts it.
 RANK = "LOCAL_RANK"
 PATIENCE = 60.0  # seconds that the other processes have to end by themselves
 # Where a process that is not the first says that it is about to join the others.
@@ -27,7 +26,7 @@ _ready: list[Connection] = []
 
 
 class SubspaceStrategy(DDPStrategy):
-    """Averages the gradient of a subspace's d numbers (and of a head outside) over the processes.
+    """Average the gradient of a subspace's d numbers (and of a head outside) over the processes.
 
     One all_reduce of them in float32 follows the last backward pass of each optimizer step: before
     fp16 gradients are unscaled, so that all processes skip a step that overflows in one of them,
@@ -44,17 +43,17 @@ class SubspaceStrategy(DDPStrategy):
 
     @property
     def subspace(self) -> Subspace | None:
-        """The subspace that a SubspaceCallback gave the module."""
+        """Return the subspace that a SubspaceCallback gave the module."""
         return getattr(self.lightning_module, "subspace", None)
 
     def configure_ddp(self) -> None:
-        """Wraps the model for full fine-tuning alone."""
+        """Wrap the model for full fine-tuning alone."""
         if self.subspace is None:
             super().configure_ddp()
 
     @contextmanager
     def block_backward_sync(self) -> Iterator[None]:
-        """Marks the backward passes after which no step follows yet."""
+        """Mark the backward passes after which no step follows yet."""
         self._accumulating = True
         try:
             with super().block_backward_sync():
@@ -63,7 +62,7 @@ class SubspaceStrategy(DDPStrategy):
             self._accumulating = False
 
     def post_backward(self, closure_loss: Tensor) -> None:
-        """Averages what the backward passes of one step left in the d numbers' gradients."""
+        """Average what the backward passes of one step left in the d numbers' gradients."""
         super().post_backward(closure_loss)
         if self.subspace is None or self._accumulating:
             return
@@ -77,30 +76,31 @@ class SubspaceStrategy(DDPStrategy):
             grad.copy_(mean.view_as(grad))
 
 
-def device_problems(devices: int) -> list[str]:
-    """Tells where a machine has fewer devices; a CPU runs any number of processes."""
+def validate_devices(devices: int) -> list[str]:
+    """Return a message where the machine has fewer devices; a CPU runs any number of processes."""
     if 0 < (found := torch.accelerator.device_count()) < devices:
         return [f"trainer.devices={devices}: this machine has {found}"]
     return []
 
 
-def check_strategy(trainer: Trainer) -> None:
-    """Raises UserError where a Trainer's strategy does not suit a subspace."""
-    if not isinstance(trainer.strategy, SingleDeviceStrategy | SubspaceStrategy):
-        raise UserError(
-            f"strategy={type(trainer.strategy).__name__}: a subspace trains on one device, or data "
-            "parallel with SubspaceStrategy(); sharded weights (FSDP, DeepSpeed) are not supported"
-        )
+def validate_strategy(trainer: Trainer) -> list[str]:
+    """Return a message where a Trainer's strategy does not suit a subspace."""
+    if isinstance(trainer.strategy, SingleDeviceStrategy | SubspaceStrategy):
+        return []
+    return [
+        f"strategy={type(trainer.strategy).__name__}: a subspace trains on one device, or data "
+        "parallel with SubspaceStrategy(); sharded weights (FSDP, DeepSpeed) are not supported"
+    ]
 
 
 @contextmanager
 def processes(count: int, work: Callable[..., object], *arguments: object) -> Iterator[None]:
-    """Makes this process the first of `count` and runs `work(*arguments)` in the others meanwhile.
+    """Make this process the first of `count` and runs `work(*arguments)` in the others meanwhile.
 
     `work` gets where the caller is, inside a `processes` of its own, which starts no more of them.
     The others are ended where the caller fails. Afterwards this process is one alone again.
 
-    Raises RuntimeError where another ends before it came to that `processes`: torch would wait for
+    Raise RuntimeError where another ends before it came to that `processes`: torch would wait for
     it for half an hour.
     """
     if count == 1 or RANK in os.environ:
@@ -140,7 +140,7 @@ def processes(count: int, work: Callable[..., object], *arguments: object) -> It
 
 
 def start(work: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
-    """Starts a process beside this one; the connection tells when it is ready, or has ended."""
+    """Start a process beside this one; the connection has a word when it is ready, or has ended."""
     reader, writer = Pipe(duplex=False)
     # A new interpreter, since neither threads nor a GPU survive a fork.
     other = get_context("spawn").Process(target=beside, args=(writer, work, *arguments))
@@ -150,22 +150,22 @@ def start(work: Callable[..., object], *arguments: object) -> tuple[BaseProcess,
 
 
 def beside(ready: Connection, work: Callable[..., object], *arguments: object) -> None:
-    """Runs the work of a process that is not the first; it does not outlive the first."""
+    """Run the work of a process that is not the first; it does not outlive the first."""
     end_with_parent()
     _ready.append(ready)
-    # Each process is told; the first one tells of it.
+    # Each process gets the signal; the first one reports it.
     with suppress(Preempted):
         work(*arguments)
 
 
 def leave() -> None:
-    """Leaves the group of processes, if this is in one."""
+    """Leave the group of processes, if this is in one."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def free_port() -> int:
-    """Finds a port of this machine that nobody listens on."""
+    """Find a port of this machine that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics.jsonl, a log line an epoch, the best epoch, W&B."""
+"""What a run reports while it trains: metrics.jsonl, a log line an epoch, the best epoch, W&B."""
 
 import logging
 import math
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import wandb
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from said_lightning.errors import needs
 from said_lightning.runs.record import Epoch, write_metrics
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ Row = dict[str, float | int]
 
 
 class Journal(Callback):
-    """Writes each epoch's metrics beside the run and knows the best and the last.
+    """Write each epoch's metrics beside the run and keep the best and the last.
 
     The best epoch is the first with the highest value of `metric`. A training loss that is not
     finite ends the run with FloatingPointError. A state holds all rows, so that the file of a
@@ -34,38 +34,38 @@ class Journal(Callback):
         self.rows: list[Row] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives the rows so far."""
+        """Return the rows so far."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over the rows of an interrupted run."""
+        """Take over the rows of an interrupted run."""
         self.rows = state_dict["rows"]
 
     @property
     def best(self) -> Epoch | None:
-        """The epoch whose metric is best."""
+        """Return the epoch whose metric is best."""
         return self._epoch(self._best) if self.rows else None
 
     @property
     def last(self) -> Epoch | None:
-        """The last epoch."""
+        """Return the last epoch."""
         return self._epoch(self.rows[-1]) if self.rows else None
 
     @property
     def values(self) -> list[float]:
-        """The metric of each epoch."""
+        """Return the metric of each epoch."""
         return [row[f"eval/{self.metric}"] for row in self.rows]
 
     @property
     def metrics(self) -> dict[str, float]:
-        """All evaluation metrics of the best epoch, by name."""
-        told = self._best if self.rows else {}
-        names = {name: name.removeprefix("eval/") for name in told if name.startswith("eval/")}
-        return {short: told[name] for name, short in names.items() if short != "loss"}
+        """Return all evaluation metrics of the best epoch, by name."""
+        best = self._best if self.rows else {}
+        names = {name: name.removeprefix("eval/") for name in best if name.startswith("eval/")}
+        return {short: best[name] for name, short in names.items() if short != "loss"}
 
     @property
     def train_value(self) -> float | None:
-        """The metric on the training data, running over the last epoch."""
+        """Return the metric on the training data, running over the last epoch."""
         return self.rows[-1][f"train/{self.metric}"] if self.rows else None
 
     @property
@@ -77,13 +77,13 @@ class Journal(Callback):
         return Epoch(epoch=int(row["epoch"]), value=row[f"eval/{self.metric}"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tells W&B the rate, which the rule gives once D is known."""
+        """Send W&B the rate, which the rule gives once D is known."""
         if isinstance(trainer.logger, SoftWandbLogger):
             rate: Any = pl_module.rate
             trainer.logger.log_rate(rate)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes down an epoch; Lightning evaluates before it calls this."""
+        """Take down an epoch; Lightning evaluates before it calls this."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **logged})
@@ -104,7 +104,7 @@ class Journal(Callback):
 
 @contextmanager
 def soft() -> Iterator[None]:
-    """Tells of trouble with W&B, and lets the run go on without it."""
+    """Log trouble with W&B, and let the run go on without it."""
     try:
         yield
     except Exception as error:
@@ -112,10 +112,11 @@ def soft() -> Iterator[None]:
 
 
 def open_wandb(mode: str, options: dict[str, Any], notes: list[str]) -> Logger | bool:
-    """Starts a run at W&B, kept offline where its server is not to be had; False where none starts.
+    """Start a run at W&B, kept offline where its server is not to be had; False where none starts.
 
-    Either is told, once, and is a line in `notes`.
+    Either is logged, once, and is a line in `notes`. Raise UserError where wandb is not installed.
     """
+    wandb = needs("wandb", "wandb", "logger=wandb")
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             patience: dict[str, Any] = {
@@ -137,16 +138,16 @@ class SoftWandbLogger(WandbLogger):
     """A WandbLogger that cannot end a run, and is finished with it: the next run is another's."""
 
     def log_rate(self, rate: float) -> None:
-        """Sets the run's learning rate in its config at W&B."""
+        """Set the run's learning rate in its config at W&B."""
         with soft():
             self.experiment.config.update({"lr": rate}, allow_val_change=True)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Sends numbers to W&B, if it is there."""
+        """Send numbers to W&B, if it is there."""
         with soft():
             super().log_metrics(metrics, step)
 
     def finalize(self, status: str) -> None:
-        """Closes the run at W&B, as finished or failed; Lightning calls this in either case."""
+        """Close the run at W&B, as finished or failed; Lightning calls this in either case."""
         with soft():
             self.experiment.finish(exit_code=int(status != "success"))

@@ -33,7 +33,7 @@ from said_lightning.runs.signals import Preempted
 from said_lightning.subspace.subspace import budget, budget_problems
 from said_lightning.training.callbacks import in_subspace
 from said_lightning.training.checkpointing import SafeCheckpointIO, Saver
-from said_lightning.training.ddp import SubspaceStrategy, device_problems, processes
+from said_lightning.training.ddp import SubspaceStrategy, processes, validate_devices
 from said_lightning.training.growing import stages
 from said_lightning.training.loggers import Journal, open_wandb
 from said_lightning.training.module import Classifier
@@ -94,7 +94,7 @@ def model_problems(cfg: DictConfig) -> list[str]:
     if OmegaConf.missing_keys(cfg):
         return []
     config = typed(cfg)
-    found = device_problems(config.trainer.devices)
+    found = validate_devices(config.trainer.devices)
     try:
         skeleton = outline(config.model, config.task)
         confine_for(skeleton, config.method)

@@ -53,7 +53,7 @@ def broken(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize("place", ["init", "Config.update", "Run.log", "Run.finish"])
-def test_trouble_with_wandb_is_told_and_ends_nothing(
+def test_trouble_with_wandb_is_logged_and_ends_nothing(
     compose: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,7 +104,7 @@ def test_no_secret_lands_in_a_runs_folder_or_log(
 
 
 def careless(plain: Any, folder: str, environment: dict[str, str]) -> None:
-    """A job that tells its token in an exception."""
+    """A job that shows its token in an exception."""
     from said_lightning.training import run as training
 
     def train(*_: Any) -> Any:
