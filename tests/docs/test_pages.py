@@ -1,5 +1,6 @@
 """The pages keep their promises: links lead somewhere, commands compose, lists are complete."""
 
+import inspect
 import re
 import shlex
 import tomllib
@@ -8,8 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from omegaconf import OmegaConf
+from torch import nn
 
 import said_lightning
 from said_lightning.cli import app
@@ -144,9 +147,27 @@ def test_every_command_of_said_is_on_the_command_lines_page(pages: dict[str, str
     assert sorted(shown) == names
 
 
-def test_every_public_name_is_on_the_reference_page(pages: dict[str, str]) -> None:
-    shown = set(re.findall(r"^## (\w+)$", pages["docs/api.md"], re.M))
+def test_the_reference_has_every_public_name_with_its_signature(pages: dict[str, str]) -> None:
+    page = pages["docs/api.md"]
+    shown = set(re.findall(r"^## (\w+)$", page, re.M))
     assert shown == {name for name in said_lightning.__all__ if not name.startswith("__")}
+    for name, arguments in re.findall(r"^```python\n(\w+)(\(.*\))\n```", page, re.M):
+        signature = inspect.signature(getattr(said_lightning, name))
+        bare = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
+        assert str(inspect.Signature(bare)) == arguments, name
+
+
+def test_the_readmes_loop_trains_an_ordinary_model(pages: dict[str, str]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", pages["README.md"], re.S)
+    assert len(program.splitlines()) == 10
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 3))
+    batch = torch.randn(16, 8), torch.randint(3, (16,))
+    before = [weight.detach().clone() for weight in model.parameters()]
+    exec(program, {"model": model, "batches": [batch] * 3})
+    for weight, old in zip(model.parameters(), before, strict=True):
+        assert not torch.equal(weight, old)
+        assert weight.grad is None
 
 
 def test_every_extra_is_listed_where_installing_is_described(pages: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from said_lightning.analysis.estimator import estimate
 from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.table import bracket, estimate_of, show
-from said_lightning.certify.verdict import verdict
+from said_lightning.certify.verify import verdict
 from said_lightning.runs import certificate
 from said_lightning.runs.index import find
 
