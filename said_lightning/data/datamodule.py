@@ -1,4 +1,4 @@
-"""The LightningDataModule of every text task."""
+"""The LightningDataModule of every text task, and each process's share of a batch."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,25 +12,52 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from said_lightning.data.batching import EpochBatches, Indices, sorted_batches
 from said_lightning.data.metrics import trivial_score
 from said_lightning.data.readers import read_task
-from said_lightning.data.share import Share
 from said_lightning.data.task import TaskConfig
 from said_lightning.data.tokens import Encoded, encode
 from said_lightning.errors import UserError
 
 Batch = dict[str, Tensor]
+WEIGHT = "weight"  # the key of a share's weight beside its tensors
+
+
+class Share(Dataset[dict[str, Tensor | float]]):
+    """A split by whole batches, of which one of `processes` gets every `processes`-th row, padded.
+
+    Each row of a batch is in one share. Shares may differ by a row, so a share says its "weight":
+    its rows over the mean of all shares. The mean over the shares of weight x (mean over the
+    share's rows) is then the mean over the batch. Where a batch has too few rows for all, a share
+    without any holds the batch's first one as a stand-in, with the weight 0.
+    """
+
+    def __init__(
+        self,
+        rows: Encoded,
+        pad: Callable[[list[dict[str, Any]]], Any],
+        rank: int,
+        processes: int,
+    ) -> None:
+        self.rows = rows
+        self.pad = pad
+        self.rank = rank
+        self.processes = processes
+
+    def __getitem__(self, batch: Indices) -> dict[str, Tensor | float]:
+        mine = batch[self.rank :: self.processes]
+        weight = self.processes * len(mine) / len(batch)
+        return {**self.pad(self.rows[mine if len(mine) else batch[:1]]), WEIGHT: weight}
 
 
 class TextDataModule(LightningDataModule):
-    """Serves a task's batches as models of transformers take them, labels under "labels".
+    """A task's batches as models of transformers take them, labels under "labels".
 
-    `setup` reads and tokenises the data; a UserError tells all that is wrong with them. Then
+    `setup` reads and tokenises the data; it raises UserError with every mistake in them. Then
     `data` holds the examples as text and their sha256, `trivial` the score of a constant answer.
     Batches are padded to their longest row: input_ids [batch, tokens] and so on; labels [batch],
     long for classes and float for scores. The training order is f(seed, epoch); `start`, the epoch
     and the batch at which training begins, is set before a resumed run asks for batches.
 
     Where a Trainer runs several processes, `batch_size` rows are for each of them: together they
-    see the batches that one process with so many times the batch size would, each its Share.
+    see the batches of one process with `processes x batch_size` rows, each its Share.
     """
 
     def __init__(

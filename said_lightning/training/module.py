@@ -11,11 +11,10 @@ from torchmetrics import MeanMetric, MetricCollection
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from said_lightning.config.schema import TrainerConfig
+from said_lightning.data.datamodule import WEIGHT
 from said_lightning.data.metrics import build_metrics, predictions
-from said_lightning.data.share import WEIGHT
 from said_lightning.data.task import TaskConfig, also_evaluated
 from said_lightning.projections.core import random
-from said_lightning.subspace.lr_rule import learning_rate
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training import growing as grow
 
@@ -116,31 +115,26 @@ class Classifier(LightningModule):
             metrics.update(predictions(output.logits.detach().float()), batch["labels"])
         return output
 
-    def coordinates(self) -> list[nn.Parameter]:
-        """Lists the numbers that are trained in the subspace."""
-        assert self.subspace is not None
-        return self.subspace.coordinates()
+    def parameter_groups(self, subspace: Subspace) -> list[dict[str, Any]]:
+        """Return the optimizer's groups: theta and lambda at the run's rate, a head outside."""
+        settings = self.settings
+        numbers, *head = subspace.parameter_groups(settings.full_lr, settings.step_ratio)
+        numbers["lr"] = self.lr or numbers["lr"]
+        return [numbers, *({**group, "weight_decay": settings.weight_decay} for group in head)]
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.
 
         Weight decay pulls full fine-tuning's weights (and a head outside) to 0, never theta.
         """
-        full = {"lr": self.settings.full_lr, "weight_decay": self.settings.weight_decay}
+        settings = self.settings
         if self.subspace is None:
-            self.rate = self.lr or self.settings.full_lr
             weights = [weight for weight in self.model.parameters() if weight.requires_grad]
-            groups = [{"params": weights, **full, "lr": self.rate}]
+            full = {"lr": self.lr or settings.full_lr, "weight_decay": settings.weight_decay}
+            groups = [{"params": weights, **full}]
         else:
-            subspace = self.subspace
-            self.rate = self.lr or learning_rate(
-                subspace.d, self.D, self.settings.full_lr, self.settings.step_ratio
-            )
-            if self.lr is None:  # the rule is for an isometry
-                self.rate /= subspace.projection.gain**0.5
-            groups = [{"params": self.coordinates(), "lr": self.rate, "weight_decay": 0.0}]
-            if subspace.outside:
-                groups.append({"params": list(subspace.head().values()), **full})
+            groups = self.parameter_groups(self.subspace)
+        self.rate = groups[0]["lr"]
         optimizer = torch.optim.AdamW(groups)
         schedule = self.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

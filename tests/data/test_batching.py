@@ -21,7 +21,7 @@ LENGTHS = np.arange(1000, dtype=np.int64) % 37
 
 
 def flat(seed: int, epoch: int) -> list[int]:
-    """An epoch's rows in order."""
+    """Return an epoch's rows in order."""
     return np.concatenate(epoch_batches(LENGTHS, 16, seed, epoch)).tolist()
 
 

@@ -44,14 +44,14 @@ print(encoded.encode(rows, AutoTokenizer.from_pretrained(tokenizer), 16).starts.
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache."""
+    """Return an empty cache."""
     monkeypatch.setenv("SAID_CACHE", str(tmp_path / "cache"))
     return cache()
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with 100 rows to train on."""
+    """Return a folder with 100 rows to train on."""
     for name in ("train.tsv", "dev.tsv"):
         lines = [f"a {'good ' * (i % 5)}film {i}\t{i % 2}" for i in range(100)]
         (tmp_path / name).write_text("\n".join(["sentence\tlabel", *lines]))
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rows(make_task: Any, own_rows: Any, folder: Path) -> Examples:
-    """The rows of that folder."""
+    """Return the rows of that folder."""
     return read_task(make_task("sst2", data_dir=str(folder), rows=own_rows)).train
 
 
@@ -144,7 +144,7 @@ def test_a_killed_job_leaves_nothing_that_another_trusts(
     assert encode(rows, tokenizer, 16).starts[-1] == int(output[-2])
 
 
-def test_a_cache_that_cannot_be_written_is_told(
+def test_a_cache_that_cannot_be_written_is_reported(
     rows: Examples,
     tokenizer: PreTrainedTokenizerFast,
     tmp_path: Path,

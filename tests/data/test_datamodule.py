@@ -155,7 +155,7 @@ def test_loading_draws_nothing_from_the_global_generator(make: Any) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_length_beyond_the_model_is_told(make: Any) -> None:
+def test_a_length_beyond_the_model_is_reported(make: Any) -> None:
     with pytest.raises(UserError, match=r"task.max_length=65: this model takes at most 64 tokens"):
         make(max_length=65)
 

@@ -1,4 +1,4 @@
-"""The reader of original files: what is right is kept to the letter, what is wrong is told."""
+"""The reader of original files: what is right is kept to the letter, what is wrong is reported."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from said_lightning.data.examples import Collector, Examples
 from said_lightning.data.labels import label_parser
 from said_lightning.data.readers import read_task
-from said_lightning.data.readers.formats import read_rows
+from said_lightning.data.readers.files import read_rows
 from said_lightning.data.task import FileSource, TaskConfig
 from said_lightning.errors import UserError
 
@@ -64,7 +64,7 @@ def test_harmless_variants_read_alike(task: TaskConfig, tmp_path: Path, written:
     assert list(train) == [["a good film", 1], ["a bad film", 0], ["the film", 1]]
 
 
-def test_a_header_that_is_no_text_is_told(task: TaskConfig, tmp_path: Path) -> None:
+def test_a_header_that_is_no_text_is_reported(task: TaskConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train.tsv:1: expected utf-8 text, byte 1 is 0xff$"):
         read(tmp_path, b"\xff\t" + "\n".join([HEADER, *GOOD]).encode(), task)
 
@@ -81,7 +81,7 @@ def test_quotes_mean_nothing(task: TaskConfig, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "line", "told"),
+    ("lines", "line", "expected"),
     [
         ([], 1, "ends after 0 rows, expected at least one"),
         ([HEADER], 1, "ends after 0 rows, expected at least one"),
@@ -97,17 +97,19 @@ def test_quotes_mean_nothing(task: TaskConfig, tmp_path: Path) -> None:
         ([HEADER, GOOD[0], " \t1"], 3, "column 'sentence' is empty, expected text"),
     ],
 )
-def test_a_malformed_line_is_told_with_file_and_line(
-    task: TaskConfig, tmp_path: Path, lines: list[str], line: int, told: str
+def test_a_malformed_line_is_reported_with_file_and_line(
+    task: TaskConfig, tmp_path: Path, lines: list[str], line: int, expected: str
 ) -> None:
     with pytest.raises(UserError) as error:
         read(tmp_path, "\n".join(lines), task)
     (message,) = error.value.messages
     assert message.startswith(f"{tmp_path / 'train.tsv'}:{line}: ")
-    assert told in message
+    assert expected in message
 
 
-def test_a_byte_that_is_no_text_is_told_with_its_column(task: TaskConfig, tmp_path: Path) -> None:
+def test_a_byte_that_is_no_text_is_reported_with_its_column(
+    task: TaskConfig, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"train.tsv:3: expected utf-8 text, byte 1 is 0xa3"):
         read(tmp_path, f"{HEADER}\na\t1\n".encode() + "£5\t1".encode("cp1252"), task)
     task.files.encoding = "cp1252"  # type: ignore[union-attr]
@@ -116,21 +118,21 @@ def test_a_byte_that_is_no_text_is_told_with_its_column(task: TaskConfig, tmp_pa
 
 
 @pytest.mark.parametrize("score", ["nan", "inf", "-0.1", "5.5", "1e99", "", "high"])
-def test_a_score_that_is_no_number_in_range_is_told(
+def test_a_score_that_is_no_number_in_range_is_reported(
     make_task: Any, own_rows: Any, tmp_path: Path, score: str
 ) -> None:
     header = "sentence1\tsentence2\tscore\n"
     (tmp_path / "train.tsv").write_text(header + "a film\tthe film\t3.8\n")
     (tmp_path / "dev.tsv").write_text(header + f"a film\tthe film\t{score}\n")
     task = make_task("stsb", data_dir=str(tmp_path), rows=own_rows)
-    told = rf"dev.tsv:2: column 'score': found '{score}', expected a number from 0 to 5"
+    expected = rf"dev.tsv:2: column 'score': found '{score}', expected a number from 0 to 5"
     if not score:
-        told = "dev.tsv:2: column 'score' is empty, expected a label"
-    with pytest.raises(UserError, match=told):
+        expected = "dev.tsv:2: column 'score' is empty, expected a label"
+    with pytest.raises(UserError, match=expected):
         read_task(task)
 
 
-def test_many_problems_are_told_briefly_and_counted(task: TaskConfig, tmp_path: Path) -> None:
+def test_many_mistakes_are_reported_briefly_and_counted(task: TaskConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         read(tmp_path, "\n".join([HEADER, *["no label"] * 100]), task)
     assert len(error.value.messages) == 3
@@ -171,7 +173,7 @@ def test_whatever_is_written_comes_back(
     path.write_bytes(("\ufeff" * bom + "\n".join(lines)).encode())
     files = FileSource(text=["one", "two"])
     found = check(path, TaskConfig(labels=["no", "yes"]), files, len(rows))
-    assert found.problems == []
+    assert found.mistakes == []
     assert list(map(tuple, found.examples())) == rows
 
 
@@ -186,7 +188,7 @@ def test_no_damage_drops_a_row_in_silence(
     path.write_bytes(GOOD_FILE[:at] + put + GOOD_FILE[at + cut :])
     task = TaskConfig(labels=["negative", "positive"])
     found = check(path, task, FileSource(text=["sentence"]), 3)
-    assert found.problems or len(found.examples()) == 3
+    assert found.mistakes or len(found.examples()) == 3
     assert all(message.startswith(f"{path}:") for message in found.messages())
 
 

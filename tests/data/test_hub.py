@@ -55,7 +55,7 @@ def test_hub_and_files_with_the_same_content_have_the_same_hash(
     assert hub.sha256 == files.sha256
 
 
-def test_missing_labels_columns_and_rows_are_told(
+def test_missing_labels_columns_and_rows_are_reported(
     make_task: Any, own_rows: Any, tmp_path: Path
 ) -> None:
     path = save(tmp_path, {"sentence": ["bad", None], "label": [-1, 0]}, ["negative", "positive"])
@@ -79,7 +79,7 @@ def test_a_column_of_lists_is_no_text(make_task: Any, own_rows: Any, tmp_path: P
         read_task(make_task("sst2", hub=hub, rows=own_rows))
 
 
-def test_a_split_that_the_data_set_lacks_is_told(make_task: Any, tmp_path: Path) -> None:
+def test_a_split_that_the_data_set_lacks_is_reported(make_task: Any, tmp_path: Path) -> None:
     path = save(tmp_path, {"sentence": ["a"], "label": [0]}, ["negative", "positive"])
     with pytest.raises(UserError) as error:
         read_task(make_task("sst2", hub={"path": path, "name": None, "train": "trian"}))

@@ -24,7 +24,7 @@ REFERENCE: dict[str, Callable[..., Any]] = {
 
 
 def task(classes: int) -> TaskConfig:
-    """A task with so many classes, or a regression for one, and every metric that fits."""
+    """Return a task with `classes` classes, or a regression for one, and every metric that fits."""
     kind = "classification" if classes > 1 else "regression"
     metrics = [name for name in METRICS[kind] if name != "f1" or classes == 2]
     labels = [f"label {i}" for i in range(classes)] if classes > 1 else []

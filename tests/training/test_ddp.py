@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, distributed
 
 from said_lightning.config.schema import Config, MethodConfig, run_folder, typed
-from said_lightning.data.share import WEIGHT, Share
+from said_lightning.data.datamodule import WEIGHT, Share
 from said_lightning.data.tokens import Encoded
 from said_lightning.errors import UserError
 from said_lightning.models.encoder import load

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from said_lightning.data.batching import subset
 from said_lightning.data.examples import Collector, Examples, gather, sha256
+from said_lightning.data.fields import violations
 from said_lightning.data.readers.bbc import read_bbc
 from said_lightning.data.readers.files import read_file, split_paths
 from said_lightning.data.readers.hub import read_split
 from said_lightning.data.task import FileSource, HubSource, TaskConfig, eval_source
-from said_lightning.data.validate import task_errors
+from said_lightning.data.validate import validate_task
 from said_lightning.errors import UserError
 
 
@@ -23,8 +24,8 @@ class TaskData:
 
 
 def read_task(task: TaskConfig) -> TaskData:
-    """Read and check a task's data; a UserError tells everything that is wrong with them."""
-    if errors := task_errors(task):
+    """Read and check a task's data; raise UserError with every mistake in them."""
+    if errors := violations(task, "task.") + validate_task(task):
         raise UserError(*errors)
     splits = _read(task)
     train, *evaluations = gather(*splits.values())

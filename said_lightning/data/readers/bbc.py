@@ -10,7 +10,7 @@ from pathlib import Path
 
 from said_lightning.data.examples import Collector, Read
 from said_lightning.data.task import BBC_PACKAGE, HubSource, TaskConfig
-from said_lightning.errors import UserError
+from said_lightning.errors import UserError, validate_installed
 
 
 def read_bbc(task: TaskConfig) -> dict[str, Collector]:
@@ -39,14 +39,16 @@ def read_bbc(task: TaskConfig) -> dict[str, Collector]:
 
 
 def articles() -> list[Path]:
-    """List the files, one for each article, in order; a UserError where they are not there."""
+    """List the files, one for each article, in order; raise UserError where they are not there."""
     return sorted(_folder().glob("*/*.txt"))
 
 
 def _folder() -> Path:
+    if lacking := validate_installed(BBC_PACKAGE, "demo", "the set of BBC articles"):
+        raise UserError(*lacking)
     spec = importlib.util.find_spec(BBC_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise UserError(f"the BBC articles need {BBC_PACKAGE}: pip install 'said_lightning[demo]'")
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "bbcnews" / "data"
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from said_lightning.data.examples import Collector, Read
 from said_lightning.data.task import HubSource, TaskConfig
-from said_lightning.errors import UserError
+from said_lightning.errors import UserError, needs
 
 # Rows taken out of a memory-mapped data set at once.
 CHUNK = 1000
-# How `datasets` begins to tell of a split or a configuration that a data set at hand lacks.
+# How the message of `datasets` begins where a data set at hand lacks a split or configuration.
 WRONG_NAME = ("Unknown split", "BuilderConfig")
 
 
@@ -19,11 +19,9 @@ def read_split(task: TaskConfig, hub: HubSource, split: str, rows: int | None) -
     A data set that is neither cached nor within reach is a UserError that names the command that
     fetches it.
     """
-    # A second of import, spared where the data are local files.
-    from datasets import load_dataset
-
+    datasets = needs("datasets", "hub", f"task={task.name} from the hub")
     try:
-        dataset = load_dataset(hub.path, hub.name, split=split)
+        dataset = datasets.load_dataset(hub.path, hub.name, split=split)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         if reason.startswith(WRONG_NAME):
@@ -47,7 +45,7 @@ def _how_to_fetch(task: TaskConfig, hub: HubSource, reason: str) -> str:
 
 
 def _no_text(features: Any, columns: tuple[str, ...]) -> str | None:
-    """Tell of a column that holds lists or the like, which would be written out as if text."""
+    """Return what is wrong where a column holds lists or the like, which are no text."""
     for column in columns:
         if column in features and not hasattr(features[column], "dtype"):
             return f"column {column!r} holds {features[column]}, expected text or a number"
