@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from said_lightning.errors import UserError, validate_installed
+
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 except ImportError:
@@ -31,16 +34,26 @@ except ImportError:
 log = logging.getLogger(__name__)
 
 
+def require(package: str, what: str, extra: str) -> None:
+    """Raise UserError where a package that a launcher needs is not installed."""
+    if missing := validate_installed(package, extra, what):
+        raise UserError(*missing)
+
+
 class SlurmLauncher(BaseSubmititLauncher):  # type: ignore[misc]
     """Submits jobs as Slurm arrays, as long as the cluster allows, and waits for them or not.
 
-    `detach`: return at once; the runs' folders tell the rest. A job that was killed is a job
-    without a result, and takes no other's with it.
+    `detach`: return at once; `said status` reports the rest from the runs' folders. A job that was
+    killed is a job without a result, and takes no other's with it. Raises UserError where submitit
+    or Slurm is not there.
     """
 
     _EXECUTOR = "slurm"
 
     def __init__(self, detach: bool = False, poll_s: float = 5, **params: Any) -> None:
+        require("submitit", "hydra/launcher=slurm", "slurm")
+        if shutil.which("sbatch") is None:
+            raise UserError("hydra/launcher=slurm: expected Slurm's sbatch on this machine")
         super().__init__(**params)
         self.detach = detach
         self.poll_s = poll_s
@@ -48,7 +61,7 @@ class SlurmLauncher(BaseSubmititLauncher):  # type: ignore[misc]
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Submit the jobs, in arrays of at most MaxArraySize, and give what they returned."""
+        """Submit the jobs, in arrays of at most MaxArraySize, and return what they returned."""
         import submitit
 
         params = dict(self.params)
@@ -74,7 +87,7 @@ class SlurmLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         arrays = sorted({job.job_id.partition("_")[0] for job in jobs})
         log.info("submitted %d jobs: %s", len(jobs), ", ".join(arrays))
         if self.detach:
-            log.info("said status %s tells how they stand", self.config.hydra.sweep.dir)
+            log.info("how they stand: said status %s", self.config.hydra.sweep.dir)
             raise SystemExit(0)
         while queued(arrays):
             time.sleep(self.poll_s)
@@ -89,8 +102,8 @@ def chunks(calls: list[Any]) -> list[list[Any]]:
 
 def max_array_size() -> int:
     """Ask the cluster how many jobs an array may hold."""
-    told = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", told.stdout)
+    answer = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", answer.stdout)
     # The limit counts from 0.
     return max(int(found[1]) - 1, 1) if found else 1000
 
@@ -98,13 +111,13 @@ def max_array_size() -> int:
 def queued(arrays: Sequence[str]) -> bool:
     """Tell whether any of the jobs is waiting or running; true where the cluster is silent."""
     command = ["squeue", "--noheader", "--format=%i", "--jobs", ",".join(arrays)]
-    told = subprocess.run(command, capture_output=True, text=True)
-    unknown = "Invalid job id" in told.stderr
-    return bool(told.stdout.strip()) or (told.returncode != 0 and not unknown)
+    answer = subprocess.run(command, capture_output=True, text=True)
+    unknown = "Invalid job id" in answer.stderr
+    return bool(answer.stdout.strip()) or (answer.returncode != 0 and not unknown)
 
 
 def returned(job: Any) -> JobReturn:
-    """Give what a job returned, or a failure where it did not live to tell."""
+    """Return what a job returned, or a failure where it ended without a result."""
     if job.paths.result_pickle.exists():
         try:
             found: JobReturn = job.results()[0]
@@ -115,7 +128,7 @@ def returned(job: Any) -> JobReturn:
 
 
 def failed(error: Exception) -> JobReturn:
-    """Give what stands for a job that returned nothing."""
+    """Return what stands for a job that returned nothing."""
     return JobReturn(status=JobStatus.FAILED, _return_value=error)
 
 
@@ -123,6 +136,7 @@ class GpuLauncher(JoblibLauncher):  # type: ignore[misc]
     """Runs as many jobs at once as this machine has GPUs, each seeing one of its own."""
 
     def __init__(self, **params: Any) -> None:
+        require("hydra_plugins.hydra_joblib_launcher", "hydra/launcher=gpus", "joblib")
         super().__init__(n_jobs=len(gpus()), **params)
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
@@ -157,10 +171,10 @@ def gpus() -> list[str]:
         return visible.split(",")
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True).stdout.split()
+        found = subprocess.run(command, capture_output=True, text=True).stdout.split()
     except FileNotFoundError:
-        told = []
-    return told or ["0"]
+        found = []
+    return found or ["0"]
 
 
 class RayLauncher(Launcher):
@@ -171,13 +185,14 @@ class RayLauncher(Launcher):
     """
 
     def __init__(self, init: DictConfig, remote: DictConfig) -> None:
+        require("ray", "hydra/launcher=ray", "ray")
         self.init: Any = OmegaConf.to_container(init, resolve=True)
         self.remote: Any = OmegaConf.to_container(remote, resolve=True)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what Hydra gives."""
+        """Keep what Hydra hands over."""
         self.context = hydra_context
         self.task = task_function
         self.config = config
@@ -185,7 +200,7 @@ class RayLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Hand out the jobs and give what they returned."""
+        """Hand out the jobs and return what they returned."""
         import ray
 
         ray.init(**self.init, ignore_reinit_error=True)

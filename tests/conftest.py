@@ -24,28 +24,26 @@ os.environ["WANDB_MODE"] = "offline"
 # What tests tokenise stays out of the user's cache.
 os.environ["SAID_CACHE"] = tempfile.mkdtemp(prefix="said-cache-")
 
-import importlib.util
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 import torch
-from omegaconf import DictConfig
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from said_lightning.config.compose import read_command
+from said_lightning.config.identity import RunSpec
+from said_lightning.training.main import main as train_main
 
 ROOT = Path(__file__).parents[1]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 GOOD, BAD = ["good", "fine", "great"], ["bad", "dull", "poor"]
 WORDS = [*SPECIAL, "a", "the", "film", "plot", *GOOD, *BAD]
 
-Compose = Callable[..., DictConfig]
+Compose = Callable[..., RunSpec]
 
 
 class Ended(NamedTuple):
@@ -116,43 +114,29 @@ def tiny(encoder: Path, glue: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def compose(tiny: list[str]) -> Compose:
-    """Compose the config of one tiny run that lands in `out`."""
+    """Return the spec of one tiny run that lands in `out`."""
 
-    def one(out: Path, *overrides: str) -> DictConfig:
-        (job,) = read_command([*tiny, f"out={out}", *overrides], ROOT / "conf").jobs
-        return job
+    def one(out: Path, *overrides: str) -> RunSpec:
+        command = read_command([*tiny, f"out={out}", *overrides])
+        assert command.errors == ()
+        (spec,) = command.specs
+        return spec
 
     return one
 
 
-@pytest.fixture(scope="session")
-def train_py() -> ModuleType:
-    """The program, imported from its file."""
-    spec = importlib.util.spec_from_file_location("train_py", ROOT / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def main(
-    train_py: ModuleType,
-    tiny: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
-    """Run train.py in this process for tiny jobs that land in `out` below tmp_path."""
+    """Run the program in this process for tiny jobs that land in `out` below tmp_path."""
     handlers, level = logging.root.handlers[:], logging.root.level
 
     def command(*arguments: str) -> Ended:
         jobs = [*tiny, f"out={tmp_path / 'out'}", *arguments]
         # Hydra takes flags before overrides alone.
         jobs.sort(key=lambda argument: not argument.startswith("-"))
-        monkeypatch.setattr(sys, "argv", ["train.py", *jobs])
-        return Ended(train_py.main(), *capsys.readouterr())
+        return Ended(train_main(jobs), *capsys.readouterr())
 
     yield command
     # Hydra puts its own in their place.

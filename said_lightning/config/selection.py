@@ -1,11 +1,12 @@
-"""What was searched before a run was chosen, counted from the runs that a sweep left."""
+"""Selection cost: what was searched before a run was chosen, counted from a sweep's runs."""
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from said_lightning.config.schema import Config, decisive
+from said_lightning.config.identity import decisive
+from said_lightning.config.schema import Config
 from said_lightning.config.stored import read_config
 from said_lightning.errors import UserError
 from said_lightning.runs.index import at, find
@@ -13,7 +14,7 @@ from said_lightning.runs.record import Record
 
 
 def around(run: Path) -> Path | None:
-    """Gives the folder of a run's sweep: SWEEP/MODEL/TASK/RUN; None where the run lies elsewhere.
+    """Return the folder of a run's sweep: SWEEP/MODEL/TASK/RUN; None where the run lies elsewhere.
 
     Raises UserError where the folder holds no run.
     """
@@ -24,7 +25,7 @@ def around(run: Path) -> Path | None:
 
 
 def searched(folder: Path, sweep: Path | None) -> dict[str, int]:
-    """Counts what was searched for a run among its sweep's runs, or by the run alone for None.
+    """Count what was searched for a run among its sweep's runs, or by the run alone for None.
 
     Raises UserError where the sweep, or the config of one of its runs, cannot be read, and where
     the run is not among them.
@@ -41,7 +42,7 @@ def searched(folder: Path, sweep: Path | None) -> dict[str, int]:
 
 
 def count(records: Iterable[Record], task: str) -> dict[str, int]:
-    """Counts the values of each part of the config among the subspace runs on a task.
+    """Count the values of each part of the config among the subspace runs on a task.
 
     Their product is at least the number of runs, so a uniform prior over it pays for any choice
     among them, however it was made. Runs that failed or wait are counted too.
@@ -60,7 +61,7 @@ def count(records: Iterable[Record], task: str) -> dict[str, int]:
 
 
 def unpaid(paid: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
-    """Tells the parts of which a certificate pays for fewer values than there are."""
+    """Return the parts of which a certificate pays for fewer values than there are."""
     return [
         f"searched {part} is {paid.get(part, 0)}; found {number}"
         for part, number in found.items()

@@ -1,15 +1,18 @@
 """The budget of a run: numbers, groups, steps and memory, from the model's shapes alone."""
 
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig
 
 from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
 from said_lightning.models.build import confine_for
 from said_lightning.models.encoder import outline
-from said_lightning.subspace.groups import split_head
-from said_lightning.subspace.subspace import budget, budget_problems
+from said_lightning.subspace.groups import budget, split_head, validate_budget
+from said_lightning.training.ddp import validate_devices
 
 FLOAT = 4
 # Bytes that a layer keeps of each token and unit of width for the backward pass in float32, and of
@@ -18,39 +21,97 @@ FLOAT = 4
 LINEAR, ATTENTION = 100, 12
 
 
-def estimate(config: Config, rows: int | None) -> list[str]:
-    """Gives a run's budget as lines of text; `rows` to train on, None where that is not known.
+@dataclass(frozen=True)
+class Outline:
+    """The shapes of a run's model: D and what makes it up, m lambdas, numbers of a head outside.
 
-    Raises UserError where the model cannot be had, or d does not suit it.
+    sizes: the numbers of each group. weights: the numbers of all weights, and of the largest one.
     """
-    model = outline(config.model, config.task)
+
+    D: int
+    m: int
+    outside: int
+    sizes: dict[str, int]
+    weights: tuple[int, int]
+    shape: PretrainedConfig
+
+
+def validate_models(configs: Iterable[Config]) -> list[str]:
+    """Return what is wrong with the models of runs, with d for them and with this machine.
+
+    Each (model, task, method) is outlined once; no weights are read.
+    """
+    found: list[str] = []
+    for config in configs:
+        found += validate_devices(config.trainer.devices)
+        try:
+            one = outlined(config)
+        except UserError as error:
+            found += error.messages
+            continue
+        if config.method.name != "full":
+            found += [line for d in config.every_d for line in validate_budget(d, one.m, one.D)]
+    return list(dict.fromkeys(found))
+
+
+def budgets(jobs: Iterable[tuple[str, Config, int | None]]) -> list[str]:
+    """Return the budget of each job as text: of its name, config and number of training rows.
+
+    Raises UserError with everything that `validate_models` finds.
+    """
+    jobs = list(jobs)
+    if wrong := validate_models(config for _, config, _ in jobs):
+        raise UserError(*wrong)
+    return ["\n".join([name, *estimate(config, rows)]) for name, config, rows in jobs]
+
+
+_outlines: dict[str, Outline] = {}
+
+
+def outlined(config: Config) -> Outline:
+    """Return the outline of a run's model, made once for each (model, task, method).
+
+    Raises UserError where the model cannot be had.
+    """
+    key = repr((config.model, config.task, config.method))
+    if key not in _outlines:
+        _outlines[key] = _outline(config)
+    return _outlines[key]
+
+
+def _outline(config: Config) -> Outline:
     method = config.method
+    model = outline(config.model, config.task)
     confine_for(model, method)
     groups, D = budget(model, method.name, method.groups, method.head)
     inside, outside = split_head(model, method.head)
-    beside = sum(weight.numel() for weight in outside.values())
-    sizes = {
-        name: sum(inside[tensor].numel() for tensor in group) for name, group in groups.items()
-    }
-    if method.name == "full":
-        d = f"d      {D:,} (full fine-tuning)"
+    weights = [weight.numel() for weight in model.parameters()]
+    return Outline(
+        D=D,
+        m=len(groups) if method.name == "said" else 0,
+        outside=sum(weight.numel() for weight in outside.values()),
+        sizes={name: sum(inside[one].numel() for one in group) for name, group in groups.items()},
+        weights=(sum(weights), max(weights)),
+        shape=model.config,
+    )
+
+
+def estimate(config: Config, rows: int | None) -> Iterator[str]:
+    """Yield a run's budget in lines of text; `rows` to train on, None where that is not known."""
+    one = outlined(config)
+    yield f"D      {one.D:,}"
+    if config.method.name == "full":
+        yield f"d      {one.D:,} (full fine-tuning)"
     else:
-        m = len(groups) if method.name == "said" else 0
-        if problems := [line for d in config.every_d for line in budget_problems(d, m, D)]:
-            raise UserError(*problems)
-        d = f"d      {config.d:,} = {config.d - m:,} theta + {m} lambda"
-        d += f", and {beside:,} of the head outside" if beside else ""
-    return [
-        f"D      {D:,}",
-        d,
-        f"groups {', '.join(f'{name} {size:,}' for name, size in sizes.items())}",
-        f"steps  {steps(config, rows)}",
-        f"memory {memory(config, model, D)}",
-    ]
+        beside = f", and {one.outside:,} of the head outside" if one.outside else ""
+        yield f"d      {config.d:,} = {config.d - one.m:,} theta + {one.m} lambda{beside}"
+    yield f"groups {', '.join(f'{name} {size:,}' for name, size in one.sizes.items())}"
+    yield f"steps  {steps(config, rows)}"
+    yield f"memory {memory(config, one)}"
 
 
 def steps(config: Config, rows: int | None) -> str:
-    """Says how many optimizer steps a run takes."""
+    """Return how many optimizer steps a run takes."""
     if rows is None:
         return "known when the data are here"
     trainer = config.trainer
@@ -59,17 +120,15 @@ def steps(config: Config, rows: int | None) -> str:
     return f"{trainer.epochs * each:,} = {trainer.epochs} epochs of {each:,} ({rows:,} rows)"
 
 
-def memory(config: Config, model: PreTrainedModel, D: int) -> str:
-    """Says what a run's tensors need at most, in gigabytes: batches of the longest rows."""
-    weights = [weight.numel() for weight in model.parameters()]
-    held = sum(weights)
+def memory(config: Config, model: Outline) -> str:
+    """Return what a run's tensors need at most, in gigabytes: batches of the longest rows."""
+    held, largest = model.weights
     if config.method.name == "full":
-        held += 3 * D  # gradient and AdamW's two moments
+        held += 3 * model.D  # gradient and AdamW's two moments
     else:
-        held += max(weights) + (D if config.method.origin == "copy" else 0)
-    shape = model.config
-    width, heads = shape.hidden_size, shape.num_attention_heads
-    layers = shape.num_hidden_layers
+        held += largest + (model.D if config.method.origin == "copy" else 0)
+    shape: Any = model.shape
+    width, heads, layers = shape.hidden_size, shape.num_attention_heads, shape.num_hidden_layers
     if shape.is_encoder_decoder:
         layers += getattr(shape, "decoder_layers", layers)
     tokens = config.task.max_length

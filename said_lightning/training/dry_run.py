@@ -1,52 +1,73 @@
 """What a command would do: everything that is wrong with it, or else its budget."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import constants, try_to_load_from_cache
-from omegaconf import DictConfig, OmegaConf
 
-from said_lightning.config.compose import read_command
-from said_lightning.config.schema import ModelConfig, problems, run_folder, typed
-from said_lightning.config.stored import unwritable
+from said_lightning.config.compose import Command, read_command
+from said_lightning.config.identity import RunSpec
+from said_lightning.config.schema import ModelConfig
+from said_lightning.config.stored import validate_stored
+from said_lightning.config.validate import validate_config, validate_out
 from said_lightning.data.readers import data_bytes, read_task
 from said_lightning.data.task import TaskConfig
-from said_lightning.data.validate import task_errors
 from said_lightning.errors import UserError
 from said_lightning.models.locate import how_to_fetch, locate
+from said_lightning.training import server
 
 # Local data up to this size are read and checked, a second for each 100,000 rows; larger ones are
-# left to train.py, which does so before it trains.
+# left to training, which does so before it begins.
 READ_BYTES = 2**23
 
 
-def check(arguments: list[str], conf: Path) -> Iterator[str]:
-    """Yields the budget of each of a command's jobs as text.
+def check(arguments: Sequence[str]) -> list[str]:
+    """Return the budget of each of a command's jobs as text.
 
-    Raises UserError with every mistake that can be known without torch, within seconds; and where
-    there is none, with those that the models' shapes show.
+    Raises UserError with everything that is wrong and can be known without torch, within seconds;
+    where nothing is, with what the models' shapes show.
     """
-    command = read_command(arguments, conf)
-    mistakes = list(command.mistakes)
-    mistakes += [problem for job in command.jobs for problem in problems(job)]
-    mistakes = mistakes or [line for job in command.jobs for line in unwritable(job.out)]
-    configs = [typed(job) for job in command.jobs if not OmegaConf.missing_keys(job)]
-    for model in {str(config.model): config.model for config in configs}.values():
-        mistakes += model_mistakes(model)
+    command = read_command(arguments)
     rows: dict[str, int | None] = {}
-    for key, task in {str(config.task): config.task for config in configs}.items():
-        try:
-            rows[key] = None if task_errors(task) else training_rows(task)
-        except UserError as error:
-            mistakes += error.messages
-    if mistakes:
-        raise UserError(*dict.fromkeys(mistakes))
-    yield from _budgets(command.jobs, rows)
+    errors: list[str] = []
+    for spec in command.specs:
+        task = spec.config.task
+        if str(task) not in rows and not validate_config(spec.config):
+            try:
+                rows[str(task)] = training_rows(task)
+            except UserError as error:
+                errors += error.messages
+    validate_command(command, errors)
+    jobs = [(spec.name, spec.config, rows[str(spec.config.task)]) for spec in command.specs]
+    budgets: list[str] = server.call("said_lightning.training.budget:budgets", jobs)
+    return budgets
 
 
-def model_mistakes(model: ModelConfig) -> list[str]:
-    """Tells what is wrong with where a model lies, without torch and without the network."""
+def validate_command(command: Command, more: Sequence[str] = ()) -> None:
+    """Raise UserError with everything that is wrong with a command and needs no torch to know."""
+    errors = list(command.errors)
+    specs = command.specs
+    for spec in specs:
+        errors += validate_config(spec.config)
+    for out in dict.fromkeys(spec.out for spec in specs):
+        errors += validate_out(out)
+    for model in {repr(spec.config.model): spec.config.model for spec in specs}.values():
+        errors += validate_model_path(model)
+    errors += [line for spec in specs for line in validate_stored(spec)]
+    if errors := [*errors, *more]:
+        raise UserError(*dict.fromkeys(errors))
+
+
+def validate_models(specs: Sequence[RunSpec]) -> None:
+    """Raise UserError with what is wrong with the models of jobs, and with d for them."""
+    configs = [spec.config for spec in specs]
+    if errors := server.call("said_lightning.training.budget:validate_models", configs):
+        raise UserError(*errors)
+
+
+def validate_model_path(model: ModelConfig) -> list[str]:
+    """Return what is wrong with where a model lies, without torch and without the network."""
     try:
         where = locate(model)
         file: object = Path(where) / "config.json"
@@ -66,28 +87,9 @@ def model_mistakes(model: ModelConfig) -> list[str]:
 
 
 def training_rows(task: TaskConfig) -> int | None:
-    """Reads a task's local data and gives the number of training rows; None if unknown."""
+    """Read a task's local data and return the number of training rows; None if unknown."""
     size = data_bytes(task)
     if size is not None and size <= READ_BYTES:
         return len(read_task(task).train)
     rows = task.rows.train
     return rows if rows is None or task.train_limit is None else min(rows, task.train_limit)
-
-
-def _budgets(jobs: list[DictConfig], rows: dict[str, int | None]) -> Iterator[str]:
-    # torch takes seconds to import, and mistakes should not wait for it.
-    from said_lightning.training.budget import estimate
-
-    mistakes: list[str] = []
-    lines: dict[str, None] = {}
-    for job in jobs:
-        config = typed(job)
-        try:
-            found = estimate(config, rows[str(config.task)])
-        except UserError as error:
-            mistakes += error.messages
-        else:
-            lines |= dict.fromkeys(["\n".join([run_folder(job), *found])])
-    if mistakes:
-        raise UserError(*dict.fromkeys(mistakes))
-    yield from lines

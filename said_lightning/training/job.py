@@ -1,12 +1,11 @@
-"""A job: one run in a process of its own, which this one watches.
+"""A job: one run in a supervised worker, a process of its own.
 
-Whatever becomes of that process, a run that ends leaves a row: a job that raises records it itself,
-one that exits, is killed or hangs is recorded here. A lease keeps any two launchers from running
-the same job: the second waits, and takes over what a first that died has left.
+Whatever becomes of that process, a run that ends leaves a record: a job that raises writes it, one
+that exits, is killed or hangs is recorded by its supervisor. A lease keeps any two launchers from
+running the same job: the second waits, and takes over what a first that died has left.
 """
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -19,111 +18,107 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
-from said_lightning.config.schema import folder_of, identity
-from said_lightning.config.stored import foreign, with_schema
+from said_lightning.config.compose import conf_folder
+from said_lightning.config.identity import RunSpec
+from said_lightning.config.stored import plan, waiting
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
 from said_lightning.runs.index import LOG, STOPPED
 from said_lightning.runs.lease import lease
 from said_lightning.runs.record import Record
-from said_lightning.runs.secrets import Scrub
 from said_lightning.runs.signals import ASKING, Asked, end_with_parent, listening
+from said_lightning.training import server
 
 log = logging.getLogger(__name__)
 
-# What imports torch does so once, in a server from which each job is forked.
-SERVER = multiprocessing.get_context("forkserver")
-# A worker of joblib tells its jobs to start processes by a method that this registers; where it is
-# not installed, the server passes it over.
-PRELOADED = ["said_lightning.training.preload", "joblib.externals.loky.backend.context"]
 
-
-def run(cfg: DictConfig) -> Record:
-    """Runs one config in a process of its own and gives its record; a run done is not repeated.
+def run(spec: RunSpec) -> Record:
+    """Run a job in a supervised worker and return its record; a run that is done is not repeated.
 
     Raises what a signal that asked to stop would have raised, once the state is saved.
     """
-    folder = folder_of(cfg)
+    folder = spec.folder
     if (found := records.finished(folder)) is not None:
         log.info("done before: %s", folder)
         generations.remove(folder / generations.FOLDER)
         return found
-    if wrong := foreign(cfg, folder):
-        # Not written, since the folder is another run's.
-        return mistaken(cfg, UserError(*wrong))
-    if cfg.on_error == "stop" and (Path(cfg.out) / STOPPED).exists():
+    stop = spec.config.on_error == "stop"
+    if stop and (spec.out / STOPPED).exists():
         log.info("not run, since another run failed (on_error=stop): %s", folder)
-        return Record(**identity(cfg), status="waiting")
-    folder.mkdir(parents=True, exist_ok=True)
+        return waiting(spec)
+    plan(spec)
     with listening() as asked:
-        result = leased(cfg, folder, asked)
+        result = leased(spec, asked)
     asked.pass_on()
-    if result.status == "failed" and cfg.on_error == "stop":
-        (Path(cfg.out) / STOPPED).touch()
+    if result.status == "failed" and stop:
+        (spec.out / STOPPED).touch()
     return result
 
 
-def leased(cfg: DictConfig, folder: Path, asked: Asked) -> Record:
-    """Runs a config while no other launcher does; waits for one that does, and for its result."""
+def leased(spec: RunSpec, asked: Asked) -> Record:
+    """Run a job while no other launcher does; wait for one that does, and for its result."""
     lost = threading.Event()
-    own = lease(folder, on_lost=lambda _: lost.set())
-    told = False
+    own = lease(spec.folder, on_lost=lambda _: lost.set())
+    noted = False
     while asked.look() is None:
         try:
             with own.acquire(timeout=1):
-                return records.finished(folder) or watched(cfg, folder, asked, lost)
+                return records.finished(spec.folder) or supervised(spec, asked, lost)
         except Timeout:
-            if not told:
-                log.info("another launcher (pid %s) runs it, waiting: %s", own.pid, folder)
-            told = True
-    return Record(**identity(cfg), status="waiting")
+            if not noted:
+                log.info("another launcher (pid %s) runs it, waiting: %s", own.pid, spec.folder)
+            noted = True
+    return waiting(spec)
 
 
-def watched(cfg: DictConfig, folder: Path, asked: Asked, lost: threading.Event) -> Record:
-    """Runs a config in a process and waits for its end, a signal, or the end of its time."""
+def supervised(spec: RunSpec, asked: Asked, lost: threading.Event) -> Record:
+    """Run a job in a worker and wait for its end, a signal, or the end of its time."""
     started = records.now()
     clock = time.monotonic()
-    (folder / records.RESULT).unlink(missing_ok=True)
-    SERVER.set_forkserver_preload(PRELOADED)
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    process = SERVER.Process(target=work, args=(plain, str(folder), dict(os.environ)))
+    records.write(waiting(spec), spec.folder)
+    process = server.process(work, spec, os.getcwd(), job_log(spec.folder), dict(os.environ))
     process.start()
     passed_on: int | None = None
     reason: str | None = None
+    timeout = spec.config.timeout
     while not wait([process.sentinel], timeout=0.2):
         signum = asked.look()
         if signum is not None and signum != passed_on and process.pid is not None:
             passed_on = signum
             with suppress(ProcessLookupError):
                 os.kill(process.pid, passed_on)
-        if cfg.timeout is not None and time.monotonic() - clock > cfg.timeout:
-            reason = f"it took longer than timeout={cfg.timeout:g} seconds"
+        if timeout is not None and time.monotonic() - clock > timeout:
+            reason = f"it took longer than timeout={timeout:g} seconds"
             process.kill()
         if lost.is_set():
             reason = "another launcher took it over, since this one was not heard of"
             process.kill()
     process.join()
-    try:
-        result = records.read(folder / records.RESULT)
-    except UserError:
-        # The job is silent: it did not live to write its record.
-        facts: dict[str, Any] = {"status": "failed", "reason": reason or ending(process)}
-        if asked.signum is not None:
-            facts = {"status": "preempted", "reason": signal.Signals(asked.signum).name}
-        wall_s = round(time.monotonic() - clock, 3)
-        facts |= {"started": started, "ended": records.now(), "wall_s": wall_s}
-        result = Record(**identity(cfg), **facts)
-        if not lost.is_set():
-            records.write(result, folder)
+    if (result := ended(spec.folder)) is not None:
+        return result
+    facts: dict[str, Any] = {"status": "failed", "reason": reason or ending(process)}
+    if asked.signum is not None:
+        facts = {"status": "preempted", "reason": signal.Signals(asked.signum).name}
+    wall_s = round(time.monotonic() - clock, 3)
+    facts |= {"started": started, "ended": records.now(), "wall_s": wall_s}
+    result = Record(**spec.labels, **facts)
+    if not lost.is_set():
+        records.write(result, spec.folder)
     return result
 
 
-def mistaken(cfg: DictConfig, error: UserError) -> Record:
-    """Gives the record of a run that was refused."""
-    return Record(**identity(cfg), status="failed", reason=str(error), mistake=True)
+def ended(folder: Path) -> Record | None:
+    """Return the record that a worker wrote; None where it did not live to write one."""
+    try:
+        found = records.read(folder / records.RESULT)
+    except UserError:
+        return None
+    return None if found.status == "waiting" else found
 
 
 def ending(process: BaseProcess) -> str:
@@ -135,29 +130,35 @@ def ending(process: BaseProcess) -> str:
     return f"killed by {name}" + ("; perhaps out of memory" if name == "SIGKILL" else "")
 
 
-def work(plain: dict[str, Any], folder: str, environment: dict[str, str]) -> None:
-    """Trains one config in this process, which ends when the one that watches it does."""
+def job_log(folder: Path) -> dict[str, Any]:
+    """Return how a job logs: Hydra's job_logging, or its default outside of Hydra."""
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        logging_ = OmegaConf.to_container(hydra.job_logging, resolve=True)
+        return {"log_config": logging_, "verbose_config": hydra.verbose}
+    default = OmegaConf.load(conf_folder() / "hydra" / "job_logging" / "said.yaml")
+    default.handlers.file.filename = str(folder / LOG)
+    return {"log_config": OmegaConf.to_container(default), "verbose_config": False}
+
+
+def work(spec: RunSpec, cwd: str, log_as: dict[str, Any], environment: dict[str, str]) -> None:
+    """Train one run in this process, which ends when its supervisor does."""
     end_with_parent()
     os.environ.update(environment)
+    os.chdir(cwd)
     # Until training listens itself, being asked to stop is to end at once.
     for signum in ASKING:
         signal.signal(signum, signal.SIG_DFL)
-    handlers: list[logging.Handler] = [
-        logging.StreamHandler(),
-        logging.FileHandler(Path(folder) / LOG),
-    ]
-    for handler in handlers:
-        handler.setFormatter(Scrub("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    configure_log(DictConfig(log_as["log_config"]), log_as["verbose_config"])
     from said_lightning.training.run import run as train
 
-    cfg = with_schema(plain)
     try:
-        train(cfg)
+        train(spec)
     except UserError as error:
         # It is in the record, unless this machine cannot even begin with the config.
-        if not (Path(folder) / records.RESULT).exists():
-            records.write(mistaken(cfg, error), Path(folder))
+        if ended(spec.folder) is None:
+            mistake = {"status": "failed", "reason": str(error), "mistake": True}
+            records.write(Record(**spec.labels, **mistake), spec.folder)
     except Exception:
         log.exception("the run failed")
         sys.exit(1)

@@ -1,21 +1,25 @@
-"""What `said pretrain` is told: a typed schema, and all that is wrong with a command at once."""
+"""The settings of `said pretrain`: a typed schema, and every mistake of a command at once."""
 
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from pydantic import Field
 
-from said_lightning.config.compose import key_mistakes, parse
+from said_lightning.config.compose import conf_folder
+from said_lightning.config.overrides import parse, validate_key
+from said_lightning.data.fields import Natural, Share, violations
 from said_lightning.errors import UserError
 
 # More is not to be had in any memory or time, and would overflow what counts it.
 MOST = 10**9
-POSITIVE = ("vocabulary", "layers", "width", "heads", "length", "batch_size", "lr", "save_every")
+Size = Annotated[int, Field(ge=1, le=MOST)]
+Rate = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
 
 
 @dataclass
@@ -23,56 +27,48 @@ class PretrainConfig:
     """One run of pre-training: the text, the BERT's shape, the steps and what is kept of them.
 
     text: files, or folders with .txt files below them. steps: a checkpoint is kept after each, in
-    `out`, and the last ends the run. length: tokens of a row. save_every: the state is saved after
-    every so many steps.
+    `out`, and the last ends the run. length: tokens of a row. save_every: steps after which the
+    state is saved.
     """
 
     text: list[str] = field(default_factory=list)
     out: str = "pretrained"
     steps: list[int] = field(default_factory=list)
-    vocabulary: int = 8192
-    layers: int = 4
-    width: int = 256
-    heads: int = 4
-    length: int = 128
-    batch_size: int = 32
-    lr: float = 5e-4
-    warmup: float = 0.06
-    seed: int = 0
-    save_every: int = 200
+    vocabulary: Size = 8192
+    layers: Size = 4
+    width: Size = 256
+    heads: Size = 4
+    length: Size = 128
+    batch_size: Size = 32
+    lr: Rate = 5e-4
+    warmup: Share = 0.06
+    seed: Natural = 0
+    save_every: Size = 200
 
 
-def read_settings(arguments: list[str], conf: Path) -> PretrainConfig:
-    """Composes conf/pretrain.yaml with overrides as train.py takes them.
+def read_settings(arguments: list[str]) -> PretrainConfig:
+    """Compose conf/pretrain.yaml with overrides as train.py takes them.
 
-    Raises UserError with every mistake in them.
+    Raise UserError with every mistake in them.
     """
     schema = OmegaConf.structured(PretrainConfig)
-    overrides, mistakes = parse(arguments, partial(key_mistakes, schema=schema))
+    overrides, found = parse(arguments, partial(validate_key, schema=schema))
     lines = [override.input_line or "" for override in overrides]
-    with initialize_config_dir(str(conf), version_base="1.3"):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config: Any = OmegaConf.to_object(compose("pretrain", lines))
-    if mistakes := mistakes + problems(config):
-        raise UserError(*mistakes)
+    if found := found + validate_settings(config):
+        raise UserError(*found)
     settings: PretrainConfig = config
     return settings
 
 
-def problems(config: PretrainConfig) -> list[str]:
-    """Tells what is wrong with the values, and each text that is not there."""
-    found = [
-        f"{key}={getattr(config, key)}: expected more than 0, at most {MOST:,}"
-        for key in POSITIVE
-        if not 0 < getattr(config, key) <= MOST
-    ]
+def validate_settings(config: PretrainConfig) -> list[str]:
+    """Return what is wrong with the values, and each text that is not there."""
+    found = violations(config)
     if config.heads > 0 and config.width % config.heads:
         found.append(f"width={config.width}: expected a multiple of heads={config.heads}")
     if config.length in (1, 2):
         found.append(f"length={config.length}: expected at least 3, for [CLS], a token and [SEP]")
-    if not 0 <= config.seed < 2**63:
-        found.append(f"seed={config.seed}: expected 0 to 2^63 - 1")
-    if not 0 <= config.warmup <= 1:
-        found.append(f"warmup={config.warmup}: expected a share of the steps, 0 to 1")
     steps = config.steps
     ascending = all(a < b for a, b in pairwise(steps))
     if not (steps and steps[0] >= 0 and ascending and 1 <= steps[-1] <= MOST):

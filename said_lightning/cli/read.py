@@ -1,0 +1,121 @@
+"""`said d90`, `said status` and `said report`: what runs leave behind, read without torch."""
+
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from said_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from said_lightning.analysis.estimator import Row
+
+Runs = Annotated[Path, typer.Argument(help="Folder with runs at any depth below it.")]
+
+
+def d90(
+    path: Runs,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the rows as JSON; draw only with --plot.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Folder for d90.png and d90.svg.", show_default="PATH")
+    ] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Draw nothing.")] = False,
+) -> None:
+    """Print the smallest d that reaches 90 % of full fine-tuning, from the runs below PATH.
+
+    Example: said d90 multirun_outputs
+    """
+    from rich.console import Console
+
+    from said_lightning.analysis import table
+    from said_lightning.analysis.estimator import estimate
+    from said_lightning.runs.index import find
+
+    records, unread = find(path)
+    warn(*unread)
+    rows = estimate(records)
+    if as_json:
+        typer.echo(table.to_json(rows))
+    else:
+        # A file or a pipe has no width of its own.
+        Console(width=None if sys.stdout.isatty() else 100).print(table.show(rows))
+    if not rows:
+        warn(f"{path}: {len(records)} runs, and none of method did or said yet")
+    folder = plot or (None if as_json else path)
+    if rows and folder and not no_plot:
+        _draw(rows, folder)
+
+
+def status(
+    path: Runs,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Stay and follow, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Print how a sweep stands: done, running, failed, waiting; why, and where the logs are.
+
+    Example: said status multirun_outputs --watch
+    """
+    from rich.console import Console
+
+    from said_lightning.runs.status import show
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if not watch:
+        console.print(show(path), soft_wrap=not sys.stdout.isatty())
+        return
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        while True:
+            live.update(show(path), refresh=True)
+            time.sleep(2)
+
+
+def report(
+    path: Runs,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("-o", "--out", help="File to write: .html, .md, .csv, .tex; repeatable."),
+    ] = None,
+) -> None:
+    """Write d90 with its intervals, curves, lambda by layer, cost and sources to one file.
+
+    Example: said report multirun_outputs -o d90.html -o d90.csv
+    """
+    from said_lightning.analysis.estimator import estimate
+    from said_lightning.analysis.report.formats import write
+    from said_lightning.runs.index import find
+
+    records, unread = find(path)
+    warn(*unread)
+    if not (rows := estimate(records)):
+        raise UserError(f"{path}: {len(records)} runs, and none of method did or said yet")
+    for file in out or [path / "report.html"]:
+        write(file, rows, records, path)
+        typer.echo(f"report: {file}", err=True)
+
+
+def _draw(rows: "list[Row]", folder: Path) -> None:
+    # matplotlib takes half a second to import, and the table should not wait for it.
+    try:
+        from said_lightning.analysis.plot import draw
+
+        files = draw(rows, folder)
+    except UserError as error:
+        warn(*error.messages)
+    except OSError as error:
+        warn(f"{error.filename or folder}: no plot written: {error.strerror}")
+    else:
+        typer.echo(f"plot: {' '.join(map(str, files))}", err=True)
+
+
+def warn(*messages: str) -> None:
+    """Print warnings."""
+    for message in messages:
+        typer.echo(f"warning: {message}", err=True)

@@ -1,0 +1,81 @@
+"""`said pretrain`, `bench`, `sync` and `workspace`."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from said_lightning.cli.read import Runs, warn
+from said_lightning.cli.train import Overrides
+from said_lightning.errors import UserError
+
+
+def pretrain(context: typer.Context, overrides: Overrides = None) -> None:
+    """Train a small BERT by masked language modelling on your own text, with checkpoints.
+
+    The overrides are keys of conf/pretrain.yaml, text=[FILE,...] first.
+
+    Example: said pretrain text=[mine.txt] out=small layers=2
+    """
+    from said_lightning.tools.pretrain.settings import read_settings
+
+    settings = read_settings([*(overrides or []), *context.args])
+    from said_lightning.runs.signals import Preempted
+    from said_lightning.tools.pretrain.run import pretrain
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        typer.echo(f"checkpoints: {pretrain(settings)}", err=True)
+    except Preempted as signal:
+        warn(f"stopped by {signal}, with the state saved: the same command goes on")
+        sys.exit(128 + signal.signum)
+
+
+def bench(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the figures.", show_default=False)
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model of the steps.")] = "minilm",
+    d: Annotated[int, typer.Option(help="Numbers that a subspace trains.")] = 1000,
+    rounds: Annotated[int, typer.Option(help="Steps of each contender.")] = 10,
+) -> None:
+    """Measure step time and peak memory of SAID and its neighbours, side by side: minutes.
+
+    Example: said bench --model minilm --json steps.json
+    """
+    from rich.console import Console
+
+    from said_lightning.tools.bench import table
+    from said_lightning.tools.bench.models import MODELS
+
+    if model not in MODELS:
+        raise UserError(f"--model {model}: no such model; there are {', '.join(MODELS)}")
+    result = table.bench(model, d, rounds)
+    table.show(result, Console(width=None if sys.stdout.isatty() else 100))
+    if json_file is not None:
+        table.write(result, json_file)
+
+
+def sync(path: Runs) -> None:
+    """Push the W&B runs below PATH that were logged offline and not pushed yet.
+
+    Example: said sync multirun_outputs
+    """
+    from said_lightning.tools.wandb.sync import sync
+
+    typer.echo(f"{sync(path)} runs pushed", err=True)
+
+
+def workspace(
+    project: Annotated[str, typer.Argument(help="At W&B.", metavar="ENTITY/PROJECT")],
+    metric: Annotated[str, typer.Option(help="The metric that d90 is about.")] = "accuracy",
+) -> None:
+    """Give a W&B project a view with the metric over d, curves, and a table of what each run is.
+
+    Example: said workspace me/said_lightning
+    """
+    from said_lightning.tools.wandb.workspace import save
+
+    typer.echo(save(project, metric))

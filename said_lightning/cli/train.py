@@ -1,0 +1,32 @@
+"""`said train` and `said check`. Each command imports what it needs, so that it starts at once."""
+
+from typing import Annotated
+
+import typer
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")]
+
+
+def train(context: typer.Context, overrides: Overrides = None) -> None:
+    """Train one run, or with -m a sweep or a search: the same as `python train.py`.
+
+    It takes Hydra's overrides and flags: -m sweeps, --config-dir DIR adds configs of your own,
+    --help lists models, tasks and every key. Exit code 0: all runs are done, 1: some failed,
+    2: the command or the data are wrong, and nothing was trained.
+
+    Example: said train -m model=minilm task=bbc method=full,said d=100,1000
+    """
+    from said_lightning.training.main import main
+
+    raise typer.Exit(main([*(overrides or []), *context.args]))
+
+
+def check(context: typer.Context, overrides: Overrides = None) -> None:
+    """Print what a command of `said train` would do: all that is wrong, or each job's budget.
+
+    Example: said check -m model=minilm task=bbc method=said d=100,1000
+    """
+    from said_lightning.training.dry_run import check
+
+    for budget in check([*(overrides or []), *context.args]):
+        typer.echo(budget)

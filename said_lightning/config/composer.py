@@ -1,0 +1,176 @@
+"""Hydra's config loader for the jobs of a command: composes each once, and hands it on."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from said_lightning.config.identity import RunSpec
+from said_lightning.config.schema import Config
+from said_lightning.config.stored import plan, read_spec, validate_stored
+from said_lightning.errors import UserError
+
+Overrides = tuple[str, ...]
+
+
+class Composer(ConfigLoader):
+    """Hydra's config loader for the jobs of a command: composes each once, and hands it on.
+
+    A job is known by its overrides. To the workers of a launcher only the jobs' folders travel,
+    from which a planned job is read back; any other is composed and planned there.
+    """
+
+    def __init__(self, loader: ConfigLoader, name: str, hydra: Sequence[str]) -> None:
+        self.loader = loader
+        self.name = name
+        self.hydra = list(hydra)
+        self.cwd = Path.cwd()
+        self.specs: dict[Overrides, RunSpec] = {}
+        self._folders: dict[Overrides, Path] = {}
+        self._composed: dict[Overrides, DictConfig] = {}
+        self._options: dict[str, list[str]] = {}
+        self._parsed: dict[str, Override] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        fresh = {"specs": {}, "_composed": {}, "_options": {}, "_parsed": {}}
+        return vars(self) | fresh
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Return a whole config, Hydra's own node included."""
+        return self.load_configuration(self.name, [*self.hydra, *overrides], RunMode.RUN, False)
+
+    def spec(self, overrides: Sequence[str]) -> RunSpec:
+        """Return the spec of a job."""
+        key = tuple(overrides)
+        if key not in self.specs:
+            planned = self._folders.get(key)
+            self.specs[key] = read_spec(planned, self.cwd) if planned else self._new(key)
+        return self.specs[key]
+
+    def _new(self, overrides: Overrides) -> RunSpec:
+        """Compose a job; files are read once for all jobs that differ in plain values alone."""
+        choices, values = self._parted(overrides)
+        if choices not in self._composed:
+            self._composed[choices] = _own(self.compose(choices))
+        config = self._composed[choices]
+        for override in values:
+            OmegaConf.update(config, override.key_or_group, override.value())
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(*(f"{key}: has no value" for key in missing))
+        plain: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
+        return RunSpec.of(plain, self.cwd)
+
+    def _parted(self, overrides: Sequence[str]) -> tuple[Overrides, list[Override]]:
+        """Part the overrides that choose files from those that set one value, whatever it was."""
+        parsed = [self._parse(one) for one in overrides]
+        values = [
+            one
+            for one in parsed
+            if one.type is OverrideType.CHANGE
+            and not isinstance(one.value(), dict)
+            and not self.options(one.key_or_group)
+        ]
+        return tuple(o.input_line or "" for o in parsed if o not in values), values
+
+    def _parse(self, override: str) -> Override:
+        """Parse an override, once for all jobs that share it."""
+        if override not in self._parsed:
+            self._parsed[override] = OverridesParser.create().parse_override(override)
+        return self._parsed[override]
+
+    def keep(self, overrides: Sequence[str], config: DictConfig) -> None:
+        """Remember a composed config for the jobs that differ from it in plain values alone."""
+        self._composed[self._parted(overrides)[0]] = _own(config)
+
+    def options(self, group: str) -> list[str]:
+        """Return the names of a group's configs, wherever they lie; none where it is no group."""
+        if group not in self._options:
+            self._options[group] = self.get_group_options(group)
+        return self._options[group]
+
+    def plan(self, overrides: Sequence[str]) -> RunSpec:
+        """Return the spec of a job whose folder holds its config and its record.
+
+        Raises UserError where the folder is another run's.
+        """
+        key, spec = tuple(overrides), self.spec(overrides)
+        if key not in self._folders:
+            if errors := validate_stored(spec):
+                raise UserError(*errors)
+            plan(spec)
+            self._folders[key] = spec.folder
+        return spec
+
+    def planned(self) -> list[RunSpec]:
+        """Return the specs of all planned jobs."""
+        return [self.spec(overrides) for overrides in self._folders]
+
+    def at(self, folder: Path) -> RunSpec:
+        """Return the spec of the planned job with this folder."""
+        here = (spec for spec in self.specs.values() if spec.folder == folder)
+        return next(here, None) or read_spec(folder, self.cwd)
+
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        """Hand a planned job's config to a launcher, with its place as Hydra's output folder."""
+        spec = self.plan(sweep_overrides)
+        config = OmegaConf.create(asdict(spec.config))
+        config.hydra = deepcopy(master_config.hydra)
+        OmegaConf.set_readonly(config.hydra, None)
+        config.hydra.overrides.task = list(sweep_overrides)
+        config.hydra.run.dir = str(spec.folder)
+        config.hydra.sweep.dir, config.hydra.sweep.subdir = str(spec.out), spec.name
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Compose a config as Hydra does."""
+        return self.loader.load_configuration(
+            config_name, overrides, run_mode, from_shell, validate_sweep_overrides
+        )
+
+    def get_search_path(self) -> Any:
+        """Return where configs are sought."""
+        return self.loader.get_search_path()
+
+    def get_sources(self) -> Any:
+        """Return the sources of configs."""
+        return self.loader.get_sources()
+
+    def list_groups(self, parent_name: str) -> list[str]:
+        """Return the groups below a group."""
+        return self.loader.list_groups(parent_name)
+
+    def get_group_options(self, group_name: str, *arguments: Any, **options: Any) -> list[str]:
+        """Return the names of a group's configs, those of a search path in a command included."""
+        options = {"config_name": self.name, "overrides": self.hydra} | options
+        return self.loader.get_group_options(group_name, *arguments, **options)
+
+    def compute_defaults_list(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode
+    ) -> Any:
+        """Return the defaults list of a config."""
+        return self.loader.compute_defaults_list(config_name, overrides, run_mode)
+
+
+def _own(config: DictConfig) -> DictConfig:
+    """Return a copy of a composed config, which has the schema's types, without Hydra's node."""
+    own = deepcopy(config)
+    with open_dict(own):
+        del own["hydra"]
+    return own

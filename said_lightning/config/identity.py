@@ -1,0 +1,171 @@
+"""What identifies a run: its config, hash, folder and labels, computed once and handed on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from said_lightning.config.schema import Config, MethodConfig, TrainerConfig
+from said_lightning.runs.labels import model_label, projection_label, rate_label
+
+# What leaves theta as it is: where things lie, what is logged, who reads ahead.
+NO_EFFECT = (
+    *("out", "logger", "trainer.workers", "trainer.save_every"),
+    *("model.sizes", "model.steps", "model.runs", "timeout", "on_error"),
+)
+# What full fine-tuning does not read: one baseline serves every method and d.
+NOT_FOR_FULL = (
+    *("d", "projection", "method.groups", "method.head", "method.origin"),
+    "trainer.grow_from",
+    *("method.space", "method.r"),
+)
+# What runs that are compared may differ in, or what their records tell apart.
+COMPARABLE = {
+    "trainer": ("epochs", "step_ratio", "full_lr", "stop_at", "grow_from"),
+    "model": ("path", "revision"),
+    "task": ("data_dir",),
+}
+# What a planned run's record holds, so that its spec can be read back.
+LABELS = (
+    *("model", "task", "method", "projection", "space", "step", "d", "seed", "lr", "rule"),
+    *("config_hash", "setting_hash"),
+)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: its config, and what identifies it.
+
+    name: the run's folder below `out`. labels: what the run's record says before it has begun, with
+    two hashes: config_hash differs where two runs' results may differ, setting_hash where two runs
+    of a series, or its baseline, do not compare. cwd: the folder in which the command was given,
+    which relative paths in the config mean.
+    """
+
+    config: Config
+    name: str
+    labels: Mapping[str, Any]
+    cwd: Path
+
+    @classmethod
+    def of(cls, config: Config, cwd: Path | None = None) -> "RunSpec":
+        """Return the spec of a config; this is the one place where a run is hashed and named."""
+        plain = decisive(config)
+        hashes = {"config_hash": digest(plain), "setting_hash": digest(comparable(plain))}
+        labels = labels_of(config) | hashes
+        place = f"{labels['model']}/{labels['task']}"
+        name = f"{place}/{run_label(config)}-seed{config.seed}-{hashes['config_hash']}"
+        return cls(config, name, labels, cwd or Path.cwd())
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, absolute."""
+        return self.out / self.name
+
+    @property
+    def place(self) -> Path:
+        """The run's folder as the command names it."""
+        return Path(self.config.out) / self.name
+
+    @property
+    def out(self) -> Path:
+        """The folder below which the sweep's runs lie, absolute."""
+        return self.cwd / self.config.out
+
+    def located(self) -> Config:
+        """Return the config with absolute paths, for a process that works in another folder."""
+        model, task = self.config.model, self.config.task
+        path = Path(model.path).expanduser()
+        if (self.cwd / path).is_dir():
+            model = replace(model, path=str(self.cwd / path))
+        if task.data_dir is not None:
+            task = replace(task, data_dir=str(self.cwd / Path(task.data_dir).expanduser()))
+        return replace(self.config, model=model, task=task, out=str(self.out))
+
+
+def digest(plain: Mapping[str, Any]) -> str:
+    """Return 8 hex digits of plain values."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def decisive(config: Config) -> dict[str, Any]:
+    """Return the part of a config that a run's result depends on, as plain values."""
+    plain = asdict(config)
+    full = plain["method"]["name"] == "full"
+    _forget_unread(plain, full)
+    for path in (*NO_EFFECT, *(NOT_FOR_FULL if full else ())):
+        *parents, last = path.split(".")
+        node = plain
+        for parent in parents:
+            node = node[parent]
+        node.pop(last, None)
+    if not full:
+        plain["projection"] = {"name": config.projection.name, **config.projection.options}
+    # Of data that the hub does not name, the folder does.
+    if plain["task"]["hub"] or plain["task"]["data_dir"] is None:
+        del plain["task"]["data_dir"]
+    # A run to the end, in one d, in the space of all weights, has no part of these names.
+    for key in ("stop_at", "grow_from"):
+        if plain["trainer"].get(key) is None:
+            plain["trainer"].pop(key, None)
+    space = plain["method"].get("space")
+    if space == "all":
+        del plain["method"]["space"]
+    if space != "lora":
+        plain["method"].pop("r", None)
+    return plain
+
+
+def comparable(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a decisive config in which a series and its baseline must agree.
+
+    Left out is what is the series' own or tried within it; other data, weights and epochs are told
+    apart by the record itself.
+    """
+    found = dict(plain)
+    for key in ("d", "seed", "lr", "method", "projection"):
+        found.pop(key, None)
+    for part, keys in COMPARABLE.items():
+        found[part] = {key: value for key, value in found[part].items() if key not in keys}
+    return found
+
+
+def run_label(config: Config) -> str:
+    """Return the part of a run's name that says how it trains, and in how many numbers."""
+    method = config.method
+    if method.name == "full":
+        return "full"
+    space = "" if method.space == "all" else f"-{method.space}"
+    label = projection_label(asdict(config.projection), vars(config.trainer))
+    return f"{method.name}-{label}{space}-d{config.d}"
+
+
+def labels_of(config: Config) -> dict[str, Any]:
+    """Return what a run's record says of its config."""
+    full = config.method.name == "full"
+    trainer = vars(config.trainer)
+    return {
+        "model": model_label(vars(config.model)),
+        "task": config.task.name,
+        "method": config.method.name,
+        "projection": None if full else projection_label(asdict(config.projection), trainer),
+        "space": "all" if full else config.method.space,
+        "step": config.model.step,
+        "d": None if full else config.d,
+        "seed": config.seed,
+        **rate_label(config.lr, config.method.name, trainer),
+    }
+
+
+def _forget_unread(plain: dict[str, Any], full: bool) -> None:
+    """Set to their defaults, in place, the values that a run does not read since others decide."""
+    trainer, method = plain["trainer"], plain["method"]
+    given = plain["lr"] is not None and (full or method["head"] == "inside")
+    if full or given:
+        trainer["step_ratio"] = TrainerConfig.step_ratio
+    if given:
+        trainer["full_lr"] = TrainerConfig.full_lr
+    if method["name"] == "did":
+        method["groups"] = MethodConfig.groups

@@ -1,0 +1,105 @@
+"""Types of config values: their ranges and choices, checked by `violations`.
+
+OmegaConf takes Annotated types in a structured config and refuses Literal, so that choices are
+checks at the fields too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from said_lightning.errors import suggestion
+
+# More than 63 bits is no count, and no length of anything.
+Count = Annotated[int, Field(ge=1, lt=2**63)]
+Natural = Annotated[int, Field(ge=0, lt=2**63)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+# How pydantic's kinds of errors read in a message.
+_RANGES = {
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected at least {ge}",
+    "less_than": "expected less than {lt}",
+    "less_than_equal": "expected at most {le}",
+    "finite_number": "expected a finite number",
+}
+_TYPES = {
+    "int": "expected an integer",
+    "float": "expected a number",
+    "bool": "expected true or false",
+    "list": "expected a list such as [1,3]",
+    "string": "expected text",
+    "too": "expected at least one value",
+}
+
+
+def one_of(*choices: str) -> AfterValidator:
+    """Return the check that a value is one of the choices."""
+
+    def check(value: str) -> str:
+        if value not in choices:
+            raise PydanticCustomError(
+                "unknown", "unknown value{near}", {"near": suggestion(value, choices)}
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def _all_differ(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeated", "expected different values")
+    return values
+
+
+different = AfterValidator(_all_differ)
+
+
+def violations(config: Any, prefix: str = "") -> list[str]:
+    """Return each value of a config that is out of its field's range: `key=value: expected ...`.
+
+    `config` is a dataclass whose fields may be dataclasses; `prefix` comes before each key.
+    """
+    return violations_of(type(config), asdict(config), prefix)
+
+
+def violations_of(schema: type, plain: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the same of plain values, which may be of other types than the schema's."""
+    try:
+        _adapter(schema).validate_python(dict(plain))
+    except ValidationError as error:
+        return [_message(schema, one, prefix) for one in error.errors(include_url=False)]
+    return []
+
+
+@cache
+def _adapter(schema: type) -> Any:  # beartype does not take a TypeAdapter
+    return TypeAdapter(schema)
+
+
+def _message(schema: type, error: ErrorDetails, prefix: str) -> str:
+    place, kind = error["loc"], error["type"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
+    expected = _TYPES.get(kind.partition("_")[0]) or error["msg"]
+    if kind in _RANGES:
+        expected = _RANGES[kind].format(**error.get("ctx", {}))
+        expected += ", or null" if _may_be_null(schema, place) else ""
+    return f"{prefix}{key}={error['input']}: {expected}"
+
+
+def _may_be_null(schema: Any, place: Sequence[int | str]) -> bool:
+    """Return whether the field at a place is None by default."""
+    default: Any = schema
+    for part in place:
+        if not isinstance(part, str) or not hasattr(default, "__dataclass_fields__"):
+            return False
+        found = next(one for one in fields(default) if one.name == part)
+        default = found.default_factory if callable(found.default_factory) else found.default
+    return default is None

@@ -1,0 +1,63 @@
+"""The job server: a process that has imported torch, from which jobs and checks are forked.
+
+It imports while the launcher, which needs no torch, composes and checks the command.
+"""
+
+import multiprocessing
+import pkgutil
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from said_lightning.errors import UserError
+from said_lightning.runs.signals import end_with_parent
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+# A worker of joblib asks its jobs to start processes by a method that this registers; where it is
+# not installed, the server passes it over.
+_PRELOADED = ["said_lightning.training.preload", "joblib.externals.loky.backend.context"]
+
+
+def start() -> None:
+    """Start the server, unless it runs."""
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
+    forkserver.ensure_running()
+
+
+def process(target: Callable[..., object], *arguments: object) -> ForkServerProcess:
+    """Return a process of the server, not started yet, that calls target(*arguments)."""
+    start()
+    return _CONTEXT.Process(target=target, args=arguments)
+
+
+def call(name: str, *arguments: object) -> Any:
+    """Return what a function gives in a process of the server, named as `package.module:function`.
+
+    Raises UserError where it does, RuntimeError where the process ends without an answer.
+    """
+    reader, writer = _CONTEXT.Pipe(duplex=False)
+    child = process(_answer, writer, name, arguments)
+    child.start()
+    writer.close()
+    try:
+        answer = reader.recv()
+    except EOFError:
+        child.join()
+        raise RuntimeError(f"{name} ended without an answer, code {child.exitcode}") from None
+    finally:
+        reader.close()
+    child.join()
+    if isinstance(answer, UserError):
+        raise UserError(*answer.messages)
+    return answer
+
+
+def _answer(writer: Connection, name: str, arguments: tuple[object, ...]) -> None:
+    end_with_parent()
+    try:
+        answer = pkgutil.resolve_name(name)(*arguments)
+    except UserError as error:
+        answer = error
+    writer.send(answer)
