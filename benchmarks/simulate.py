@@ -23,9 +23,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from numpy.random import Generator
 
-from said_lightning.analysis.estimator import SHARE
 from said_lightning.analysis.interval import Fit, Levels, fit
 from said_lightning.analysis.rates import Point, curve
+from said_lightning.analysis.reading import SHARE
 from said_lightning.search.series import STEP, SeriesSearch
 
 RATES = (1.0, 10**0.5, 10**-0.5, 10.0)

@@ -20,15 +20,15 @@ RESAMPLES = 1000
 # The curve between two points of the grid is known to rise and no more. Its crossing is drawn at
 # the fraction f^(2^z) of the gap, f of a straight line and z normal with this deviation: chosen on
 # simulated curves (benchmarks.simulate), where straight lines alone held the truth in
-# 60 to 80 % of lanes on grids of 6 to 10 points.
+# 60 to 80 % of series on grids of 6 to 10 points.
 BEND = 0.75
 
 
 class Fit(NamedTuple):
     """The d at which the fit crosses the level, and a 90 % interval for it.
 
-    None is out of the range that was searched, on the side that `below` tells for d; the interval
-    is None as a whole where no two runs differ in their seed alone, else each end may be open.
+    None is out of the range that was run. The interval is None as a whole where no two runs differ
+    in their seed alone; else each end may be open.
     """
 
     d: float | None
@@ -48,7 +48,7 @@ def fit(
     levels: Levels,
     cut: float | None = None,
 ) -> Fit:
-    """Fits one lane.
+    """Fit one series.
 
     Args:
         curve: ascending d, each with the metric of its runs, one for each seed.
@@ -71,7 +71,7 @@ def fit(
     freedom = sum(len(rest) - 1 for rest in rests)
     noise = np.concatenate([*rests, *([_rests(np.array(full))] if len(full) > 1 else [])])
     rng = np.random.default_rng(0)  # the same runs, the same interval
-    # Few seeds say little of the noise: as in Student's t, its size is drawn as well.
+    # Few seeds measure the noise poorly: as in Student's t, its size is drawn as well.
     size = np.sqrt(freedom / rng.chisquare(freedom, RESAMPLES))
     moved = np.stack([rng.choice(noise, (RESAMPLES, len(cell))).mean(1) for cell in cells], axis=1)
     shifted = levels.share * rng.choice(noise, (RESAMPLES, len(full))).mean(1) * size
@@ -90,7 +90,7 @@ def crossing(
     level: Float[ndarray, " draws"],
     bend: Float[ndarray, " draws"] | float = 1.0,
 ) -> Float[ndarray, " draws"]:
-    """Gives the x at which each draw's isotonic fit crosses its level.
+    """Return the x at which each draw's isotonic fit crosses its level.
 
     -inf where the whole fit is at or above it, +inf where none is. Between two points the crossing
     lies at the fraction of a straight line, raised to `bend`.
@@ -111,5 +111,5 @@ def crossing(
 
 
 def _rests(values: Float[ndarray, " seeds"]) -> Float[ndarray, " seeds"]:
-    """Gives the distances from the mean, as wide as those from the true mean would be."""
+    """Return the residuals from the mean, scaled to the spread of those from the true mean."""
     return (values - values.mean()) * (len(values) / (len(values) - 1)) ** 0.5

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from said_lightning.analysis.estimator import SHARE, Row
-from said_lightning.analysis.table import bracket, lane
+from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.reading import SHARE
+from said_lightning.analysis.table import bracket, label
 
-# Okabe and Ito's palette, told apart with every kind of colour vision; markers tell lanes apart
-# without colour, and with one more than there are colours 42 lanes look different.
+# Okabe and Ito's palette, distinct for every kind of colour vision; markers distinguish series
+# without colour, and with one marker more than there are colours 42 series look different.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _MARKERS = "osD^vPX"
 _INK, _FAINT = "#333333", "#8a8a8a"
@@ -41,13 +42,15 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw(rows: Sequence[Row], out: Path) -> list[Path]:
-    """Draw the rows' curves into `out/d90.png` (150 dpi) and `out/d90.svg`.
+    """Draw the rows' curves into `out/d90.png` (150 dpi) and `out/d90.svg`; return the two paths.
 
-    The same rows give the same bytes. Returns the two paths; raises OSError where `out` cannot be
-    written.
+    The same rows give the same bytes.
+
+    Raises:
+        OSError: `out` cannot be written.
     """
-    panels = [list(lanes) for _, lanes in groupby(rows, key=lambda row: (row.model, row.task))]
-    lanes = sorted({lane(row) for row in rows})
+    panels = [list(panel) for _, panel in groupby(rows, key=lambda row: (row.model, row.task))]
+    labels = sorted({label(row) for row in rows})
     across = min(len(panels), _COLUMNS)
     down = -(-len(panels) // across)
     out.mkdir(parents=True, exist_ok=True)
@@ -55,7 +58,7 @@ def draw(rows: Sequence[Row], out: Path) -> list[Path]:
         figure = Figure((across * _PANEL[0], down * _PANEL[1]), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False).flat
         for axis, panel in zip(axes, panels, strict=False):
-            _panel(axis, panel, lanes)
+            _panel(axis, panel, labels)
         for axis in axes[len(panels) :]:
             axis.remove()
         figure.savefig(out / "d90.png", dpi=150, metadata={"Software": None})
@@ -63,13 +66,13 @@ def draw(rows: Sequence[Row], out: Path) -> list[Path]:
     return [out / "d90.png", out / "d90.svg"]
 
 
-def _panel(axis: Axes, rows: list[Row], lanes: list[str]) -> None:
+def _panel(axis: Axes, rows: list[Row], labels: list[str]) -> None:
     for row in rows:
-        _curve(axis, row, lanes.index(lane(row)))
+        _curve(axis, row, labels.index(label(row)))
     levels = _levels(rows[0])
     _frame(axis, rows, list(levels.values()))
     _mark_levels(axis, levels)
-    _mark_d90(axis, rows, lanes)
+    _mark_d90(axis, rows, labels)
     pad = 8 + 15 * -(-len(rows) // 2)  # points: the legend has two names to a line
     axis.set_title(f"{rows[0].model} · {rows[0].task}", loc="left", weight="bold", pad=pad)
     axis.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False)
@@ -92,20 +95,20 @@ def _curve(axis: Axes, row: Row, index: int) -> None:
 
 
 def _legend(row: Row) -> str:
-    """The lane, with the answer where the panel itself does not mark it."""
+    """Return the series' name, with the answer where the panel itself does not mark it."""
     if row.bracket[1] is not None:
-        return lane(row)
-    return f"{lane(row)}: {row.verdict if row.bracket[0] is None else f'd90 {bracket(row)}'}"
+        return label(row)
+    return f"{label(row)}: {row.verdict if row.bracket[0] is None else f'd90 {bracket(row)}'}"
 
 
 def _levels(row: Row) -> dict[str, float]:
-    """The horizontal lines of a panel, which all its rows share."""
+    """Return the horizontal lines of a panel, which all its rows share."""
     levels = {"full": row.full, _THRESHOLD: row.threshold, "trivial": row.trivial}
     return {name: level for name, level in levels.items() if level is not None}
 
 
 def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
-    """Scales and axis labels, with room below the curves for a line of text for each d90."""
+    """Set scales and axis labels, with room below the curves for a line of text for each d90."""
     values = [value for row in rows for point in row.curve for value in point.values]
     low, high = min([*values, *levels], default=0.0), max([*values, *levels], default=1.0)
     margin = 0.06 * (high - low or 1.0)
@@ -127,7 +130,7 @@ def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
 
 
 def _line(rows: list[Row]) -> float:
-    """The height of a line of text for each d90: less where there are so many."""
+    """Return the height of a line of text for each d90, smaller where there are many."""
     return min(_LINE, _ROOM / max(sum(row.bracket[1] is not None for row in rows), 1))
 
 
@@ -144,7 +147,7 @@ def _mark_levels(axis: Axes, levels: dict[str, float]) -> None:
         free += gap
 
 
-def _mark_d90(axis: Axes, rows: list[Row], lanes: list[str]) -> None:
+def _mark_d90(axis: Axes, rows: list[Row], labels: list[str]) -> None:
     """Ring the first point that meets the threshold and drop a line from it to its label.
 
     The smallest d has the lowest label, so that no line runs through another's.
@@ -152,7 +155,7 @@ def _mark_d90(axis: Axes, rows: list[Row], lanes: list[str]) -> None:
     bottom, top = axis.get_ylim()
     marked = [(row.bracket[1], row) for row in rows if row.bracket[1] is not None]
     for i, (d, row) in enumerate(sorted(marked, key=lambda mark: mark[0])):
-        colour = _COLOURS[lanes.index(lane(row)) % len(_COLOURS)]
+        colour = _COLOURS[labels.index(label(row)) % len(_COLOURS)]
         mean = next(point.mean for point in row.curve if point.d == d)
         foot = bottom + (i + 0.6) * _line(rows) * (top - bottom)
         axis.plot([d, d], [foot, mean], color=colour, linewidth=1, linestyle=":", zorder=1)
@@ -160,7 +163,7 @@ def _mark_d90(axis: Axes, rows: list[Row], lanes: list[str]) -> None:
         if row.level is not None and row.threshold is not None:
             ends = [end or edge for end, edge in zip(row.interval, axis.get_xlim(), strict=True)]
             axis.plot(ends, [row.threshold] * 2, color=colour, linewidth=6, alpha=0.25, zorder=1)
-        label = f"d90 {'≤' if row.d90 is None else '='} {d:,}"
+        text = f"d90 {'≤' if row.d90 is None else '='} {d:,}"
         axis.annotate(
-            label, (d, foot), (4, 0), textcoords="offset points", va="center", color=colour, size=8
+            text, (d, foot), (4, 0), textcoords="offset points", va="center", color=colour, size=8
         )

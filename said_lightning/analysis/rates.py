@@ -1,4 +1,4 @@
-"""From runs to the curve of a lane: the metric at each d, at the learning rate that suits it."""
+"""The curve of a series: the metric at each d, at the best of the learning rates tried there."""
 
 import math
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from said_lightning.analysis.measurements import Done
+from said_lightning.analysis.measurements import Measurement
 
 # Metrics are mostly quotients of counts, and rounding makes a tie a tie: 72 % against 80 % meets
 # the threshold, though 0.9 * 0.8 is 0.7200000000000001.
@@ -22,8 +22,8 @@ class Point(NamedTuple):
     values: tuple[float, ...]
 
 
-def tried(done: Iterable[Done]) -> tuple[Point, ...]:
-    """Every (d, lr) that was tried, ascending; runs of the same d, lr and seed are averaged."""
+def tried(done: Iterable[Measurement]) -> tuple[Point, ...]:
+    """Return every (d, lr) that was tried, ascending; runs of one d, lr and seed are averaged."""
     values: dict[tuple[int, float], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in done:
         values[run.d, run.lr][run.seed].append(run.value)
@@ -35,7 +35,7 @@ def tried(done: Iterable[Done]) -> tuple[Point, ...]:
 
 
 def best(points: Sequence[Point]) -> Point:
-    """Of several learning rates the one with the best mean over seeds; of equals, the smallest.
+    """Return the point at the learning rate with the best mean; of equals, at the smallest.
 
     A rate with less than half the seeds of the most tried one does not count: it may be lucky.
     """
@@ -45,15 +45,15 @@ def best(points: Sequence[Point]) -> Point:
 
 
 def by_rule(point: Point) -> float:
-    """How far a step of theta moves the weights, where the projection is an isometry."""
+    """Return how far a step of theta moves the weights, where the projection is an isometry."""
     return point.lr * point.d**0.5
 
 
 def curve(points: Iterable[Point], step: Callable[[Point], float] = by_rule) -> tuple[Point, ...]:
-    """The best point at each d, ascending; `step` is how far a point's rate moves the weights.
+    """Return the best point at each d, ascending; `step` is how far its rate moves the weights.
 
     Where several rates were tried at one d, another d is left out if a smaller one did better at a
-    rate that was not tried at this d: it tells of its own rate and not of d.
+    rate that was not tried at this d: its metric may be due to its rate and not to its d.
     """
     by_d: dict[int, list[Point]] = defaultdict(list)
     for point in points:

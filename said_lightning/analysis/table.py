@@ -12,17 +12,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from said_lightning.analysis.estimator import SHARE, Reading, Row
+from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.reading import SHARE, Reading
 
 _STYLES = {"found": "green", "nested": "green", "incomplete": "dim", "no-baseline": "red"}
 _COLUMNS = {"method": 6, "projection": 10, "d90": 21, "verdict": 11, "lr": 6, "seeds": 5, "runs": 6}
 
 
 def show(rows: Iterable[Row]) -> RenderableType:
-    """The rows, in a table for each (model, task) under a line with its threshold."""
+    """Return the rows in a table for each (model, task), under a line with its threshold."""
     parts: list[RenderableType] = []
-    for _, lanes in groupby(rows, key=lambda row: (row.model, row.task)):
-        parts += _panel(list(lanes))
+    for _, panel in groupby(rows, key=lambda row: (row.model, row.task)):
+        parts += _panel(list(panel))
     return Group(*parts)
 
 
@@ -58,24 +59,24 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
 
 
 def _notes(rows: list[Row]) -> list[Text]:
-    """Every note once, with the rows that it is about unless it is about all of them."""
+    """Return every note once, with the rows that it is about unless it is about all of them."""
     about: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for note in row.notes:
-            about[note].append(lane(row))
+            about[note].append(label(row))
     return [
-        Text(note if len(lanes) == len(rows) else f"{', '.join(lanes)}: {note}")
-        for note, lanes in about.items()
+        Text(note if len(series) == len(rows) else f"{', '.join(series)}: {note}")
+        for note, series in about.items()
     ]
 
 
-def lane(row: Row) -> str:
-    """A row's name among those of its model and task."""
+def label(row: Row) -> str:
+    """Return a row's name among those of its model and task."""
     return f"{row.method} {row.map}".strip()
 
 
 def _threshold(row: Row) -> str:
-    """How the threshold comes about, in words."""
+    """Return in words how the threshold comes about."""
     parts = ["no full fine-tuning"]
     if row.baseline and row.threshold is not None:
         _, mean, lr, seeds = row.baseline
@@ -87,7 +88,7 @@ def _threshold(row: Row) -> str:
 
 
 def bracket(row: Reading) -> str:
-    """d90 with the grid's bracket: `1,000 (700, 1,000]`, `<= 50`, `> 5,000`, or a dash."""
+    """Return d90 with the grid's bracket: `1,000 (700, 1,000]`, `<= 50`, `> 5,000`, or a dash."""
     low, high = row.bracket
     if low is not None and high is not None:
         return f"{high:,} ({low:,}, {high:,}]"
@@ -97,9 +98,9 @@ def bracket(row: Reading) -> str:
 
 
 def estimate_of(reading: Reading) -> str:
-    """The fitted d90 with its interval: `843 [620, 1,010]`, an open end as dots.
+    """Return the fitted d90 with its interval: `843 [620, 1,010]`, an open end as dots.
 
-    Where the fit does not cross the threshold, the grid's bound, or else the verdict.
+    Where the fit does not cross the threshold, it is the grid's bound, or else the verdict.
     """
     if reading.fitted is None:
         return reading.verdict if reading.bracket == (None, None) else bracket(reading)
@@ -110,18 +111,18 @@ def estimate_of(reading: Reading) -> str:
 
 
 def fitted(row: Row) -> str:
-    """A line on what the fits say of a row: the paper's threshold, then the chance-corrected."""
+    """Return a line with a row's fits: against the paper's threshold, then corrected for chance."""
     corrected = f"chance-corrected {estimate_of(row.corrected)}"
     if row.verdict == "nested":
-        return f"{lane(row)}: {corrected}; upper bounds, from runs whose d grew"
+        return f"{label(row)}: {corrected}; upper bounds, from runs whose d grew"
     parts = f"fitted {estimate_of(row)}, {corrected}"
     if row.level is None:
-        return f"{lane(row)}: {parts}; one seed: no seed variance in these"
-    return f"{lane(row)}: {parts}; {row.level * 100:g} % intervals"
+        return f"{label(row)}: {parts}; one seed: no seed variance in these"
+    return f"{label(row)}: {parts}; {row.level * 100:g} % intervals"
 
 
 def to_json(rows: Iterable[Row]) -> str:
-    """The rows as a JSON list of objects, with the fields of `Row`."""
+    """Return the rows as a JSON list of objects, with the fields of `Row`."""
     return json.dumps([_flat(row) for row in rows], indent=2, allow_nan=False)
 
 

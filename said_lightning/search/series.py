@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from said_lightning.analysis.estimator import SHARE
 from said_lightning.analysis.interval import Fit, Levels, fit
 from said_lightning.analysis.rates import Point, curve
+from said_lightning.analysis.reading import SHARE
 
 STEP = 10 ** (4 / 63)  # between two d of the paper's grid, floor(logspace(2, 6, 64))
 # A run ends once it is this share above the threshold: how far beyond it would come does not

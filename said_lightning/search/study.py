@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from said_lightning.analysis.estimator import SHARE
+from said_lightning.analysis.reading import SHARE
 from said_lightning.runs.record import Record
 from said_lightning.search.series import Job, SeriesSearch
 

@@ -6,11 +6,12 @@ import pytest
 from said_lightning.runs.record import Method, Metric, Record
 
 MakeRun = Callable[..., Record]
+MakeCurve = Callable[..., list[Record]]
 
 
 @pytest.fixture(scope="session")
 def run() -> MakeRun:
-    """Makes a run that is done; for method full, d is D."""
+    """Return a maker of runs that are done; for method full, d is D."""
 
     def make(
         method: Method, value: float | None, trivial: float | None = 0.5, **facts: Any
@@ -27,5 +28,16 @@ def run() -> MakeRun:
             **facts,
         }
         return Record(method=method, **facts)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def curve(run: MakeRun) -> MakeCurve:
+    """Return a maker of full fine-tuning, and DID at d = 10, 100, 1000, ... with given values."""
+
+    def make(*values: float, full: float = 0.8) -> list[Record]:
+        points = [run("did", value, d=10 ** (i + 1)) for i, value in enumerate(values)]
+        return [run("full", full), *points]
 
     return make

@@ -18,7 +18,7 @@ SIZES = (10, 100, 1000)
 
 
 def grown(run: MakeRun, *reached: float, seed: int = 0) -> Record:
-    """A run that grew over three sizes and ended after the stages with these metrics."""
+    """Return a run that grew over three sizes and ended after the stages with these metrics."""
     values = [*reached, *[None] * (3 - len(reached))]
     stages = [Stage(d=d, lr=0.1, value=v) for d, v in zip(SIZES, values, strict=True)]
     last = Epoch(epoch=len(reached), value=reached[-1])
@@ -47,7 +47,7 @@ def test_the_mean_over_seeds_has_to_meet_it_and_a_run_that_ended_keeps_its_value
     assert (row.done, row.planned) == (2, 2)
 
 
-def test_a_run_that_grew_to_the_end_below_the_threshold_says_nothing_of_d90(run: MakeRun) -> None:
+def test_a_run_that_grew_to_the_end_below_the_threshold_is_no_bound_on_d90(run: MakeRun) -> None:
     row = row_of(run("full", 0.8), grown(run, 0.6, 0.65, 0.7))
     assert (row.verdict, row.d90, row.bracket) == ("above-grid", None, (None, None))
 
@@ -64,7 +64,7 @@ def test_a_run_that_ended_below_a_threshold_that_has_risen_leaves_it_open(run: M
     assert row_of(*full, grown(run, 0.6, 0.73)).verdict == "incomplete"
 
 
-def test_a_run_that_grew_and_runs_from_cold_are_lanes_apart(run: MakeRun) -> None:
+def test_a_run_that_grew_and_runs_from_cold_are_series_apart(run: MakeRun) -> None:
     cold = [run("said", value, d=d) for d, value in zip(SIZES, (0.6, 0.7, 0.75), strict=True)]
     rows = estimate([run("full", 0.8), *cold, grown(run, 0.6, 0.73)])
     assert {row.projection: row.verdict for row in rows} == {
@@ -77,8 +77,8 @@ def test_tables_show_the_bound_as_one(run: MakeRun) -> None:
     row = row_of(run("full", 0.8), grown(run, 0.6, 0.73))
     assert table.bracket(row) == "<= 100"
     assert table.fitted(row).endswith("; upper bounds, from runs whose d grew")
-    (told,) = json.loads(table.to_json([row]))
-    assert (told["verdict"], told["d90"], told["interval"]) == ("nested", None, [None, 100])
+    (line,) = json.loads(table.to_json([row]))
+    assert (line["verdict"], line["d90"], line["interval"]) == ("nested", None, [None, 100])
 
 
 def test_the_scales_of_a_run_that_grew_are_those_of_the_size_at_which_it_ended(

@@ -19,7 +19,7 @@ MakeRun = Callable[..., Record]
 
 @pytest.fixture
 def rows(run: MakeRun) -> list[Row]:
-    """Two tasks: d90 found and bounded above on one, and no baseline on the other."""
+    """Return rows of two tasks: d90 found and bounded above on one, no baseline on the other."""
     seeds = [
         run("did", value + seed / 100, d=d, seed=seed)
         for d, value in {100: 0.6, 1000: 0.75}.items()
@@ -30,7 +30,7 @@ def rows(run: MakeRun) -> list[Row]:
 
 
 def texts(svg: Path) -> set[str]:
-    """Matplotlib draws text as glyphs, and leaves the text itself in comments."""
+    """Return the texts of a figure: Matplotlib draws glyphs, and leaves the text in comments."""
     return set(map(unescape, re.findall(r"<!-- (.*?) -->", svg.read_text(encoding="utf-8"))))
 
 
@@ -42,7 +42,7 @@ def test_a_plot_is_a_png_and_an_svg_in_a_folder_made_for_it(
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_plot_names_axes_lines_lanes_and_answers(rows: list[Row], tmp_path: Path) -> None:
+def test_a_plot_names_axes_lines_series_and_answers(rows: list[Row], tmp_path: Path) -> None:
     assert texts(draw(rows, tmp_path)[1]) >= {
         "minilm · sst2",
         "minilm · cola",
@@ -60,31 +60,31 @@ def test_a_plot_names_axes_lines_lanes_and_answers(rows: list[Row], tmp_path: Pa
     }
 
 
-def test_many_lanes_leave_half_of_the_panel_to_their_curves(run: MakeRun) -> None:
-    lanes = [
+def test_many_series_leave_half_of_the_panel_to_their_curves(run: MakeRun) -> None:
+    runs = [
         run("did", value, d=d, projection=f"p{i:02d}")
         for i in range(20)
         for d, value in ((100, 0.6), (1000, 0.75))
     ]
     axis = Figure().subplots()
-    _frame(axis, estimate([run("full", 0.8), *lanes]), [0.5, 0.72, 0.8])
+    _frame(axis, estimate([run("full", 0.8), *runs]), [0.5, 0.72, 0.8])
     bottom, top = axis.get_ylim()
     assert bottom < 0.5 < 0.8 < top
     assert 0.3 / (top - bottom) > 0.4
 
 
-def test_no_two_of_forty_lanes_look_the_same() -> None:
+def test_no_two_of_forty_series_look_the_same() -> None:
     for colours, marks in ((_COLOURS, _MARKERS), (COLOURS, SYMBOLS)):
         looks = {(colours[i % len(colours)], marks[i % len(marks)]) for i in range(40)}
         assert len(looks) == 40
 
 
-def test_an_answer_above_the_grid_is_told_in_the_legend(run: MakeRun, tmp_path: Path) -> None:
+def test_an_answer_above_the_grid_is_named_in_the_legend(run: MakeRun, tmp_path: Path) -> None:
     rows = estimate([run("full", 0.8), run("did", 0.6, d=1000)])
     assert "did fastfood: d90 > 1,000" in texts(draw(rows, tmp_path)[1])
 
 
-def test_lanes_without_any_metric_yet_can_be_drawn(run: MakeRun, tmp_path: Path) -> None:
+def test_series_without_any_metric_yet_can_be_drawn(run: MakeRun, tmp_path: Path) -> None:
     rows = estimate([run("did", None, d=1000, status="running")])
     assert "did fastfood: no-baseline" in texts(draw(rows, tmp_path)[1])
 

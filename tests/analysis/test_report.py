@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from said_lightning.analysis.estimator import Row, estimate
-from said_lightning.analysis.report import page as report
+from said_lightning.analysis.report import formats as report
 from said_lightning.analysis.report.sections import build
 from said_lightning.errors import UserError
 from said_lightning.runs.index import find
@@ -35,16 +35,16 @@ SECTIONS = (
 
 
 def real(name: str) -> Study:
-    """A committed study."""
+    """Read a committed study."""
     path = ROOT / "results" / name
-    records, problems = find(path)
-    assert not problems
+    records, errors = find(path)
+    assert not errors
     return estimate(records), records, path
 
 
 @pytest.fixture
 def study(run: MakeRun, tmp_path: Path) -> Study:
-    """Full and SAID with three seeds, two rates at one d, a run that failed with odd characters."""
+    """Return full and SAID with three seeds, two rates at one d, and a run that failed."""
     groups = {"layer.0": Group(D=10, scale=-2.0), "head": Group(D=5, scale=1.0)}
     runs = [run("full", 0.8 + seed / 100, seed=seed) for seed in range(3)]
     for d, value in ((10, 0.6), (100, 0.7), (1000, 0.78)):
@@ -116,7 +116,7 @@ def test_curves_show_thresholds_seeds_and_intervals(study: Study) -> None:
     assert bar["x"][0] + bar["error_x"]["array"][0] == high
 
 
-def test_every_lane_and_point_cites_runs_that_the_last_section_lists(study: Study) -> None:
+def test_every_series_and_point_cites_runs_that_the_last_section_lists(study: Study) -> None:
     sections = build(*study)
     listed = {row[0] for row in sections[-1].tables[-1].rows}
     assert listed == {str(i) for i in range(1, 16)}
@@ -135,7 +135,7 @@ def test_lambda_is_the_mean_size_over_seeds(study: Study) -> None:
     assert [row[:2] for row in table.rows] == [("layer.0", "2.000"), ("head", "1.000")]
 
 
-def test_what_failed_is_told_with_its_reason_whatever_it_holds(study: Study) -> None:
+def test_what_failed_is_listed_with_its_reason_whatever_it_holds(study: Study) -> None:
     assert "a &lt;b&gt; &amp; | reason" in report.html(*study)
     assert "a <b> & \\| reason" in report.markdown(*study)
 
@@ -144,18 +144,18 @@ def test_a_run_to_come_has_not_failed(run: MakeRun, tmp_path: Path) -> None:
     statuses = ("failed", "running", "waiting", "waiting")
     runs = [run("did", None, d=10, seed=seed, status=s) for seed, s in enumerate(statuses)]
     records = [replace(one, folder=tmp_path / str(i)) for i, one in enumerate(runs)]
-    for some, told in ((records, "1 of 4 runs, 1 running, 2 waiting."), (records[1:2], "None of")):
+    for some, text in ((records, "1 of 4 runs, 1 running, 2 waiting."), (records[1:2], "None of")):
         section = next(s for s in build(estimate(some), some, tmp_path) if "failed" in s.title)
-        assert section.text.startswith(told)
+        assert section.text.startswith(text)
 
 
 def test_the_cost_adds_up(study: Study) -> None:
     (table,) = build(*study)[4].tables
-    by_lane = {row[0]: row for row in table.rows}
-    assert by_lane["all"][1:5] == ("15", "14", "1", "3.00")
+    by_series = {row[0]: row for row in table.rows}
+    assert by_series["all"][1:5] == ("15", "14", "1", "3.00")
 
 
-def test_csv_has_a_line_for_each_lane_with_the_numbers_of_the_row(study: Study) -> None:
+def test_csv_has_a_line_for_each_series_with_the_numbers_of_the_row(study: Study) -> None:
     (line,) = csv.DictReader(StringIO(report.table_csv(*study)))
     (row,) = study[0]
     assert float(line["threshold"]) == row.threshold
@@ -170,6 +170,6 @@ def test_latex_is_the_papers_table(study: Study) -> None:
     assert r"\toprule" in text
 
 
-def test_an_unknown_format_is_told_with_those_there_are(study: Study, tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_with_those_there_are(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a name that ends in \.html, \.md, \.csv, \.tex"):
         report.write(tmp_path / "report.pdf", *study)

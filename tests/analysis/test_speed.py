@@ -18,32 +18,32 @@ SECONDS = 5
 
 
 def runs(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Full fine-tuning with three seeds, SAID and DID on the paper's grid with four."""
+    """Yield full fine-tuning with three seeds, SAID and DID on the paper's grid with four."""
     metric = facts["metric"]
     for seed in range(3):
-        told = {**metric, "value": 0.84 + seed / 500}
-        yield {"method": "full", "projection": None, "seed": seed, "metric": told}
+        scored = {**metric, "value": 0.84 + seed / 500}
+        yield {"method": "full", "projection": None, "seed": seed, "metric": scored}
     for d in (int(10 ** (2 + 4 * i / 63) + 1e-9) for i in range(64)):
         value = 0.84 / (1 + math.exp(3 - 1.5 * math.log10(d)))
         for method in ("said", "did"):
             for seed in range(4):
-                told = {**metric, "value": value + seed / 500}
-                yield {"method": method, "d": d, "seed": seed, "metric": told}
+                scored = {**metric, "value": value + seed / 500}
+                yield {"method": method, "d": d, "seed": seed, "metric": scored}
 
 
 @pytest.fixture(scope="module")
 def study(run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models and two tasks, as run folders."""
+    """Return a folder with runs of two models and two tasks."""
     path = tmp_path_factory.mktemp("study")
     groups = {f"layer.{i}": Group(D=10**5, scale=1.5) for i in range(12)}
     write(run("said", 0.8, groups=groups), path)
     # Written once and copied: each write waits for the disk.
     facts = json.loads((path / RESULT).read_text())
     (path / RESULT).unlink()
-    for lane in ("bert/mrpc", "bert/qqp", "roberta/mrpc", "roberta/qqp"):
-        model, _, task = lane.partition("/")
+    for panel in ("bert/mrpc", "bert/qqp", "roberta/mrpc", "roberta/qqp"):
+        model, _, task = panel.partition("/")
         for number, one in enumerate(runs(facts)):
-            (folder := path / lane / str(number)).mkdir(parents=True)
+            (folder := path / panel / str(number)).mkdir(parents=True)
             (folder / RESULT).write_text(json.dumps({**facts, "model": model, "task": task} | one))
     assert len(list(path.rglob(RESULT))) > 2000
     return path

@@ -1,4 +1,4 @@
-"""The studies of section 5 appear in a report where its runs tell of them."""
+"""The studies of section 5 appear in a report where there are runs for them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from said_lightning.analysis.estimator import estimate
-from said_lightning.analysis.report import page as report
+from said_lightning.analysis.report import formats as report
 from said_lightning.analysis.report.layout import Section
 from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.report.sections.generalisation import gap
@@ -20,8 +20,8 @@ MakeRun = Callable[..., Record]
 TRAINED = TrainMetric(name="accuracy", value=0.95)
 
 
-def lane(run: MakeRun, shift: int = 1, full: float = 0.8, **facts: Any) -> list[Record]:
-    """A baseline and SAID with two seeds, whose d90 lies between 10 and 100 times `shift`."""
+def series(run: MakeRun, shift: int = 1, full: float = 0.8, **facts: Any) -> list[Record]:
+    """Return a baseline and SAID with two seeds, its d90 between 10 and 100 times `shift`."""
     baseline = {key: facts[key] for key in ("model", "task", "step") if key in facts}
     size = facts.pop("size", 10**6)
     runs = [run("full", full, d=size, D=size, seed=seed, **baseline) for seed in (0, 1)]
@@ -34,7 +34,7 @@ def lane(run: MakeRun, shift: int = 1, full: float = 0.8, **facts: Any) -> list[
 
 
 def sections(runs: list[Record], root: Path) -> dict[str, Section]:
-    """The sections of a report of these runs, by title."""
+    """Return the sections of a report of these runs, by title."""
     placed = [replace(one, folder=root / f"run{i:03d}") for i, one in enumerate(runs)]
     return {section.title: section for section in build(estimate(placed), placed, root)}
 
@@ -42,9 +42,9 @@ def sections(runs: list[Record], root: Path) -> dict[str, Section]:
 def test_d90_over_pretraining_has_no_value_where_full_fine_tuning_learned_nothing(
     run: MakeRun, tmp_path: Path
 ) -> None:
-    runs = lane(run, full=0.5, model="own-0", step="0")
-    runs += lane(run, 10, model="own-20k", step="20k")
-    runs += lane(run, model="own-100k", step="100k")
+    runs = series(run, full=0.5, model="own-0", step="0")
+    runs += series(run, 10, model="own-20k", step="20k")
+    runs += series(run, model="own-100k", step="100k")
     section = sections(runs, tmp_path)["d90 over pre-training"]
     (table,) = section.tables
     assert table.caption == "own · sst2 · said fastfood"
@@ -59,38 +59,40 @@ def test_d90_over_pretraining_has_no_value_where_full_fine_tuning_learned_nothin
 
 
 def test_d90_over_size_takes_each_models_own_d(run: MakeRun, tmp_path: Path) -> None:
-    runs = lane(run, 10, model="one-layer", size=1000) + lane(run, model="six-layers", size=6000)
+    runs = series(run, 10, model="one-layer", size=1000) + series(
+        run, model="six-layers", size=6000
+    )
     (table,) = sections(runs, tmp_path)["d90 over size"].tables
     assert [line[:2] for line in table.rows] == [("1,000", "one-layer"), ("6,000", "six-layers")]
-    same = lane(run, 10, model="a") + lane(run, model="b")
+    same = series(run, 10, model="a") + series(run, model="b")
     assert "d90 over size" not in sections(same, tmp_path)
 
 
 def test_a_study_without_any_d90_is_a_table_alone(run: MakeRun, tmp_path: Path) -> None:
-    runs = lane(run, full=0.5, model="a", size=1000) + lane(run, full=0.5, model="b", size=6000)
+    runs = series(run, full=0.5, model="a", size=1000) + series(run, full=0.5, model="b", size=6000)
     section = sections(runs, tmp_path)["d90 over size"]
     assert [line[4] for line in section.tables[0].rows] == ["no value", "no value"]
     assert not section.figures
-    both = lane(run, full=0.5, model="a") + lane(run, full=0.5, model="a", projection="dense")
+    both = series(run, full=0.5, model="a") + series(run, full=0.5, model="a", projection="dense")
     assert not sections(both, tmp_path)["Projections"].figures
 
 
 def test_the_gap_is_that_of_the_runs_at_d90(run: MakeRun, tmp_path: Path) -> None:
-    runs = [replace(one, folder=tmp_path / str(i)) for i, one in enumerate(lane(run))]
+    runs = [replace(one, folder=tmp_path / str(i)) for i, one in enumerate(series(run))]
     (row,) = estimate(runs)
     found = gap(row, number(runs, tmp_path))
     assert found is not None
     assert (found.d, found.train) == (100, 0.95)
     assert found.value == pytest.approx(0.755)
     assert found.relative == pytest.approx((0.95 - 0.755) / (1 - 0.755))
-    both = lane(run) + lane(run, 10, projection="dense")
+    both = series(run) + series(run, 10, projection="dense")
     section = sections(both, tmp_path)["Generalisation over d90"]
     assert len(section.tables[0].rows) == 2
     assert [len(figure["data"][0]["x"]) for figure in section.figures] == [2, 2]
 
 
-def test_a_run_that_was_ended_at_the_threshold_tells_no_gap(run: MakeRun, tmp_path: Path) -> None:
-    runs = lane(run)
+def test_a_run_that_was_ended_at_the_threshold_has_no_gap(run: MakeRun, tmp_path: Path) -> None:
+    runs = series(run)
     place = next(i for i, one in enumerate(runs) if (one.d, one.seed) == (100, 1))
     worse = TrainMetric(name="accuracy", value=0.5)
     ended = Epoch(epoch=1, value=0.76)
@@ -103,31 +105,33 @@ def test_a_run_that_was_ended_at_the_threshold_tells_no_gap(run: MakeRun, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("title", "lanes"),
+    ("title", "projections"),
     [
         ("The wrong gradient", ("released-exact", "released-released")),
         ("Projections", ("dense", "fastfood")),
     ],
 )
-def test_lanes_of_two_projections_are_compared(
-    title: str, lanes: tuple[str, str], run: MakeRun, tmp_path: Path
+def test_series_of_two_projections_are_compared(
+    title: str, projections: tuple[str, str], run: MakeRun, tmp_path: Path
 ) -> None:
-    runs = lane(run, projection=lanes[0]) + lane(run, 10, projection=lanes[1])
+    runs = series(run, projection=projections[0]) + series(run, 10, projection=projections[1])
     found = sections(runs, tmp_path)
     (table,) = found[title].tables
-    assert [line[0] for line in table.rows] == [one.removeprefix("released-") for one in lanes]
+    assert [line[0] for line in table.rows] == [
+        one.removeprefix("released-") for one in projections
+    ]
     others = {"The wrong gradient", "Projections", "Spaces"} - {title}
     assert not others & set(found)
 
 
 def test_a_growing_run_is_no_projection_of_its_own(run: MakeRun, tmp_path: Path) -> None:
-    runs = [*lane(run), *lane(run, projection="fastfood-nested")]
+    runs = [*series(run), *series(run, projection="fastfood-nested")]
     assert "Projections" not in sections(runs, tmp_path)
 
 
 def test_spaces_are_compared_for_each_projection(run: MakeRun, tmp_path: Path) -> None:
-    runs = lane(run, space="all") + lane(run, 10, space="lora")
-    runs += lane(run, projection="dense", space="lora")
+    runs = series(run, space="all") + series(run, 10, space="lora")
+    runs += series(run, projection="dense", space="lora")
     found = sections(runs, tmp_path)
     (table,) = found["Spaces"].tables
     assert [line[0] for line in table.rows] == ["all", "lora"]
@@ -135,14 +139,14 @@ def test_spaces_are_compared_for_each_projection(run: MakeRun, tmp_path: Path) -
     assert projections.caption == "minilm · sst2 · said · lora"
 
 
-def test_one_lane_is_no_study_and_the_whole_page_can_be_written(
+def test_one_series_is_no_study_and_the_whole_page_can_be_written(
     run: MakeRun, tmp_path: Path
 ) -> None:
-    alone = set(sections(lane(run), tmp_path))
-    runs = lane(run, model="own-0", step="0") + lane(run, model="own-9", step="9")
-    runs += lane(run) + lane(run, size=5, model="other") + lane(run, space="bias")
+    alone = set(sections(series(run), tmp_path))
+    runs = series(run, model="own-0", step="0") + series(run, model="own-9", step="9")
+    runs += series(run) + series(run, size=5, model="other") + series(run, space="bias")
     for projection in ("dense", "released-exact", "released-released"):
-        runs += lane(run, projection=projection)
+        runs += series(run, projection=projection)
     studies = set(sections(runs, tmp_path)) - alone
     assert studies == {
         *("d90 over pre-training", "d90 over size", "Generalisation over d90"),

@@ -12,7 +12,7 @@ MakeRun = Callable[..., Record]
 
 
 def study(run: MakeRun, **facts: str) -> list[Record]:
-    """DID found at 1,000, SAID at most 700, and a run of SAID that failed above that."""
+    """Return DID found at 1,000, SAID at most 700, and a run of SAID that failed above that."""
     return [
         run("full", 0.8, lr=5e-5, **facts),
         run("did", 0.6, d=700, **facts),
@@ -63,14 +63,14 @@ def test_the_widest_numbers_fit_on_one_line_of_100_columns(run: MakeRun) -> None
     assert line.split() == ["said", "kronecker", *answer.split()]
 
 
-def test_a_chance_corrected_answer_is_told_where_the_papers_is_trivial(run: MakeRun) -> None:
+def test_a_chance_corrected_answer_is_shown_where_the_papers_is_trivial(run: MakeRun) -> None:
     curve = [run("did", value, d=d) for d, value in ((10, 0.7), (100, 0.745))]
-    told = printed(estimate([run("full", 0.75, trivial=0.69), *curve]))
-    assert "trivial" in told
-    assert "chance-corrected 95" in told
+    text = printed(estimate([run("full", 0.75, trivial=0.69), *curve]))
+    assert "trivial" in text
+    assert "chance-corrected 95" in text
 
 
-def test_a_note_about_every_row_is_told_once_and_without_names(run: MakeRun) -> None:
+def test_a_note_about_every_row_is_shown_once_and_without_names(run: MakeRun) -> None:
     runs = [*study(run)[:4], run("full", None, status="running", seed=1, lr=5e-5)]
     text = printed(estimate(runs))
     assert text.count("full fine-tuning not done: lr = 5e-05, seed 1 (running)") == 1
@@ -110,7 +110,7 @@ def test_json_without_a_baseline_has_nulls(run: MakeRun) -> None:
     assert (did["full"], did["baseline"], did["threshold"]) == (None, None, None)
 
 
-def test_with_seeds_the_fit_is_told_with_its_interval(run: MakeRun) -> None:
+def test_with_seeds_the_fit_is_shown_with_its_interval(run: MakeRun) -> None:
     runs = [
         run(method, value + seed / 100, seed=seed, **facts)
         for method, value, facts in (

@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from said_lightning.analysis.estimator import SHARE, Reading, Row
-from said_lightning.analysis.table import lane
+from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.reading import SHARE, Reading
+from said_lightning.analysis.table import label
 
-# Okabe and Ito's palette, told apart with every kind of colour vision. With a symbol more than
-# there are colours, 42 lanes look different.
+# Okabe and Ito's palette, distinct for every kind of colour vision. With one symbol more than
+# there are colours, 42 series look different.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 _INK, _FAINT = "#333", "#8a8a8a"
@@ -19,14 +20,14 @@ Figure = dict[str, Any]
 
 
 def curves(rows: list[Row]) -> Figure | None:
-    """The metric over d for the lanes of one model and task; None where no run has a metric."""
+    """Return the metric over d for one model and task; None where no run has a metric."""
     drawn = [row for row in rows if row.curve]
     if not drawn:
         return None
     one = drawn[0]
     ends = [point.d for row in drawn for point in row.curve]
     low, high = min(ends) / 1.15, max(ends) * 1.15
-    data = [trace for index, row in enumerate(drawn) for trace in _lane(row, index)]
+    data = [trace for index, row in enumerate(drawn) for trace in _series(row, index)]
     data += _levels(one, low, high)
     metric = one.metric or "metric"
     return {
@@ -38,9 +39,9 @@ def curves(rows: list[Row]) -> Figure | None:
     }
 
 
-def _lane(row: Row, index: int) -> list[Figure]:
+def _series(row: Row, index: int) -> list[Figure]:
     colour, symbol = COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
-    who = lane(row)
+    who = label(row)
     d = [point.d for point in row.curve]
     traces: list[Figure] = [
         {
@@ -77,7 +78,7 @@ def _lane(row: Row, index: int) -> list[Figure]:
 
 
 def _bar(reading: Reading, what: str, who: str, colour: str) -> list[Figure]:
-    """The fitted d90 on its threshold, with its interval as a bar where there is one."""
+    """Return the fitted d90 on its threshold, with its interval as a bar where there is one."""
     if reading.fitted is None or reading.threshold is None:
         return []
     arms = {}
@@ -119,7 +120,7 @@ def _bar(reading: Reading, what: str, who: str, colour: str) -> list[Figure]:
 
 
 def _levels(row: Row, low: float, high: float) -> list[Figure]:
-    """Horizontal lines, named in the legend with their values."""
+    """Return horizontal lines, named in the legend with their values."""
     levels = {
         "full": (row.full, "solid"),
         f"{_PERCENT} of full": (row.threshold, "dash"),
@@ -142,7 +143,7 @@ def _levels(row: Row, low: float, high: float) -> list[Figure]:
 
 
 def scales(title: str, by_d: Mapping[int, Mapping[str, float]]) -> Figure:
-    """The absolute lambda of each layer group, a line for each d, dark at the largest."""
+    """Return the absolute lambda of each layer group, a line for each d, dark at the largest."""
     data = []
     shown = some(list(by_d))
     for index, d in enumerate(shown):
@@ -162,7 +163,7 @@ def scales(title: str, by_d: Mapping[int, Mapping[str, float]]) -> Figure:
 
 
 def rates(title: str, row: Row) -> Figure:
-    """The metric over the learning rate, a line for each d, dark at the largest."""
+    """Return the metric over the learning rate, a line for each d, dark at the largest."""
     several = {point.d for point in row.tried if point not in row.curve}
     every = some(sorted(several))
     data = []
@@ -187,7 +188,7 @@ def rates(title: str, row: Row) -> Figure:
 
 
 def errors(title: str, lines: Mapping[str, Mapping[int, float]]) -> Figure:
-    """Errors over d, a line for each name."""
+    """Return errors over d, a line for each name."""
     data = [
         {
             "type": "scatter",
@@ -208,13 +209,13 @@ def errors(title: str, lines: Mapping[str, Mapping[int, float]]) -> Figure:
 
 
 def some(every: Sequence[int]) -> list[int]:
-    """A few of many d, evenly spaced with both ends: what a figure can show apart."""
+    """Return a few of many d, evenly spaced with both ends: as many as a figure can distinguish."""
     places = {round(i * (len(every) - 1) / (_LINES - 1)) for i in range(_LINES)}
     return [every[place] for place in sorted(places)]
 
 
 def _shade(index: int, of: int) -> str:
-    """From light to dark blue."""
+    """Return a blue, light at index 0 and dark at the last."""
     part = index / max(of - 1, 1)
     light, dark = (158, 202, 225), (8, 48, 107)
     return "#" + "".join(
@@ -223,7 +224,7 @@ def _shade(index: int, of: int) -> str:
 
 
 def d_axis(span: list[float]) -> Figure:
-    """An axis of d between two powers of ten, in plain numbers."""
+    """Return an axis of d between two powers of ten, in plain numbers."""
     return {
         "type": "log",
         "range": [round(end, 4) for end in span],
@@ -235,7 +236,7 @@ def d_axis(span: list[float]) -> Figure:
 
 
 def layout(title: str, x: str, y: str) -> Figure:
-    """The look of every figure, with its title and what its axes are."""
+    """Return the layout of a figure, with its title and the names of its axes."""
     return {
         "title": {"text": title, "x": 0, "xanchor": "left", "font": {"size": 15}},
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": _INK},
@@ -250,7 +251,7 @@ def layout(title: str, x: str, y: str) -> Figure:
 
 
 def log_layout(title: str, x: str, y: str, axes: Sequence[str]) -> Figure:
-    """The layout of a figure some of whose axes are logarithmic."""
+    """Return the layout of a figure some of whose axes are logarithmic."""
     made = layout(title, x, y)
     for axis in axes:
         made[axis]["type"] = "log"

@@ -28,11 +28,10 @@ class Section:
 
 
 def name(row: Row) -> str:
-    """A row's name among all."""
-    lane = f"{row.method.upper()} {row.map}".strip()
-    return f"{row.model} · {row.task} · {lane}"
+    """Return a row's name among all."""
+    return f"{row.model} · {row.task} · {row.method.upper()} {row.map}".strip()
 
 
 def score(value: float | None) -> str:
-    """A metric to four digits."""
+    """Return a metric to four digits."""
     return "-" if value is None else f"{value:.4f}"

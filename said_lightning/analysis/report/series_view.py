@@ -1,4 +1,4 @@
-"""A lane in a study: its d90 in words, in a line of a table and on an axis."""
+"""A series as studies show it: its d90 in words, in a line of a table and on an axis."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import score
-from said_lightning.analysis.report.sources import Source, cite, of_full, of_lane
+from said_lightning.analysis.report.sources import Source, cite, of_full, of_series
 from said_lightning.analysis.table import estimate_of
 
 NO_VALUE = "no value"
@@ -16,9 +16,10 @@ Key = tuple[str, ...]
 
 
 def reading(row: Row) -> str:
-    """A lane's d90, fitted with its interval; `no value` where full fine-tuning learned nothing.
+    """Return a series' fitted d90 with its interval; `no value` where nothing was learned.
 
-    That is where it does not beat the majority class, as for the paper's early checkpoints.
+    That is where full fine-tuning does not beat the majority class, as for the paper's early
+    checkpoints.
     """
     if row.full is not None and row.trivial is not None and row.full <= row.trivial:
         return NO_VALUE
@@ -26,12 +27,12 @@ def reading(row: Row) -> str:
 
 
 def drawn(row: Row) -> bool:
-    """Whether a lane has a d90 to draw."""
+    """Return whether a series has a d90 to draw."""
     return row.fitted is not None and reading(row) != NO_VALUE
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Key | None]) -> dict[Key, list[Row]]:
-    """Rows of one key together, where there are several."""
+    """Return the rows of each key that several rows share."""
     groups: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         if (one := key(row)) is not None:
@@ -40,14 +41,14 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], Key | None]) -> dict[Key, 
 
 
 def line(row: Row, sources: list[Source]) -> tuple[str, ...]:
-    """A lane in a table, under COLUMNS."""
+    """Return a series' cells under COLUMNS."""
     corrected = NO_VALUE if reading(row) == NO_VALUE else estimate_of(row.corrected)
-    runs = cite([*of_lane(sources, row), *of_full(sources, row)])
+    runs = cite([*of_series(sources, row), *of_full(sources, row)])
     return (row.model, score(row.full), score(row.trivial), reading(row), corrected, runs)
 
 
 def points(label: str, index: int, rows: Sequence[Row]) -> dict[str, Any]:
-    """d90 of rows on the y axis, with their intervals; an open end has no arm."""
+    """Return d90 of rows on the y axis, with their intervals; an open end has no arm."""
     values = [row.fitted or 0 for row in rows]
     ends = [row.interval if row.level is not None else (None, None) for row in rows]
     colour = figures.COLOURS[index % len(figures.COLOURS)]

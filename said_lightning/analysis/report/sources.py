@@ -6,7 +6,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.measurements import values
+from said_lightning.analysis.measurements import measure
 from said_lightning.analysis.rates import Point
 from said_lightning.runs.record import Record
 
@@ -21,7 +21,7 @@ class Source:
 
 
 def number(records: Sequence[Record], root: Path) -> list[Source]:
-    """Numbers runs from 1 in the order of their folders."""
+    """Assign numbers from 1 to runs, in the order of their folders."""
     named = sorted((folder(record, root), index) for index, record in enumerate(records))
     return [
         Source(place, name, records[index]) for place, (name, index) in enumerate(named, start=1)
@@ -29,30 +29,30 @@ def number(records: Sequence[Record], root: Path) -> list[Source]:
 
 
 def folder(record: Record, root: Path) -> str:
-    """Gives a run's folder as seen from the root."""
+    """Return a run's folder relative to the root."""
     if record.folder is None:
         return "?"
     return record.folder.relative_to(root).as_posix()
 
 
-def of_lane(sources: Iterable[Source], row: Row) -> list[Source]:
-    """Gives the runs of a row."""
-    lane = attrgetter("model", "task", "method", "projection", "space")
-    return [source for source in sources if lane(source.record) == lane(row)]
+def of_series(sources: Iterable[Source], row: Row) -> list[Source]:
+    """Return the runs of a row's series."""
+    key = attrgetter("model", "task", "method", "projection", "space")
+    return [source for source in sources if key(source.record) == key(row)]
 
 
 def of_point(sources: Iterable[Source], row: Row, point: Point) -> list[Source]:
-    """Gives the runs of a row behind one point of its curve."""
+    """Return the runs of a row behind one point of its curve."""
     at = (point.d, point.lr)
     return [
         source
-        for source in of_lane(sources, row)
-        if at in {(run.d, run.lr) for run in values(source.record)}
+        for source in of_series(sources, row)
+        if at in {(run.d, run.lr) for run in measure(source.record)}
     ]
 
 
 def of_full(sources: Iterable[Source], row: Row) -> list[Source]:
-    """Gives the runs of full fine-tuning that a row rests on."""
+    """Return the runs of full fine-tuning that a row rests on."""
     return [
         source
         for source in sources
@@ -62,7 +62,7 @@ def of_full(sources: Iterable[Source], row: Row) -> list[Source]:
 
 
 def cite(sources: Iterable[Source]) -> str:
-    """Gives run numbers in short: `1-3, 7`."""
+    """Return run numbers in short: `1-3, 7`."""
     numbers = sorted(source.number for source in sources)
     runs: list[list[int]] = []
     for one in numbers:

@@ -1,4 +1,4 @@
-"""What a report says of certificates: bytes, bits, and the certified against the observed error."""
+"""The section on certificates: bytes, bits, and the certified against the observed error."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from said_lightning.errors import UserError
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, read
 
 TEXT = (
-    "A certified run is a message of so many bits, and its error on new rows is at most the "
-    "certified one with the probability told, where rows are drawn independently as the training "
+    "A certified run is a message of that many bits, and its error on new rows is at most the "
+    "certified one with the given probability, where rows are drawn independently as the training "
     "rows were; observed is the error on the dev rows. A certificate is vacuous where it is no "
     "better than always giving the training rows' majority class. The lowest certified error need "
     "not be at d90: a longer message lowers the train error and raises the price. Choosing "
@@ -28,8 +28,8 @@ Found = tuple[Source, Certificate, bool]
 
 
 def errors(_: Sequence[Row], sources: list[Source]) -> Section | None:
-    """Gives the section on certified runs; None where no run is certified."""
-    lanes: dict[str, list[Found]] = defaultdict(list)
+    """Return the section on certified runs; None where no run is certified."""
+    series: dict[str, list[Found]] = defaultdict(list)
     broken: list[tuple[str, str]] = []
 
     @cache
@@ -49,28 +49,28 @@ def errors(_: Sequence[Row], sources: list[Source]) -> Section | None:
         except UserError as error:
             broken += [(cite([source]), message.split(": ", 1)[-1]) for message in error.messages]
             continue
-        lane = f"{one.model} · {one.task} · {one.method.upper()} {one.projection}"
+        label = f"{one.model} · {one.task} · {one.method.upper()} {one.projection}"
         if source.record.space != "all":
-            lane += f" in {source.record.space}"
+            label += f" in {source.record.space}"
         there = counts(one.task)
-        lanes[lane].append((source, one, there is not None and not unpaid(one.searched, there)))
+        series[label].append((source, one, there is not None and not unpaid(one.searched, there)))
     tables, drawn = [], []
-    for lane, found in sorted(lanes.items()):
+    for label, found in sorted(series.items()):
         found.sort(key=lambda pair: (pair[1].d, pair[0].number))
-        tables.append(table(lane, found))
-        drawn.append(figures.errors(lane, lines(found)))
+        tables.append(table(label, found))
+        drawn.append(figures.errors(label, lines(found)))
     if broken:
         tables.append(Table("Certificates that cannot be read", ("run", "reason"), broken))
     return Section("Certified error", TEXT, tables, drawn) if tables else None
 
 
 def lowest(found: list[Found]) -> Certificate | None:
-    """Gives the certificate of the lowest error, of those that pay for the choice."""
+    """Return the certificate of the lowest error, of those that pay for the choice."""
     return min((one for _, one, paid in found if paid), key=lambda one: one.bound, default=None)
 
 
-def table(lane: str, found: list[Found]) -> Table:
-    """Gives a lane's certificates in the order of d; the lowest certified error is marked."""
+def table(label: str, found: list[Found]) -> Table:
+    """Return a series' certificates in the order of d; the lowest certified error is marked."""
     best = lowest(found)
     rows = [
         (
@@ -88,17 +88,17 @@ def table(lane: str, found: list[Found]) -> Table:
         *("train error", "certified error", "with probability", "observed error"),
         *("majority's error", "sqrt(d / m)", "verdict", "run"),
     )
-    return Table(lane, heads, rows)
+    return Table(label, heads, rows)
 
 
 def verdict(one: Certificate, paid: bool, best: bool) -> str:
-    """Says what a certificate is worth in a word or two."""
+    """Return in a word or two what a certificate is worth."""
     words = ["vacuous"] * one.vacuous + [UNPAID] * (not paid) + ["lowest"] * best
     return ", ".join(words) or "-"
 
 
 def lines(found: list[Found]) -> dict[str, dict[int, float]]:
-    """Gives the lines of a lane's figure: of several runs at one d, the lowest certified one."""
+    """Return the lines of a series' figure: of several runs at one d, the lowest certified one."""
     at = {one.d: one for _, one, _ in sorted(found, key=lambda each: -each[1].bound)}
     chosen = {d: at[d] for d in sorted(at)}
     best = lowest(found)

@@ -1,16 +1,17 @@
-"""The section of a report that answers the question: d90 of every lane."""
+"""The section that answers the question: d90 of every series."""
 
 from collections.abc import Sequence
 
-from said_lightning.analysis.estimator import SHARE, Reading, Row
+from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.interval import LEVEL
+from said_lightning.analysis.reading import SHARE, Reading
 from said_lightning.analysis.report.layout import Section, Table, name, score
-from said_lightning.analysis.report.sources import Source, cite, of_full, of_lane
+from said_lightning.analysis.report.sources import Source, cite, of_full, of_series
 from said_lightning.analysis.table import bracket, estimate_of
 
 
 def answer(rows: Sequence[Row], sources: list[Source]) -> Section:
-    """d90 of every lane: as the paper's Table 1, and in full."""
+    """Return d90 of every series: as the paper's Table 1, and in full."""
     text = (
         f"d90 is the smallest number of trained numbers d whose metric reaches {SHARE * 100:g} % "
         "of full fine-tuning's. On the grid it is the smallest d that does (mean over seeds, best "
@@ -21,8 +22,8 @@ def answer(rows: Sequence[Row], sources: list[Source]) -> Section:
         f"{SHARE * 100:g} % of the way from what a constant answer scores to full fine-tuning. "
         "Numbers of runs refer to the last section."
     )
-    lanes = Table(
-        "Every lane",
+    every = Table(
+        "Every series",
         (
             *("model", "task", "method", "metric", "full", "chance", "threshold", "verdict"),
             *("d90, grid", "d90, fitted", "threshold, corrected", "d90, corrected", "seeds"),
@@ -33,18 +34,18 @@ def answer(rows: Sequence[Row], sources: list[Source]) -> Section:
                 *(row.model, row.task, _method(row), row.metric or "?", score(row.full)),
                 *(score(row.trivial), score(row.threshold), row.verdict, bracket(row)),
                 *(_fitted(row), score(row.corrected.threshold), _fitted(row.corrected)),
-                *(str(row.seeds), cite(of_lane(sources, row)), cite(of_full(sources, row))),
+                *(str(row.seeds), cite(of_series(sources, row)), cite(of_full(sources, row))),
             )
             for row in rows
         ],
     )
     notes = [(name(row), note) for row in rows for note in row.notes]
-    told = [Table("What to know about them", ("lane", "note"), notes)] if notes else []
-    return Section("d90", text, [table_1(rows), lanes, *told])
+    known = [Table("What to know about them", ("series", "note"), notes)] if notes else []
+    return Section("d90", text, [table_1(rows), every, *known])
 
 
 def table_1(rows: Sequence[Row]) -> Table:
-    """Gives d90 in the form of Table 1 of arXiv 2012.13255: models by method and task."""
+    """Return d90 in the form of Table 1 of arXiv 2012.13255: models by method and task."""
     columns = sorted({(_method(row), row.task) for row in rows}, key=lambda c: (c[0], c[1]))
     cells = {(row.model, _method(row), row.task): row for row in rows}
     lines = [
@@ -72,8 +73,8 @@ def _fitted(reading: Reading) -> str:
 
 
 def _method(row: Row) -> str:
-    """The method as the paper writes it; its projection where it is not the paper's."""
+    """Return the method as the paper writes it, with the projection where it is not the paper's."""
     inside = None if row.space == "all" else row.space
     other = row.projection if row.projection != "fastfood" else None
-    told = ", ".join(part for part in (other, inside) if part)
-    return row.method.upper() + (f" ({told})" if told else "")
+    added = ", ".join(part for part in (other, inside) if part)
+    return row.method.upper() + (f" ({added})" if added else "")

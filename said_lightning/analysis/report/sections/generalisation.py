@@ -1,4 +1,4 @@
-"""How well a lane's runs at d90 generalise: section 5.3 of arXiv 2012.13255."""
+"""The section on how well the runs at d90 generalise: section 5.3 of arXiv 2012.13255."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -7,11 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.measurements import values
+from said_lightning.analysis.measurements import measure
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import Section, Table, name, score
 from said_lightning.analysis.report.series_view import drawn, grouped, reading
-from said_lightning.analysis.report.sources import Source, cite, of_lane, of_point
+from said_lightning.analysis.report.sources import Source, cite, of_point, of_series
 from said_lightning.errors import UserError
 from said_lightning.runs.certificate import CERTIFICATE, read
 from said_lightning.runs.record import Record
@@ -19,7 +19,7 @@ from said_lightning.runs.record import Record
 
 @dataclass(frozen=True)
 class Gap:
-    """How the runs of a lane at its d90 do on the data they were trained on and on others.
+    """The metric of a series' runs at its d90, on the data they were trained on and on others.
 
     `relative` is (train - evaluation) / (1 - evaluation).
     """
@@ -44,7 +44,7 @@ MEASURES: dict[str, Callable[[Gap], float | None]] = {
 
 
 def gap(row: Row, sources: list[Source]) -> Gap | None:
-    """Gives a lane's gap at its d90 on the grid; None where d90 or the training metric is open.
+    """Return a series' gap at its d90 on the grid; None where d90 or the training metric is open.
 
     A run that ended once it met the threshold, as in a search, was not trained as the others were.
     """
@@ -56,42 +56,42 @@ def gap(row: Row, sources: list[Source]) -> Gap | None:
     train = [value for value in known if value is not None]
     if not train:
         return None
-    evaluation = fmean(done.value for one in runs for done in values(one.record))
+    evaluation = fmean(done.value for one in runs for done in measure(one.record))
     return Gap(point.d, fmean(train), evaluation, certified(row, sources), runs)
 
 
 def to_the_end(record: Record) -> bool:
-    """Whether a run was let go on to its last epoch."""
-    return not any(done.stopped for done in values(record))
+    """Return whether a run was trained to its last epoch."""
+    return not any(done.stopped for done in measure(record))
 
 
 def certified(row: Row, sources: list[Source]) -> float | None:
-    """Gives the lowest certified error of a lane's runs; None where none is certified."""
+    """Return the lowest certified error of a series' runs; None where none is certified."""
     bounds = []
-    for source in of_lane(sources, row):
+    for source in of_series(sources, row):
         path = source.record.folder and source.record.folder / CERTIFICATE
-        # One that cannot be read is told in the section on certificates.
+        # One that cannot be read is listed in the section on certificates.
         with suppress(UserError):
             bounds += [read(path).bound] if path and path.exists() else []
     return min(bounds, default=None)
 
 
 def generalisation(rows: Sequence[Row], sources: list[Source]) -> Section | None:
-    """The section, where two lanes of one task or more have a d90."""
+    """Return the section, where at least two series of one task have a d90."""
     gaps = [(row, found) for row in rows if (found := gap(row, sources)) is not None]
     by_task = grouped([row for row, _ in gaps], lambda row: (row.task,))
     if not by_task:
         return None
     text = (
-        "At each lane's d90 on the grid: the metric on the training data (running over the last "
+        "At each series' d90 on the grid: the metric on the training data (running over the last "
         "epoch, dropout on), on the evaluation data, and the relative gap between them, "
         "(train - evaluation) / (1 - evaluation), over the fitted d90. Runs that ended before "
-        "their time, as a search's do, are left out. Where runs of the lane are "
+        "their time, as a search's do, are left out. Where runs of the series are "
         "certified, at any d, the lowest certified error."
     )
     table = Table(
         "Generalisation",
-        ("lane", "d90", "d", "train", "evaluation", "relative gap", "certified error", "runs"),
+        ("series", "d90", "d", "train", "evaluation", "relative gap", "certified error", "runs"),
         [
             (
                 *(name(row), reading(row), f"{one.d:,}", score(one.train), score(one.value)),
@@ -101,9 +101,9 @@ def generalisation(rows: Sequence[Row], sources: list[Source]) -> Section | None
         ],
     )
     plots = []
-    for (task,), lanes in by_task.items():
+    for (task,), series in by_task.items():
         for what, value in MEASURES.items():
-            pairs = [(row, value(one)) for row, one in gaps if row in lanes]
+            pairs = [(row, value(one)) for row, one in gaps if row in series]
             known = [(row, number) for row, number in pairs if number is not None]
             plots += [_scatter(task, what, known)] if known else []
     return Section("Generalisation over d90", text, [table], plots)

@@ -1,24 +1,24 @@
-"""The sections of a report on the runs themselves: cost, failures, provenance."""
+"""The sections on the runs themselves: cost, failures, provenance."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report.layout import Section, Table, name, score
-from said_lightning.analysis.report.sources import Source, cite, of_full, of_lane
+from said_lightning.analysis.report.sources import Source, cite, of_full, of_series
 
 _HOUR = 3600  # seconds
 
 
 def cost(rows: Sequence[Row], sources: list[Source]) -> Section:
-    """Runs, hours and memory of each lane and of full fine-tuning."""
-    parts = {name(row): of_lane(sources, row) for row in rows}
+    """Return runs, hours and memory of each series and of full fine-tuning."""
+    parts = {name(row): of_series(sources, row) for row in rows}
     parts |= {f"{row.model} · {row.task} · full": of_full(sources, row) for row in rows}
     parts = {part: found for part, found in sorted(parts.items()) if found}
     table = Table(
         "Cost",
         (
-            "lane",
+            "series",
             "runs",
             "done",
             "failed",
@@ -46,7 +46,7 @@ def _costs(part: str, found: list[Source]) -> tuple[str, ...]:
 
 
 def failed(_: Sequence[Row], sources: list[Source]) -> Section:
-    """The runs that gave no metric: those that failed, with their reasons, and those to come."""
+    """Return the runs without a metric: those that failed, with reasons, and those to come."""
     open_runs = [source for source in sources if source.record.status != "done"]
     if not open_runs:
         return Section("What failed", f"Nothing: all {len(sources)} runs are done.")
@@ -71,7 +71,7 @@ def failed(_: Sequence[Row], sources: list[Source]) -> Section:
 
 
 def provenance(_: Sequence[Row], sources: list[Source]) -> Section:
-    """Every run, with what identifies its inputs."""
+    """Return every run, with what identifies its inputs."""
     versions: dict[tuple[tuple[str, str], ...], list[Source]] = defaultdict(list)
     for source in sources:
         versions[tuple(sorted(source.record.versions.items()))].append(source)

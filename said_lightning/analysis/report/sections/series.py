@@ -1,4 +1,4 @@
-"""The sections of a report on what a lane measured: over d, by layer, by learning rate."""
+"""The sections on the metric of each series: over d, by layer, by learning rate."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from said_lightning.analysis.report.sources import Source, cite, of_point
 
 
 def curves(rows: Sequence[Row], sources: list[Source]) -> Section:
-    """The metric at every d of every lane, with its seeds."""
+    """Return the metric at every d of every series, with its seeds."""
     text = (
         "The metric over d, each point the mean over seeds at its best learning rate, dots the "
         "seeds. Lines mark full fine-tuning, both thresholds and chance; a bar on a threshold is "
@@ -50,9 +50,9 @@ def _each_task(
 
 
 def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
-    """SAID's lambda by layer group."""
+    """Return SAID's lambda by layer group."""
     text = (
-        "SAID learns one scale lambda for each group of layers, starting at 1. Its size tells how "
+        "SAID learns one scale lambda for each group of layers, starting at 1. Its size shows how "
         "far the same theta moves that group: here the mean over seeds of |lambda|."
     )
     tables, drawn = [], []
@@ -81,7 +81,7 @@ def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
 
 
 def _ended_at(sources: list[Source], row: Row, point: Point) -> list[Source]:
-    """The runs that ended at a point, with these scales; one whose d grew came by others."""
+    """Return the runs that ended at a point; one whose d grew only passes its earlier points."""
     found = []
     for source in of_point(sources, row, point):
         reached = [stage.d for stage in source.record.stages if stage.value is not None]
@@ -91,7 +91,7 @@ def _ended_at(sources: list[Source], row: Row, point: Point) -> list[Source]:
 
 
 def mean_scales(sources: Iterable[Source]) -> dict[str, float]:
-    """Gives each group's mean absolute lambda over runs that tell it."""
+    """Return each group's mean absolute lambda over the runs that record it."""
     values: dict[str, list[float]] = defaultdict(list)
     for source in sources:
         for group, facts in source.record.groups.items():
@@ -101,7 +101,7 @@ def mean_scales(sources: Iterable[Source]) -> dict[str, float]:
 
 
 def rates(rows: Sequence[Row], sources: list[Source]) -> Section:
-    """The metric at every learning rate, where several were tried."""
+    """Return the metric at every learning rate, where several were tried."""
     several = [row for row in rows if len(row.tried) > len(row.curve)]
     text = "Every learning rate that was tried, at each d."
     if not several:

@@ -1,7 +1,7 @@
-"""The studies of section 5 of arXiv 2012.13255 as sections of a report, where runs tell of them.
+"""The studies of section 5 of arXiv 2012.13255 as sections, where there are runs for them.
 
-Each is made of the lanes that are there, whatever sweep they came from: d90 over pre-training, over
-the model's size, generalisation, and lanes that differ in projection, gradient or space alone.
+Each is made of the series that are there, whatever sweep they came from: d90 over pre-training and
+over the model's size, and series that differ in projection, gradient or space alone.
 """
 
 import re
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from said_lightning.analysis.estimator import SHARE, Row
+from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.reading import SHARE
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import Section, Table
 from said_lightning.analysis.report.sections.generalisation import generalisation
@@ -24,8 +25,8 @@ from said_lightning.analysis.report.series_view import (
     line,
     points,
 )
-from said_lightning.analysis.report.sources import Source, of_full, of_lane
-from said_lightning.analysis.table import lane
+from said_lightning.analysis.report.sources import Source, of_full, of_series
+from said_lightning.analysis.table import label
 from said_lightning.runs.labels import NESTED
 
 RELEASED = "released-"
@@ -33,18 +34,18 @@ ARMS = "A point's arms span its 90 % interval; where that is open, the arm is mi
 
 
 def updates(step: str) -> int | None:
-    """Gives a pre-training step as a number: `20k` is 20,000; None for another name."""
+    """Return a pre-training step as a number: `20k` is 20,000; None for another name."""
     found = re.fullmatch(r"(\d+)(k?)", step)
     return int(found[1]) * (1000 if found[2] else 1) if found else None
 
 
 def pretraining(rows: Sequence[Row], sources: list[Source]) -> Section | None:
-    """Section 5.1: d90 over the steps of one pre-training run, where two were measured."""
+    """Return section 5.1: d90 over the steps of one pre-training run, where two were measured."""
     steps = {id(row): _step(row, sources) for row in rows}
 
     def key(row: Row) -> Key | None:
         found = steps[id(row)]
-        return found and (found[0], row.task, lane(row))
+        return found and (found[0], row.task, label(row))
 
     text = (
         "d90 of one model at several steps of its pre-training, each against its own full "
@@ -56,8 +57,8 @@ def pretraining(rows: Sequence[Row], sources: list[Source]) -> Section | None:
 
 
 def _step(row: Row, sources: list[Source]) -> tuple[str, int] | None:
-    """The family of a row's model and its step of pre-training, if it has one."""
-    step = next((one.record.step for one in of_lane(sources, row)), None)
+    """Return the family of a row's model and its step of pre-training, if it has one."""
+    step = next((one.record.step for one in of_series(sources, row)), None)
     number = updates(step) if step else None
     if step is None or number is None:
         return None
@@ -65,13 +66,15 @@ def _step(row: Row, sources: list[Source]) -> tuple[str, int] | None:
 
 
 def size(rows: Sequence[Row], sources: list[Source]) -> Section | None:
-    """Section 5.2: d90 over the number of weights, where models of two sizes were measured."""
+    """Return section 5.2: d90 over the number of weights, where two sizes were measured."""
     text = "d90 over D, the number of the model's weights, each against its own full fine-tuning."
     # A checkpoint is no size of its own, but any two other models may be compared.
     placed = [
         (D, row) for row in rows if (D := _weights(row, sources)) and _step(row, sources) is None
     ]
-    return _over("d90 over size", text, "D", placed, lambda row: ("", row.task, lane(row)), sources)
+    return _over(
+        "d90 over size", text, "D", placed, lambda row: ("", row.task, label(row)), sources
+    )
 
 
 def _weights(row: Row, sources: list[Source]) -> int | None:
@@ -86,7 +89,7 @@ def _over(
     key: Callable[[Row], Key | None],
     sources: list[Source],
 ) -> Section | None:
-    """A section with d90 over a number of each row's, for rows of one key; None where none are."""
+    """Return d90 over a number that each row has, for rows of one key; None where none are."""
     numbers = {id(row): number for number, row in placed}
     tables: list[Table] = []
     plotted: dict[str, list[tuple[str, list[tuple[int, Row]]]]] = defaultdict(list)
@@ -103,27 +106,27 @@ def _over(
             )
         )
     plots = [
-        _plot(f"{title} · {task}", axis, lanes)
-        for task, lanes in sorted(plotted.items())
-        if any(drawn(row) for _, ordered in lanes for _, row in ordered)
+        _plot(f"{title} · {task}", axis, series)
+        for task, series in sorted(plotted.items())
+        if any(drawn(row) for _, ordered in series for _, row in ordered)
     ]
     return Section(title, f"{text} {ARMS}", tables, plots) if tables else None
 
 
-def _plot(title: str, axis: str, lanes: list[tuple[str, list[tuple[int, Row]]]]) -> dict[str, Any]:
-    """d90 with its interval over a number, a line for each lane; what has no d90 is left out."""
+def _plot(title: str, axis: str, series: list[tuple[str, list[tuple[int, Row]]]]) -> dict[str, Any]:
+    """Return d90 with its interval over a number, a line for each series that has a d90."""
     data = []
-    for index, (label, ordered) in enumerate(lanes):
+    for index, (who, ordered) in enumerate(series):
         known = [(number, row) for number, row in ordered if drawn(row)]
         places = [max(1, number) for number, _ in known]
-        data.append(points(label, index, [row for _, row in known]) | {"x": places})
+        data.append(points(who, index, [row for _, row in known]) | {"x": places})
     axes = (f"{axis} (log scale)", "d90, fitted (log scale)")
     return {"data": data, "layout": figures.log_layout(title, *axes, ("xaxis", "yaxis"))}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A study of lanes alike in `fixed` that differ in `what`; None there is no part of it."""
+    """A study of series alike in `fixed` that differ in `what`; None there has no part in it."""
 
     title: str
     text: str
@@ -134,7 +137,7 @@ class Comparison:
 
 def _projection(row: Row) -> str | None:
     map_ = row.projection or ""
-    # A run whose d grew reads otherwise, through the same projection.
+    # A run whose d grew has the same projection, but another kind of d90.
     return None if map_.startswith(RELEASED) or map_.endswith(f"-{NESTED}") else map_
 
 
@@ -171,7 +174,7 @@ COMPARED = (
 
 
 def compared(study: Comparison, rows: Sequence[Row], sources: list[Source]) -> Section | None:
-    """A section that compares lanes, where there are two to compare."""
+    """Return a section that compares series, where there are two to compare."""
 
     def key(row: Row) -> Key | None:
         same = (row.model, row.task, row.method, study.fixed(row))

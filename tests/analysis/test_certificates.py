@@ -1,4 +1,4 @@
-"""The report tells what certificates say, and where the lowest certified error is."""
+"""The report shows certificates, and where the lowest certified error is."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,7 +46,7 @@ ONE = Certificate(
 
 
 def sources(run: MakeRun, root: Path, found: list[Certificate]) -> list[Source]:
-    """Runs in folders, each with its certificate."""
+    """Return runs in folders, each with its certificate."""
     records = []
     for index, one in enumerate(found):
         folder = root / f"run{index}"
@@ -60,12 +60,12 @@ def sources(run: MakeRun, root: Path, found: list[Certificate]) -> list[Source]:
 def test_the_lowest_certified_error_is_marked(run: MakeRun, tmp_path: Path) -> None:
     bounds = {100: 0.3, 200: 0.25, 500: 0.5}
     found = [replace(ONE, d=d, bound=bound, vacuous=bound > 0.44) for d, bound in bounds.items()]
-    told = errors([], sources(run, tmp_path, found))
-    assert told is not None
-    (table,) = told.tables
+    section = errors([], sources(run, tmp_path, found))
+    assert section is not None
+    (table,) = section.tables
     verdicts = {row[0]: row[table.columns.index("verdict")] for row in table.rows}
     assert verdicts == {"100": "-", "200": "lowest", "500": "vacuous"}
-    (figure,) = told.figures
+    (figure,) = section.figures
     lines = {line["name"]: dict(zip(line["x"], line["y"], strict=True)) for line in figure["data"]}
     assert lines["certified"] == bounds
     assert lines["lowest certified, d = 200"] == {200: 0.25}
@@ -80,11 +80,11 @@ def test_what_pays_for_fewer_runs_than_there_are_is_never_the_lowest(
         replace(ONE, seed=1, bound=0.3, searched=paid),
         replace(ONE, seed=2, bound=0.4, searched=paid),
     ]
-    told = errors([], sources(run, tmp_path, found))
-    assert told is not None
-    (table,) = told.tables
+    section = errors([], sources(run, tmp_path, found))
+    assert section is not None
+    (table,) = section.tables
     assert [row[table.columns.index("verdict")] for row in table.rows] == [UNPAID, "lowest", "-"]
-    lines = {line["name"]: line["y"] for line in told.figures[0]["data"]}
+    lines = {line["name"]: line["y"] for line in section.figures[0]["data"]}
     assert list(lines["lowest certified, d = 200"]) == [0.3]
 
 
@@ -93,30 +93,30 @@ def test_where_the_runs_cannot_be_counted_no_certificate_is_the_lowest(
 ) -> None:
     found = sources(run, tmp_path, [ONE, replace(ONE, d=100)])
     (tmp_path / "run1" / CONFIG).unlink()
-    told = errors([], found)
-    assert told is not None
-    table, broken = told.tables
+    section = errors([], found)
+    assert section is not None
+    table, broken = section.tables
     assert "lowest" not in {row[table.columns.index("verdict")] for row in table.rows}
     assert broken.rows[0][0] == "all of sst2"
 
 
-def test_a_row_tells_bytes_bits_and_both_errors(run: MakeRun, tmp_path: Path) -> None:
-    told = errors([], sources(run, tmp_path, [ONE]))
-    assert told is not None
-    (row,) = told.tables[0].rows
-    cells = dict(zip(told.tables[0].columns, row, strict=True))
+def test_a_row_shows_bytes_bits_and_both_errors(run: MakeRun, tmp_path: Path) -> None:
+    section = errors([], sources(run, tmp_path, [ONE]))
+    assert section is not None
+    (row,) = section.tables[0].rows
+    cells = dict(zip(section.tables[0].columns, row, strict=True))
     assert cells["bytes of the file"] == "900"
     assert cells["bits for each number"] == "3.00"
     assert (cells["certified error"], cells["observed error"]) == ("0.2500", "0.2100")
     assert cells["run"] == "1"
 
 
-def test_a_broken_certificate_is_told_of(run: MakeRun, tmp_path: Path) -> None:
+def test_a_broken_certificate_is_listed(run: MakeRun, tmp_path: Path) -> None:
     found = sources(run, tmp_path, [ONE])
     (tmp_path / "run0" / CERTIFICATE).write_text('{"format": 1, "bound": 0.01}')
-    told = errors([], found)
-    assert told is not None
-    assert told.tables[0].caption == "Certificates that cannot be read"
+    section = errors([], found)
+    assert section is not None
+    assert section.tables[0].caption == "Certificates that cannot be read"
 
 
 def test_without_a_certificate_there_is_no_section(run: MakeRun, tmp_path: Path) -> None:
