@@ -1,5 +1,6 @@
 """From a command line to its jobs, composed once, with everything that is wrong with it."""
 
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,7 +109,11 @@ def read_command(arguments: Sequence[str]) -> Command:
         extra = [f"hydra.searchpath=['file://{folder}']"]
     errors: list[str] = []
     try:
-        with initialize_config_dir(str(conf), job_name="train", version_base="1.3"):
+        with (
+            initialize_config_dir(str(conf), job_name="train", version_base="1.3"),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("error", "provider=.* is not available")
             hydra = [*extra, *(one for one in given if one.startswith("hydra.searchpath="))]
             composer = Composer(
                 GlobalHydra.instance().config_loader(), flags.config_name or "config", hydra
@@ -118,6 +123,10 @@ def read_command(arguments: Sequence[str]) -> Command:
             return _compose(composer, overrides, flags, errors)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(*errors, str(error)) from None
+    except UserWarning as error:
+        place = str(error).partition("path=")[2].partition(" is not")[0]
+        line = f"hydra.searchpath: file://{place}: no such folder"
+        raise UserError(*errors, line) from None
 
 
 def _compose(

@@ -34,7 +34,7 @@ def parse(
     parser = OverridesParser.create(config_loader=loader)  # type: ignore[arg-type]
     for text in arguments:
         try:
-            override = parser.parse_override(text)
+            (override,) = parser.parse_overrides([text])  # with its loader
             wrong = list(validate(override))
         except HydraException as error:
             wrong = [f"{text}: {str(error).splitlines()[0]}; expected key=value"]

@@ -45,7 +45,7 @@ def run(spec: RunSpec) -> Record:
     if (found := records.finished(folder)) is not None:
         log.info("done before: %s", folder)
         return found
-    config = spec.config
+    config = spec.located()
     devices = validate_devices(config.trainer.devices)
     if wrong := [*validate_config(config), *devices, *validate_stored(spec)]:
         raise UserError(*wrong)
