@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from said_lightning.analysis.report.sections.certificates import UNPAID, errors
 from said_lightning.analysis.report.sources import Source, number
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, write
@@ -11,6 +13,7 @@ from said_lightning.runs.index import CONFIG
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
+COMMITTED = next((Path(__file__).parents[2] / "results" / "certified").rglob(f"said-*/{CONFIG}"))
 PARTS = ("model", "task", "method", "projection", "trainer", "d", "seed", "lr", "levels")
 ONE = Certificate(
     model="minilm",
@@ -52,7 +55,8 @@ def sources(run: MakeRun, root: Path, found: list[Certificate]) -> list[Source]:
         folder = root / f"run{index}"
         folder.mkdir()
         write(one, folder)
-        (folder / CONFIG).write_text(f"d: {one.d}\nseed: {one.seed}\n")
+        config = yaml.safe_load(COMMITTED.read_text()) | {"d": one.d, "seed": one.seed}
+        (folder / CONFIG).write_text(yaml.safe_dump(config))
         records.append(replace(run("said", 0.8, d=one.d), folder=folder))
     return number(records, root)
 

@@ -7,7 +7,6 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from said_lightning.config.compose import read_command
-from said_lightning.config.schema import run_folder
 from said_lightning.search.series import SeriesSearch
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -31,24 +30,25 @@ def test_table_1_has_the_papers_grid_models_tasks_and_methods() -> None:
 
 
 def test_table_1_is_searched_on_the_papers_grid_by_default() -> None:
-    command = read_command(["-m", "experiment=table1"], CONF)
-    assert (command.search, command.mistakes) == (True, [])
-    series = {(job.model.name, job.task.name, job.method.name) for job in command.jobs}
+    command = read_command(["-m", "experiment=table1"])
+    assert (command.search, command.errors) == (True, ())
+    configs = [spec.config for spec in command.specs]
+    series = {(one.model.name, one.task.name, one.method.name) for one in configs}
     assert len([one for one in series if one[2] != "full"]) == 16
-    ends = sorted({job.d for job in command.jobs})
+    ends = sorted({one.d for one in configs})
     assert SeriesSearch([0.8], *ends).grid == [int(d) for d in params("table1")["d"].split(",")]
 
 
 def test_the_small_table_composes_and_has_one_baseline_for_every_d() -> None:
-    command = read_command(["-m", "experiment=table1-small"], CONF)
-    folders = {run_folder(job) for job in command.jobs}
-    assert not command.mistakes
-    assert len(folders) == 84 + 6
+    command = read_command(["-m", "experiment=table1-small"])
+    assert not command.errors
+    assert len(command.specs) == 84 + 6
 
 
 def test_a_search_takes_an_experiments_series_and_leaves_its_grid() -> None:
-    command = read_command(["-m", "experiment=table1-small", "hydra/sweeper=d90"], CONF)
+    command = read_command(["-m", "experiment=table1-small", "hydra/sweeper=d90"])
     assert command.search
-    assert {job.d for job in command.jobs} == {100, 1_000_000}
-    assert {job.seed for job in command.jobs} == {0}
-    assert {job.task.name for job in command.jobs} == {"mrpc", "sst2"}
+    configs = [spec.config for spec in command.specs]
+    assert {one.d for one in configs if one.method.name != "full"} == {100, 1_000_000}
+    assert {one.seed for one in configs} == {0}
+    assert {one.task.name for one in configs} == {"mrpc", "sst2"}
