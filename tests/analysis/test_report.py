@@ -15,6 +15,7 @@ import pytest
 
 from said_lightning.analysis.estimator import Row, estimate
 from said_lightning.analysis.report import formats as report
+from said_lightning.analysis.report.page import html
 from said_lightning.analysis.report.sections import build
 from said_lightning.errors import UserError
 from said_lightning.runs.index import find
@@ -72,7 +73,7 @@ def test_the_same_runs_give_the_same_bytes_wherever_they_lie(
 
 
 def test_a_report_has_every_section_in_html_and_markdown(study: Study) -> None:
-    page, text = report.html(*study), report.markdown(*study)
+    page, text = html(*study), report.markdown(*study)
     assert tuple(re.findall(r"<h2>(.*?)</h2>", page)) == SECTIONS
     assert tuple(re.findall(r"^## (.*)$", text, re.M)) == SECTIONS
 
@@ -85,7 +86,7 @@ def test_a_page_asks_nothing_of_the_network(study: Study) -> None:
             self.asked += [v or "" for k, v in attrs if k in ("src", "href") and v and v[0] != "#"]
 
     tags = Tags()
-    tags.feed(report.html(*study))
+    tags.feed(html(*study))
     assert tags.asked == []
 
 
@@ -136,7 +137,7 @@ def test_lambda_is_the_mean_size_over_seeds(study: Study) -> None:
 
 
 def test_what_failed_is_listed_with_its_reason_whatever_it_holds(study: Study) -> None:
-    assert "a &lt;b&gt; &amp; | reason" in report.html(*study)
+    assert "a &lt;b&gt; &amp; | reason" in html(*study)
     assert "a <b> & \\| reason" in report.markdown(*study)
 
 
