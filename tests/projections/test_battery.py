@@ -34,19 +34,19 @@ def draw(count: int) -> Iterator[tuple[dict[str, int], int, int]]:
 
 
 def normal(count: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Float[Tensor, " n"]:
-    """Standard normals, the same for every call with a seed."""
+    """Return standard normals, the same for every call with a seed."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def matrix(projection: Projection, tensor: str) -> Float[Tensor, "rows d"]:
-    """A tensor's rows of P, in float64."""
+    """Return a tensor's rows of P, in float64."""
     units = torch.eye(projection.d, dtype=torch.float64)
     return torch.stack([projection.project(unit, tensor) for unit in units], dim=1)
 
 
 def assert_near(one: Tensor, other: Tensor, bound: float, expected: float = 0.0) -> None:
-    """Asserts that the difference's norm is at most `bound` times the second's, or its expected.
+    """Assert that the difference's norm is at most `bound` times the second's, or its expected.
 
     A few numbers can cancel to almost nothing; what was added up to them is rounded all the same.
     """
@@ -57,7 +57,8 @@ def assert_near(one: Tensor, other: Tensor, bound: float, expected: float = 0.0)
 @every_dtype
 @every_case
 def test_project_and_pull_back_are_transposes(name: str, engine: str, dtype: torch.dtype) -> None:
-    for sizes, d, seed in draw(200):
+    # float64 shows a wrong entry anywhere; float32 that nothing is summed in less.
+    for sizes, d, seed in draw(200 if dtype == torch.float64 else 50):
         assert dot_test(build(name, sizes, d, seed, engine), dtype, seed) < ROUNDING[dtype]
 
 
@@ -152,7 +153,7 @@ def test_the_engine_is_right_in_long_blocks(size: int, d: int) -> None:
 
 
 def compare(name: str, sizes: dict[str, int], d: int, seed: int, dtype: torch.dtype) -> None:
-    """Asserts that engine and reference agree: to the bit where fastfood writes."""
+    """Assert that engine and reference agree: to the bit where fastfood writes."""
     fast, reference = build(name, sizes, d, seed, FAST), build(name, sizes, d, seed, "torch")
     theta, bound = normal(d, dtype), ROUNDING[dtype]
     for tensor, size in sizes.items():
@@ -268,7 +269,7 @@ def test_sizes_are_positive(name: str, sizes: dict[str, int], d: int) -> None:
         build(name, sizes, d, 0)
 
 
-def test_unknown_names_are_told_the_known_ones() -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no projection 'fastfod'; there are dense, fastfood"):
         build("fastfod", {"a": 5}, 1, 0)
     with pytest.raises(ValueError, match=r"no engine 'cuda' for dense; there are torch, numba"):

@@ -1,31 +1,33 @@
-"""E|P theta|^2 = |theta|^2, whatever D and d: the mean of 100 draws lies within 2 %."""
+"""E|P theta|^2 = |theta|^2, whatever D and d: the mean over draws lies within five sigma of it.
+
+How many draws that takes falls with D. With k the kurtosis sum theta^4 / |theta|^4, the variance of
+|P theta|^2 / |theta|^2 over seeds is 2 / D for independent normal entries and at most 6 / D for any
+projection but sparse: in a block of fastfood, n sum g_i^2 u_i^2 with u = H B theta near normal, it
+is 2 sum u_i^4 = 6 / n, and blocks are independent. Of sparse, where a coordinate meets about
+sqrt(D) rows, it is k / sqrt(D) more.
+"""
 
 import pytest
 import torch
 
-from said_lightning.projections import build, engines_of, names
+from said_lightning.projections import build, names
 
-DRAWS = 100
-CELLS = [(D, d) for D in (10**3, 10**5, 10**7) for d in (10, 10**3, 10**4) if d <= D]
-
-
-def cells() -> list[object]:
-    """All cells; those that take minutes, for want of an engine, are marked slow."""
-    return [
-        pytest.param(name, D, d, marks=[pytest.mark.slow] if slow else [])
-        for name in names()
-        for D, d in CELLS
-        if name != "dense" or D * d <= 10**8
-        for slow in [D == 10**7 and engines_of(name) == ["torch"]]
-    ]
+DRAWS = {10**3: 100, 10**5: 20, 10**7: 4}
+CELLS = [(D, d) for D in DRAWS for d in (10, 10**3, 10**4) if d <= D]
+# Minutes in plain torch, which draws every entry; 10^7 x 10 is left, and d is the same code.
+CASES = [(name, D, d) for name in names() for D, d in CELLS if name != "dense" or D * d <= 10**8]
 
 
-@pytest.mark.parametrize(("name", "D", "d"), cells())
+@pytest.mark.parametrize(("name", "D", "d"), CASES)
 def test_lengths_are_kept_in_expectation(name: str, D: int, d: int) -> None:
-    theta = torch.randn(d, generator=torch.Generator().manual_seed(0))
+    theta = torch.randn(d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    length = theta.square().sum()
     ratios = []
-    for seed in range(DRAWS):
+    for seed in range(DRAWS[D]):
         projection = build(name, {"weight": D}, d, seed)
-        square = projection.project(theta, "weight").square().sum(dtype=torch.float64)
-        ratios.append(square / projection.gain / theta.square().sum(dtype=torch.float64))
-    assert 0.98 < torch.stack(ratios).mean() < 1.02
+        square = projection.project(theta.float(), "weight").square().sum(dtype=torch.float64)
+        ratios.append(square / projection.gain / length)
+    variance = 6 / D
+    if name == "sparse":
+        variance += float(theta.pow(4).sum() / length**2) / D**0.5
+    assert abs(torch.stack(ratios).mean() - 1) < 5 * (variance / len(ratios)) ** 0.5

@@ -18,7 +18,7 @@ SIZES = {"two blocks": 70_000, "weight": 2500, "bias": 37, "one": 1}
 
 
 def matrix(projection: Projection, tensor: str) -> Float[Tensor, "rows d"]:
-    """A tensor's rows of P, a column for each unit vector."""
+    """Return a tensor's rows of P, a column for each unit vector."""
     units = torch.eye(projection.d, dtype=torch.float64)
     return torch.stack([projection.project(unit, tensor) for unit in units], dim=1)
 

@@ -35,7 +35,7 @@ class CirculatingHadamard(torch.autograd.Function):
 
 
 def circulating(theta: Float[Tensor, " d"], projection: Released, tensor: str) -> Tensor:
-    """The rows of a tensor by that code's formula, on this projection's draws."""
+    """Return the rows of a tensor by that code's formula, on this projection's draws."""
     n, rows, key = PADDED[tensor], SIZES[tensor], projection.keys[tensor]
     halves = random.half_words(key, 0, n)
     signs, normals = random.signs(halves, theta.dtype), random.normals(halves, theta.dtype)
