@@ -89,7 +89,8 @@ def _message(schema: type, error: ErrorDetails, prefix: str) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
     expected = _TYPES.get(kind.partition("_")[0]) or error["msg"]
     if kind in _RANGES:
-        expected = _RANGES[kind].format(**error.get("ctx", {}))
+        limits = {name: f"{limit:g}" for name, limit in error.get("ctx", {}).items()}
+        expected = _RANGES[kind].format(**limits)
         expected += ", or null" if _may_be_null(schema, place) else ""
     return f"{prefix}{key}={error['input']}: {expected}"
 

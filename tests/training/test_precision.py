@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader
 
-from said_lightning.config.schema import Config, MethodConfig, problems, typed
+from said_lightning.config.validate import validate_config
 from said_lightning.models.encoder import load
 from said_lightning.projections import names
 from said_lightning.subspace.subspace import Subspace
@@ -51,12 +51,12 @@ def test_weights_are_theta_0_and_the_projection_rounded_once(
     assert subspace is not None
     assert module.trainer.precision == precision
     moments = [part for state in optimizer.state.values() for part in state.values()]
-    for numbers in (*subspace.coordinates(), *moments):
+    for numbers in (*subspace.numbers(), *moments):
         assert numbers.dtype == torch.float32
 
-    config = typed(compose(tmp_path))
+    config = compose(tmp_path).config
     whole = load(config.model, config.task, config.seed).model
-    other = Subspace(whole, config.d, config.seed)
+    other = Subspace(whole, config.d, seed=config.seed)
     other.load_state_dict(subspace.state_dict())
     other.write()
     expected = torch.bfloat16 if precision == "bf16-true" else torch.float32
@@ -102,8 +102,8 @@ def test_the_gradient_of_theta_is_that_of_float32(
 
 
 def test_bfloat16_weights_want_theta_0(compose: Any, tmp_path: Path) -> None:
-    cfg = compose(tmp_path, "trainer.precision=bf16-true", "method.origin=none")
-    (message,) = problems(cfg)
+    spec = compose(tmp_path, "trainer.precision=bf16-true", "method.origin=none")
+    (message,) = validate_config(spec.config)
     assert message.startswith("trainer.precision=bf16-true: expected method.origin=copy")
 
 
@@ -114,9 +114,9 @@ def test_a_gradient_that_overflows_skips_the_step_and_writes_nothing(
 ) -> None:
     torch.manual_seed(0)
     model = nn.Linear(40, 40)
-    subspace = Subspace(model, 30, 0, projection, "did")
+    subspace = Subspace(model, 30, projection=projection, method="did")
     subspace.attach()
-    optimizer = torch.optim.SGD(subspace.coordinates(), lr=0.1)
+    optimizer = torch.optim.SGD(subspace.numbers(), lr=0.1)
     optimizer.register_step_post_hook(lambda *_: subspace.write())
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
     # Rows without an entry, as `sparse` has, move with no theta: their gradient counts for nothing.
@@ -153,7 +153,6 @@ def test_a_gradient_that_overflows_skips_the_step_and_writes_nothing(
         assert step()
 
 
-CONFIG = Config(method=MethodConfig(name="said"), projection={"name": "dense"}, d=6)
 # Where theta and lambda start: at theta = 0 lambda would have no gradient.
 START = (torch.tensor([0.3, -0.2, 0.5, 0.1, -0.4]), torch.tensor([1.5]))
 
@@ -174,10 +173,10 @@ class Toy(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         assert self.subspace is not None
         with torch.no_grad():
-            for numbers, start in zip(self.subspace.coordinates(), START, strict=True):
+            for numbers, start in zip(self.subspace.numbers(), START, strict=True):
                 numbers.copy_(start)
         self.subspace.write()
-        return torch.optim.SGD(self.subspace.coordinates(), lr=1.0)
+        return torch.optim.SGD(self.subspace.numbers(), lr=1.0)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -193,7 +192,7 @@ def test_clipping_and_accumulation_act_on_thetas_gradient(accumulate: int, share
         accelerator="cpu",
         accumulate_grad_batches=accumulate,
         gradient_clip_val=clip,
-        callbacks=[SubspaceCallback(CONFIG)],
+        callbacks=[SubspaceCallback(6, projection="dense", of="model")],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -201,14 +200,14 @@ def test_clipping_and_accumulation_act_on_thetas_gradient(accumulate: int, share
     )
     trainer.fit(toy, DataLoader(list(batches), batch_size=None))  # type: ignore[arg-type]
     assert toy.subspace is not None
-    for numbers, start, slope in zip(toy.subspace.coordinates(), START, gradient, strict=True):
+    for numbers, start, slope in zip(toy.subspace.numbers(), START, gradient, strict=True):
         torch.testing.assert_close(numbers.detach(), start - min(1.0, share) * slope)
 
 
 def gradient_by_autograd(batches: Tensor) -> tuple[Tensor, ...]:
     """The gradient of the mean loss of all batches in theta and lambda, through P itself."""
     model = Toy().model
-    projection = Subspace(model, 6, 0, "dense").projection
+    projection = Subspace(model, 6, projection="dense").projection
     theta, scale = (numbers.clone().requires_grad_() for numbers in START)
     moved = {}
     for name, weight in model.named_parameters():

@@ -11,24 +11,23 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 from safetensors.torch import load_file, save_file
 
-from said_lightning.config.schema import folder_of, run_folder
+from said_lightning.config.identity import RunSpec
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
+from said_lightning.training.callbacks import StopAt
 from said_lightning.training.module import Classifier
 from said_lightning.training.run import run
-from said_lightning.training.stop import StopAt
 
 # What may differ between two runs of the same config.
 OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes")
 Outcome = tuple[dict[str, Any], str, dict[str, Any]]
 
 
-def outcome(cfg: DictConfig) -> Outcome:
+def outcome(spec: RunSpec) -> Outcome:
     """What a run left: its row, its metrics, the bits of what it trained."""
-    folder = Path(cfg.out) / run_folder(cfg)
+    folder = spec.folder
     row = json.loads((folder / "result.json").read_text())
     for key in OF_THE_MOMENT:
         del row[key]
@@ -88,13 +87,13 @@ def test_a_run_asked_to_stop_anywhere_ends_with_the_bits_of_one_that_was_not(
     options = VARIANTS[variant]
     whole = compose(tmp_path / "whole", *options)
     assert run(whole).status == "done"
-    cfg = compose(tmp_path / "stopped", *options)
+    spec = compose(tmp_path / "stopped", *options)
     # Inside the first epoch, in its evaluation, and inside the second.
     for place, call in [(STEP, 2), (EVALUATION, 1), (STEP, 3)]:
-        stopped = interrupt(place, call, signal.SIGTERM, partial(run, cfg))
+        stopped = interrupt(place, call, signal.SIGTERM, partial(run, spec))
         assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
-    assert run(cfg).status == "done"
-    assert outcome(cfg) == outcome(whole)
+    assert run(spec).status == "done"
+    assert outcome(spec) == outcome(whole)
 
 
 @pytest.mark.parametrize(
@@ -104,32 +103,32 @@ def test_a_run_asked_to_stop_anywhere_ends_with_the_bits_of_one_that_was_not(
 def test_a_run_that_would_lose_an_epoch_ends_it_before_it_stops(
     compose: Any, tmp_path: Path, interrupt: Interrupt, option: str, place: Any, call: int
 ) -> None:
-    cfg = compose(tmp_path, option)
-    stopped = interrupt(place, call, signal.SIGTERM, partial(run, cfg))
+    spec = compose(tmp_path, option)
+    stopped = interrupt(place, call, signal.SIGTERM, partial(run, spec))
     assert (stopped.status, stopped.reason) == ("preempted", "SIGTERM")
-    assert checkpoint.progress(folder_of(cfg) / checkpoint.FOLDER) == (3, 6)
-    assert len((folder_of(cfg) / "metrics.jsonl").read_text().splitlines()) == 1
-    assert run(cfg).status == "done"
+    assert checkpoint.progress(spec.folder / checkpoint.FOLDER) == (3, 6)
+    assert len((spec.folder / "metrics.jsonl").read_text().splitlines()) == 1
+    assert run(spec).status == "done"
 
 
 def test_a_run_killed_after_the_epoch_that_met_stop_at_trains_no_further(
     compose: Any, tmp_path: Path, interrupt: Interrupt
 ) -> None:
     options = ("trainer.stop_at=0.01", "trainer.epochs=3")
-    whole, cfg = (compose(tmp_path / name, *options) for name in ("whole", "killed"))
+    whole, spec = (compose(tmp_path / name, *options) for name in ("whole", "killed"))
     record = run(whole)
     assert record.last is not None
     assert record.last.epoch == 1
-    interrupt(EPOCH, 1, signal.SIGTERM, partial(run, cfg))
-    assert checkpoint.progress(folder_of(cfg) / checkpoint.FOLDER) == (3, 9)
-    assert run(cfg).status == "done"
-    assert outcome(cfg) == outcome(whole)
+    interrupt(EPOCH, 1, signal.SIGTERM, partial(run, spec))
+    assert checkpoint.progress(spec.folder / checkpoint.FOLDER) == (3, 9)
+    assert run(spec).status == "done"
+    assert outcome(spec) == outcome(whole)
 
 
-def test_a_state_that_cannot_be_saved_is_told_once_and_training_goes_on(
+def test_a_state_that_cannot_be_saved_is_reported_once_and_training_goes_on(
     compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole, cfg = compose(tmp_path / "whole"), compose(tmp_path / "full")
+    whole, spec = compose(tmp_path / "whole"), compose(tmp_path / "full")
     run(whole)
 
     def full(*_: Any) -> None:
@@ -137,49 +136,49 @@ def test_a_state_that_cannot_be_saved_is_told_once_and_training_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", full)
-        assert run(cfg).status == "done"
-    told = [message for message in caplog.messages if "cannot be saved" in message]
-    assert told == [
+        assert run(spec).status == "done"
+    found = [message for message in caplog.messages if "cannot be saved" in message]
+    assert found == [
         "the state cannot be saved, training goes on without: [Errno 28] No space left on device"
     ]
-    assert outcome(cfg) == outcome(whole)
+    assert outcome(spec) == outcome(whole)
 
 
 @pytest.mark.parametrize("broken", [1, 2])
 def test_a_broken_state_gives_way_to_the_one_before_or_to_the_start(
     compose: Any, tmp_path: Path, interrupt: Interrupt, broken: int
 ) -> None:
-    whole, cfg = compose(tmp_path / "whole"), compose(tmp_path / "broken")
+    whole, spec = compose(tmp_path / "whole"), compose(tmp_path / "broken")
     run(whole)
-    interrupt(STEP, 5, signal.SIGUSR2, lambda: run(cfg))
-    states = Path(cfg.out) / run_folder(cfg) / "checkpoint"
+    interrupt(STEP, 5, signal.SIGUSR2, lambda: run(spec))
+    states = spec.folder / "checkpoint"
     for name in (checkpoint.STATE, checkpoint.PREVIOUS)[:broken]:
         (states / name).write_bytes((states / name).read_bytes()[:-1])
-    run(cfg)
-    assert outcome(cfg) == outcome(whole)
+    run(spec)
+    assert outcome(spec) == outcome(whole)
 
 
 def test_nothing_that_a_run_leaves_is_pickled(
     compose: Any, tmp_path: Path, interrupt: Interrupt
 ) -> None:
     for method in ("full", "said"):
-        cfg = compose(tmp_path / method, f"method={method}")
-        interrupt(STEP, 5, signal.SIGTERM, partial(run, cfg))
+        spec = compose(tmp_path / method, f"method={method}")
+        interrupt(STEP, 5, signal.SIGTERM, partial(run, spec))
         files = [path for path in (tmp_path / method).rglob("*") if path.is_file()]
         assert any(path.name == checkpoint.STATE for path in files)
         # A pickle is a zip file in torch's format, or starts with its protocol's mark.
         assert not [path for path in files if path.read_bytes()[:2] in (b"PK", b"\x80\x02")]
 
 
-def test_other_threads_are_told_as_not_bit_exact(
+def test_other_threads_are_reported_as_not_bit_exact(
     compose: Any, tmp_path: Path, interrupt: Interrupt
 ) -> None:
-    cfg = compose(tmp_path)
-    interrupt(STEP, 2, signal.SIGTERM, lambda: run(cfg))
+    spec = compose(tmp_path)
+    interrupt(STEP, 2, signal.SIGTERM, lambda: run(spec))
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        record = run(cfg)
+        record = run(spec)
     finally:
         torch.set_num_threads(threads)
     assert record.notes == [f"resumed, not bit-exact: threads {threads}, then {threads + 1}"]
@@ -188,13 +187,13 @@ def test_other_threads_are_told_as_not_bit_exact(
 def test_a_folder_with_another_config_is_refused_and_each_key_is_named(
     compose: Any, tmp_path: Path, interrupt: Interrupt
 ) -> None:
-    cfg = compose(tmp_path)
-    interrupt(STEP, 2, signal.SIGTERM, lambda: run(cfg))
-    config = tmp_path / run_folder(cfg) / "config.yaml"
+    spec = compose(tmp_path)
+    interrupt(STEP, 2, signal.SIGTERM, lambda: run(spec))
+    config = spec.folder / "config.yaml"
     text = config.read_text()
     config.write_text(text.replace("batch_size: 8", "batch_size: 4").replace("seed: 0", "seed: 1"))
     with pytest.raises(UserError) as caught:
-        run(cfg)
+        run(spec)
     keys = [message.split(": ")[1] for message in caught.value.messages]
     assert keys == ["seed=1", "trainer.batch_size=4"]
     assert "expected 8" in caught.value.messages[1]
@@ -206,8 +205,8 @@ def test_a_state_of_other_data_or_another_model_is_refused_and_kept(
     data, model = shutil.copytree(glue, tmp_path / "data"), tmp_path / "model"
     shutil.copytree(encoder, model)
     weights, rows = model / "model.safetensors", data / "SST-2" / "train.tsv"
-    cfg = compose(tmp_path / "out", f"task.data_dir={data}", f"model.path={model}")
-    interrupt(STEP, 2, signal.SIGTERM, lambda: run(cfg))
+    spec = compose(tmp_path / "out", f"task.data_dir={data}", f"model.path={model}")
+    interrupt(STEP, 2, signal.SIGTERM, lambda: run(spec))
     for file, key in [(rows, "data_sha256"), (weights, "model_sha256")]:
         before = file.read_bytes()
         if file is rows:
@@ -215,11 +214,11 @@ def test_a_state_of_other_data_or_another_model_is_refused_and_kept(
         else:
             save_file({name: part + 1 for name, part in load_file(file).items()}, file)
         with pytest.raises(UserError) as caught:
-            run(cfg)
+            run(spec)
         (message,) = caught.value.messages
         assert f"checkpoint: {key}=" in message
         file.write_bytes(before)
-    assert run(cfg).status == "done"
+    assert run(spec).status == "done"
     whole = compose(tmp_path / "whole", f"task.data_dir={data}", f"model.path={model}")
     run(whole)
-    assert outcome(cfg) == outcome(whole)
+    assert outcome(spec) == outcome(whole)

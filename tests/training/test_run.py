@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from said_lightning.config.schema import config_hash, run_folder, typed
+from said_lightning.config.identity import RunSpec
+from said_lightning.config.stored import read_config
 from said_lightning.models.encoder import load
 from said_lightning.projections import names
 from said_lightning.runs.record import Record
@@ -20,24 +20,24 @@ from said_lightning.training.run import run
 
 
 @pytest.fixture(scope="module")
-def said(compose: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[DictConfig, Record, Path]:
+def said(compose: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Record, Path]:
     """One finished run of SAID: its config, its record and its folder."""
-    cfg = compose(tmp_path_factory.mktemp("out"), "method=said", "trainer.step_ratio=200")
-    return cfg, run(cfg), Path(cfg.out) / run_folder(cfg)
+    spec = compose(tmp_path_factory.mktemp("out"), "method=said", "trainer.step_ratio=200")
+    return spec, run(spec), spec.folder
 
 
 @pytest.fixture(scope="module")
-def full(compose: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[DictConfig, Record, Path]:
+def full(compose: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Record, Path]:
     """One finished run of full fine-tuning."""
-    cfg = compose(tmp_path_factory.mktemp("out"), "method=full")
-    return cfg, run(cfg), Path(cfg.out) / run_folder(cfg)
+    spec = compose(tmp_path_factory.mktemp("out"), "method=full")
+    return spec, run(spec), spec.folder
 
 
 def test_a_record_has_every_field_of_the_contract(said: Any) -> None:
-    cfg, _, folder = said
-    told = json.loads((folder / "result.json").read_text())
-    assert told.keys() == {field.name for field in fields(Record)} - {"folder"}
-    assert {name for name, value in told.items() if value is None} == {"reason", "step"}
+    spec, _, folder = said
+    found = json.loads((folder / "result.json").read_text())
+    assert found.keys() == {field.name for field in fields(Record)} - {"folder"}
+    assert {name for name, value in found.items() if value is None} == {"reason", "step"}
     expected = {
         "format": 1,
         "status": "done",
@@ -51,21 +51,21 @@ def test_a_record_has_every_field_of_the_contract(said: Any) -> None:
         "outside": 0,
         "seed": 0,
         "epochs": 2,
-        "config_hash": config_hash(cfg),
+        "config_hash": spec.labels["config_hash"],
         "device": "cpu",
         "threads": torch.get_num_threads(),
     }
-    assert {name: told[name] for name in expected} == expected
-    assert [group["D"] for group in told["groups"].values()] == [800, 2224, 2224, 306]
-    assert all(group["lambda"] != 1 for group in told["groups"].values())
-    assert told["metric"] == {"name": "accuracy", "value": told["best"]["value"], "trivial": 0.5}
-    assert told["metrics"] == {"accuracy": told["best"]["value"]}
-    assert told["last"]["epoch"] == 2
-    assert told["train_metric"]["name"] == "accuracy"
-    assert told["lr"] == pytest.approx(200 * 5e-5 * (5554 / 20) ** 0.5)
-    assert {"said_lightning", "torch", "python"} <= set(told["versions"])
-    assert told["started"] <= told["ended"]
-    assert min(told["wall_s"], told["peak_memory_bytes"]) > 0
+    assert {name: found[name] for name in expected} == expected
+    assert [group["D"] for group in found["groups"].values()] == [800, 2224, 2224, 306]
+    assert all(group["lambda"] != 1 for group in found["groups"].values())
+    assert found["metric"] == {"name": "accuracy", "value": found["best"]["value"], "trivial": 0.5}
+    assert found["metrics"] == {"accuracy": found["best"]["value"]}
+    assert found["last"]["epoch"] == 2
+    assert found["train_metric"]["name"] == "accuracy"
+    assert found["lr"] == pytest.approx(200 * 5e-5 * (5554 / 20) ** 0.5)
+    assert {"said_lightning", "torch", "python"} <= set(found["versions"])
+    assert found["started"] <= found["ended"]
+    assert min(found["wall_s"], found["peak_memory_bytes"]) > 0
 
 
 def test_every_epoch_is_a_line_of_metrics(said: Any) -> None:
@@ -80,22 +80,21 @@ def test_every_epoch_is_a_line_of_metrics(said: Any) -> None:
 
 
 def test_the_config_that_is_kept_repeats_the_run(said: Any) -> None:
-    cfg, _, folder = said
-    kept = OmegaConf.load(folder / "config.yaml")
-    assert kept == OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(kept, DictConfig)
-    assert config_hash(kept) == config_hash(cfg)
+    spec, _, folder = said
+    kept = RunSpec.of(read_config(folder))
+    assert (kept.config, kept.name, kept.labels) == (spec.config, spec.name, spec.labels)
 
 
 def test_theta_and_the_seed_give_the_trained_model_again(said: Any) -> None:
-    cfg, record, folder = said
-    config = typed(cfg)
+    spec, record, folder = said
+    config = spec.config
     model = load(config.model, config.task, config.seed).model
-    subspace = Subspace(model, record.d, record.seed)
-    subspace.load_state_dict(load_file(folder / "checkpoint" / "subspace.safetensors"))
+    subspace = Subspace(model, record.d, seed=record.seed)
+    numbers = load_file(folder / "checkpoint" / "subspace.safetensors")
+    subspace.load_state_dict({"theta": numbers["theta"], "lambdas": numbers["scale"]})
     assert subspace.projection.fingerprint() == record.fingerprint
     scales = [group.scale for group in record.groups.values()]
-    assert subspace.scale.tolist() == scales
+    assert subspace.lambdas.tolist() == scales
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     subspace.write()
     after = dict(model.named_parameters())
@@ -103,8 +102,8 @@ def test_theta_and_the_seed_give_the_trained_model_again(said: Any) -> None:
 
 
 def test_full_fine_tuning_trains_all_weights_and_saves_them(full: Any) -> None:
-    cfg, record, folder = full
-    config = typed(cfg)
+    spec, record, folder = full
+    config = spec.config
     base = dict(load(config.model, config.task, config.seed).model.named_parameters())
     trained = load_file(folder / "checkpoint" / "model.safetensors")
     assert set(trained) == set(base)
@@ -114,16 +113,16 @@ def test_full_fine_tuning_trains_all_weights_and_saves_them(full: Any) -> None:
 
 
 def test_a_head_outside_is_added_to_d_and_saved(compose: Any, tmp_path: Path) -> None:
-    cfg = compose(tmp_path, "method.head=outside", "trainer.epochs=1")
-    record = run(cfg)
+    spec = compose(tmp_path, "method.head=outside", "trainer.epochs=1")
+    record = run(spec)
     assert (record.status, record.outside) == ("done", 34)
     assert (record.d, record.D) == (20 + 34, 5554 - 34)
-    saved = load_file(tmp_path / run_folder(cfg) / "checkpoint" / "subspace.safetensors")
+    saved = load_file(spec.folder / "checkpoint" / "subspace.safetensors")
     assert sum(tensor.numel() for tensor in saved.values()) == record.d
     assert saved["head.classifier.weight"].shape == (2, 16)
 
 
-def test_the_budget_and_the_rate_are_told(
+def test_the_budget_and_the_rate_are_reported(
     compose: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
@@ -135,13 +134,13 @@ def test_the_budget_and_the_rate_are_told(
 
 
 def test_a_run_that_is_done_is_not_repeated(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cfg, record, _ = said
+    spec, record, _ = said
 
     def train(*_: Any) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(training, "train", train)
-    assert run(cfg) == record
+    assert run(spec) == record
 
 
 def test_a_regression_is_trained_on_scores_of_pairs(compose: Any, tmp_path: Path) -> None:
@@ -168,10 +167,10 @@ def test_the_gradient_of_the_released_code_is_an_option_with_a_folder_of_its_own
 ) -> None:
     theta = {}
     for gradient in ("exact", "released"):
-        cfg = compose(
+        spec = compose(
             tmp_path, "method=did", "projection=released", f"projection.gradient={gradient}"
         )
-        assert run(cfg).projection == f"released-{gradient}"
-        numbers = load_file(tmp_path / run_folder(cfg) / "checkpoint" / "subspace.safetensors")
+        assert run(spec).projection == f"released-{gradient}"
+        numbers = load_file(spec.folder / "checkpoint" / "subspace.safetensors")
         theta[gradient] = numbers["theta"]
     assert not torch.equal(theta["exact"], theta["released"])

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from said_lightning.config.schema import run_folder
 from said_lightning.training.module import Classifier
 from said_lightning.training.run import run
 
@@ -22,9 +21,9 @@ def train(compose: Any, tmp_path: Path) -> Train:
     calls = iter(range(100))
 
     def numbers(*overrides: str) -> dict[str, Tensor]:
-        cfg = compose(tmp_path / str(next(calls)), "trainer.epochs=1", *overrides)
-        assert run(cfg).status == "done"
-        (file,) = (Path(cfg.out) / run_folder(cfg) / "checkpoint").glob("*.safetensors")
+        spec = compose(tmp_path / str(next(calls)), "trainer.epochs=1", *overrides)
+        assert run(spec).status == "done"
+        (file,) = (spec.folder / "checkpoint").glob("*.safetensors")
         found: dict[str, Tensor] = load_file(file)
         return found
 

@@ -46,7 +46,7 @@ def results(out: Path) -> dict[Path, dict[str, Any]]:
     return {path: json.loads(path.read_text()) for path in sorted(out.rglob(RESULT))}
 
 
-def test_a_search_prints_d90_of_each_lane_and_a_second_call_does_no_training(
+def test_a_search_prints_d90_of_each_series_and_a_second_call_does_no_training(
     search: Any, tmp_path: Path
 ) -> None:
     code, out, err = search()
@@ -65,7 +65,7 @@ def test_a_search_prints_d90_of_each_lane_and_a_second_call_does_no_training(
     assert {path: path.stat().st_mtime_ns for path in results(tmp_path / "out")} == times
 
 
-def test_a_nested_search_bounds_d90_with_one_run_for_each_lane_and_seed(
+def test_a_nested_search_bounds_d90_with_one_run_for_each_series_and_seed(
     search: Any, tmp_path: Path
 ) -> None:
     nested = ["search=nested", "hydra.sweeper.nested=12", "hydra.sweeper.seeds=1", "method=said"]
@@ -80,8 +80,8 @@ def test_a_nested_search_bounds_d90_with_one_run_for_each_lane_and_seed(
     met = [stage["d"] for stage in reached if stage["value"] >= threshold]
     # It ends where it meets the threshold, or at the last size.
     assert reached[-1]["d"] == (met[0] if met else 2000)
-    told = f"<= {met[0]:,} +nested" if met else "- +above-grid"
-    assert re.search(rf"^ said +fastfood-nested +{told} ", out, re.M)
+    found = f"<= {met[0]:,} +nested" if met else "- +above-grid"
+    assert re.search(rf"^ said +fastfood-nested +{found} ", out, re.M)
 
 
 def test_a_failed_run_is_data_and_named_at_the_end(search: Any, tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_what_the_search_chooses_cannot_be_given(search: Any, override: str) -> 
     assert f"{override}: hydra/sweeper=d90 chooses" in err
 
 
-def test_a_search_without_m_is_told(main: Any) -> None:
+def test_a_search_without_m_is_reported(main: Any) -> None:
     code, _, err = main("hydra/sweeper=d90")
     assert code == 2
     assert "hydra/sweeper=d90: several values; add -m to sweep" in err
 
 
-def test_a_range_beyond_the_model_is_told_before_any_run(search: Any, tmp_path: Path) -> None:
+def test_a_range_beyond_the_model_is_reported_before_any_run(search: Any, tmp_path: Path) -> None:
     code, _, err = search("hydra.sweeper.low=2", "hydra.sweeper.high=10000")
     assert code == 2
     assert "d=2: expected at least" in err
@@ -144,8 +144,8 @@ def test_a_range_beyond_the_model_is_told_before_any_run(search: Any, tmp_path: 
 def test_a_run_ends_after_the_epoch_that_reaches_stop_at(compose: Any, tmp_path: Path) -> None:
     to_the_end = compose(tmp_path)
     reached = run(to_the_end)
-    cfg = compose(tmp_path, "trainer.stop_at=0.01")
-    record = run(cfg)
+    spec = compose(tmp_path, "trainer.stop_at=0.01")
+    record = run(spec)
     assert record.last is not None
     assert reached.last is not None
     assert (record.last.epoch, record.epochs) == (1, 2)

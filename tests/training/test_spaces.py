@@ -1,5 +1,6 @@
-"""A run in the space of LoRA factors is an ordinary run, in a lane of its own."""
+"""A run in the space of LoRA factors is an ordinary run, in a series of its own."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from safetensors.torch import load_file
 
 from said_lightning.analysis.estimator import estimate
-from said_lightning.config.schema import config_hash, folder_of, problems
+from said_lightning.config.identity import RunSpec
+from said_lightning.config.schema import MethodConfig
+from said_lightning.config.validate import validate_config
 from said_lightning.training.run import run
 
 
@@ -21,8 +24,8 @@ def test_a_lora_run_trains_d_numbers_and_is_read_beside_runs_of_all_weights(
     assert (record.status, record.space, record.d, record.m) == ("done", "lora", 20, 3)
     head = 16 * 16 + 16 + 16 * 2 + 2
     assert head + 2 * 2 * 2 * (16 * 2) == record.D  # layers, queries and values, A and B
-    assert "-partition-lora-d20-" in folder_of(lora).name
-    numbers = load_file(folder_of(lora) / "checkpoint" / "subspace.safetensors")
+    assert "-partition-lora-d20-" in lora.folder.name
+    numbers = load_file(lora.folder / "checkpoint" / "subspace.safetensors")
     assert sum(part.numel() for part in numbers.values()) == 20
 
     whole = run(compose(tmp_path, *options))
@@ -36,27 +39,26 @@ def test_a_lora_run_trains_d_numbers_and_is_read_beside_runs_of_all_weights(
     assert {row.full for row in rows} == {rows[0].full}
 
 
-def test_one_baseline_serves_every_space_and_r_tells_lora_runs_apart(
+def test_one_baseline_serves_every_space_and_r_parts_lora_runs(
     compose: Any, tmp_path: Path
 ) -> None:
-    cfg = compose(tmp_path)
+    config = compose(tmp_path).config
     hashes: dict[str, set[str]] = {}
     for method, space, r in product(("full", "said"), ("all", "lora", "bias", "head"), (2, 4)):
-        cfg.method.name, cfg.method.space, cfg.method.r = method, space, r
+        changed = replace(config, method=MethodConfig(name=method, space=space, r=r))
         one = "full" if method == "full" else space
-        hashes.setdefault(one, set()).add(config_hash(cfg))
+        hashes.setdefault(one, set()).add(RunSpec.of(changed).labels["config_hash"])
     different = {"full": 1, "all": 1, "lora": 2, "bias": 1, "head": 1}
     assert {space: len(found) for space, found in hashes.items()} == different
     assert len(set.union(*hashes.values())) == 6
 
 
-def test_a_mistaken_space_is_told(compose: Any, tmp_path: Path) -> None:
-    cfg = compose(tmp_path, "method.space=loar", "method.r=0")
-    found = problems(cfg)
-    assert found == [
+def test_a_mistaken_space_is_reported(compose: Any, tmp_path: Path) -> None:
+    assert validate_config(compose(tmp_path, "method.space=loar", "method.r=0").config) == [
         "method.space=loar: unknown value; did you mean 'lora'?",
         "method.r=0: expected at least 1",
     ]
-    cfg.method.space, cfg.method.r, cfg.method.head = "head", 8, "outside"
-    found = problems(cfg)
-    assert found == ["method.head=outside: expected inside, since method.space=head is the head"]
+    outside = compose(tmp_path, "method.space=head", "method.head=outside").config
+    assert validate_config(outside) == [
+        "method.head=outside: expected inside, since method.space=head is the head"
+    ]

@@ -46,7 +46,7 @@ WRONG = [
     ("d=hundred", "d=hundred: Value 'hundred' of type 'str' could not be converted to Integer"),
     ("d=1e3", "d=1000.0: Value '1000.0' of type 'float' could not be converted to Integer"),
     ("d", "d: missing EQUAL at '<EOF>'; expected key=value"),
-    ("d=4", "d=4: expected at least 5, since SAID takes its m=4 scales out of d"),
+    ("d=4", "d=4: expected at least 5, since SAID takes its m=4 lambdas out of d"),
     ("d=5555", "d=5555: the model has only D=5,554 trainable weights; d can be at most 5554"),
     ("d=100,200", "d=100,200: several values; add -m to sweep"),
     ("task.data_dir=/missing", "task.data_dir=/missing: no such folder"),
