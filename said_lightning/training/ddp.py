@@ -1,10 +1,11 @@
 """Data parallel training: several processes on one machine share each batch, and d numbers."""
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import Pipe, get_context
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -15,8 +16,9 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, distributed
 
-from said_lightning.runs.signals import Preempted, end_with_parent
+from said_lightning.runs.signals import ASKING, Preempted, end_with_parent
 from said_lightning.subspace.subspace import Subspace
+from said_lightning.training import server
 
 # Set in a process that is one of several (torchrun's name for it), whoever starts it.
 RANK = "LOCAL_RANK"
@@ -95,7 +97,7 @@ def validate_strategy(trainer: Trainer) -> list[str]:
 
 @contextmanager
 def processes(count: int, work: Callable[..., object], *arguments: object) -> Iterator[None]:
-    """Make this process the first of `count` and runs `work(*arguments)` in the others meanwhile.
+    """Make this process the first of `count` and run `work(*arguments)` in the others meanwhile.
 
     `work` gets where the caller is, inside a `processes` of its own, which starts no more of them.
     The others are ended where the caller fails. Afterwards this process is one alone again.
@@ -109,16 +111,15 @@ def processes(count: int, work: Callable[..., object], *arguments: object) -> It
         yield
         return
     before, threads = dict(os.environ), torch.get_num_threads()
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     others: list[BaseProcess] = []
     readers = []
     try:
         for rank in range(1, count):
-            os.environ[RANK] = str(rank)
-            other, reader = start(work, *arguments)
+            other, reader = start(before | address | {RANK: str(rank)}, work, *arguments)
             others.append(other)
             readers.append(reader)
-        os.environ[RANK] = "0"
+        os.environ |= address | {RANK: "0"}
         for rank, reader in enumerate(readers, 1):
             try:
                 reader.recv()
@@ -139,19 +140,29 @@ def processes(count: int, work: Callable[..., object], *arguments: object) -> It
         torch.set_num_threads(threads)
 
 
-def start(work: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
+def start(
+    environment: dict[str, str], work: Callable[..., object], *arguments: object
+) -> tuple[BaseProcess, Connection]:
     """Start a process beside this one; the connection has a word when it is ready, or has ended."""
     reader, writer = Pipe(duplex=False)
-    # A new interpreter, since neither threads nor a GPU survive a fork.
-    other = get_context("spawn").Process(target=beside, args=(writer, work, *arguments))
+    # Forked from the jobs' server, since neither threads nor a GPU of this process survive a fork.
+    other = server.process(beside, writer, environment, work, *arguments)
     other.start()
     writer.close()
     return other, reader
 
 
-def beside(ready: Connection, work: Callable[..., object], *arguments: object) -> None:
+def beside(
+    ready: Connection,
+    environment: dict[str, str],
+    work: Callable[..., object],
+    *arguments: object,
+) -> None:
     """Run the work of a process that is not the first; it does not outlive the first."""
     end_with_parent()
+    os.environ.update(environment)
+    for signum in ASKING:
+        signal.signal(signum, signal.SIG_DFL)
     _ready.append(ready)
     # Each process gets the signal; the first one reports it.
     with suppress(Preempted):
