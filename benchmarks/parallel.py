@@ -9,7 +9,6 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
-from said_lightning.config.schema import Config, MethodConfig
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.tools.bench.claims import Claim, assert_all
 from said_lightning.tools.bench.measure import make_batch
@@ -18,7 +17,6 @@ from said_lightning.training.callbacks import SubspaceCallback
 from said_lightning.training.ddp import RANK, SubspaceStrategy, processes
 
 d, STEPS, ROWS = 1000, 6, 8
-CONFIG = Config(method=MethodConfig(name="said"), projection={"name": "fastfood"}, d=d)
 sent: list[int] = []
 
 
@@ -49,7 +47,7 @@ class Plain(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         # Adam would blow up the rounding of gradients near 0.
-        return torch.optim.SGD(self.subspace.coordinates(), 10.0)
+        return torch.optim.SGD(self.subspace.trainable_parameters(), 10.0)
 
 
 def train(of: int) -> Plain:
@@ -63,7 +61,7 @@ def train(of: int) -> Plain:
         logger=False,
         barebones=True,
         use_distributed_sampler=False,
-        callbacks=[SubspaceCallback(CONFIG)],
+        callbacks=[SubspaceCallback(d, of="model")],
     )
     batch = make_batch(module.model, ROWS, 16) | {"labels": torch.arange(ROWS) % 2}
     batches: Any = [batch] * STEPS

@@ -3,24 +3,33 @@
 The method is that of Aghajanyan, Zettlemoyer and Gupta (arXiv:2012.13255).
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from said_lightning import projections
     from said_lightning.artifact.load import load
     from said_lightning.subspace.subspace import Subspace
+    from said_lightning.training.callbacks import SubspaceCallback
 
-__all__ = ["Subspace", "__version__", "load"]
+__all__ = ["Subspace", "SubspaceCallback", "__version__", "load", "projections"]
 __version__ = "0.1.0"
 
+# Imported when they are asked for: `said d90` reads result files alone and starts without torch.
+_HOMES = {
+    "Subspace": "said_lightning.subspace.subspace",
+    "SubspaceCallback": "said_lightning.training.callbacks",
+    "load": "said_lightning.artifact.load",
+}
 
-# `said d90` reads result files alone and must start without torch, which these need.
+
 def __getattr__(name: str) -> Any:
-    if name == "Subspace":
-        from said_lightning.subspace.subspace import Subspace
-
-        return Subspace
-    if name == "load":
-        from said_lightning.artifact.load import load
-
-        return load
+    if name == "projections":
+        return import_module("said_lightning.projections")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

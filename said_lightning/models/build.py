@@ -1,8 +1,11 @@
 """From a run's config to its subspace: for training, and wherever theta is read again."""
 
+from typing import Any
+
 from torch import nn
 
 from said_lightning.config.schema import Config, MethodConfig
+from said_lightning.subspace.groups import split_head
 from said_lightning.subspace.spaces import START, confine
 from said_lightning.subspace.subspace import Subspace
 
@@ -14,24 +17,26 @@ def confine_for(model: nn.Module, method: MethodConfig) -> None:
 
 
 def build_subspace(model: nn.Module, config: Config) -> Subspace:
-    """Makes the subspace that a run of this config trains its encoder in, theta at its start.
+    """Make the subspace that a run of this config trains its encoder in, theta at its start.
 
-    Confines the encoder to the run's space. Raises what Subspace and confine raise.
+    Confine the encoder to the run's space. Raise what Subspace and confine raise.
     """
     method = config.method
+    trainable, _ = split_head(model, "inside")
+    full_D = sum(weight.numel() for weight in trainable.values())
     confine_for(model, method)
-    options = dict(config.projection)
-    subspace = Subspace(
-        model,
-        config.d,
-        config.seed,
-        options.pop("name"),
-        method.name,
-        method.groups,
-        method.head,
-        method.origin,
-        **options,
-    )
+    options: dict[str, Any] = {
+        "method": method.name,
+        "groups": method.groups,
+        "head": method.head,
+        "origin": method.origin,
+        "projection": config.projection.name,
+        "seed": config.seed,
+        **config.projection.options,
+    }
+    # A run reads its word embeddings by forward passes alone.
+    subspace = Subspace(model, config.d, lazy=True, **options)
+    subspace.full_D = full_D
     if method.space == "lora":
         subspace.scatter(START, config.seed)
     return subspace

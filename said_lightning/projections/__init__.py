@@ -9,7 +9,7 @@ from typing import Any
 from said_lightning.projections.core.dot_test import dot_test
 from said_lightning.projections.core.projection import ENGINES, Projection
 
-__all__ = ["Projection", "build", "dot_test", "engines_of", "names"]
+__all__ = ["Projection", "build", "dot_test", "engines_of", "find", "names"]
 
 
 def names() -> list[str]:
@@ -22,6 +22,16 @@ def engines_of(name: str) -> list[str]:
     files = sorted((Path(__file__).parent / "engines").glob(f"{name}_*.py"))
     engines = [file.stem.removeprefix(f"{name}_") for file in files]
     return ["torch", *(engine for engine in engines if engine in ENGINES.values())]
+
+
+def find(name: str) -> type[Projection]:
+    """Return the class of a projection. Raise ValueError for an unknown name."""
+    if name not in names():
+        raise ValueError(f"no projection {name!r}; there are {', '.join(names())}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    members = [kind for kind in vars(module).values() if isinstance(kind, type)]
+    projection: type[Projection] = next(k for k in members if k.__module__ == module.__name__)
+    return projection
 
 
 def build(
@@ -37,15 +47,8 @@ def build(
     `engine` is one of `engines_of(name)`; None picks by device. Raise ValueError for an unknown
     name or engine, or for a d or a size that is not positive.
     """
-    if name not in names():
-        raise ValueError(f"no projection {name!r}; there are {', '.join(names())}")
     if engine not in (None, *(engines := engines_of(name))):
         raise ValueError(f"no engine {engine!r} for {name}; there are {', '.join(engines)}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    projection: Projection = next(
-        member
-        for member in vars(module).values()
-        if isinstance(member, type) and member.__module__ == module.__name__
-    )(sizes, d, seed, **options)
+    projection = find(name)(sizes, d, seed, **options)
     projection.engine = engine
     return projection

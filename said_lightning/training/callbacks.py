@@ -1,77 +1,172 @@
-"""The Lightning hooks around a Subspace."""
+"""The Lightning callbacks that train in a subspace, and that end a run which has shown enough."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
 from said_lightning.models.build import build_subspace
+from said_lightning.subspace.lr_rule import STEP_RATIO
+from said_lightning.subspace.optimizers import faster, holds, take_over
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training.ddp import validate_strategy
 from said_lightning.training.growing import Grow, sizes
 
+log = logging.getLogger(__name__)
+
 
 class SubspaceCallback(Callback):
-    """Trains `module.model` in a random subspace: gradients are pulled back, weights written.
+    """Trains a LightningModule in a random subspace, whatever its loss, model and data.
 
-    The module finds the Subspace in its attribute `subspace` when it makes its optimizer, which
-    sees d numbers; the model's own weights hold theta_0 + lambda P theta after each of its steps,
-    so evaluation and saving need to know nothing of the subspace.
+    The keywords are those of Subspace: SubspaceCallback(d=500, method="said", seed=0). `of` names
+    the part of the module that is meant, "model" say; by default it is all of it. `make` takes that
+    part and returns a Subspace, in place of d and the keywords.
+
+    The module stays as it is. The optimizer that it makes of its weights, at a rate that is good
+    for full training, trains the subspace's numbers in their place, and during each step its rate
+    is multiplied by what the rule of Subspace.lr asks for, with step_ratio; schedulers go on as
+    they are. An optimizer that the module makes of `self.subspace.trainable_parameters()` (or
+    `parameter_groups(full_lr=...)`) keeps its own rate.
+
+    The module's weights are theta_0 + lambda P theta after each step, so evaluation, checkpoints
+    and `load_from_checkpoint` know nothing of the subspace, and an ordinary module is left. theta
+    and lambda are in a checkpoint as this callback's state; a fit goes on from it.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(
+        self,
+        d: int | None = None,
+        *,
+        of: str = "",
+        make: Callable[[nn.Module], Subspace] | None = None,
+        step_ratio: float = STEP_RATIO,
+        **options: Any,
+    ) -> None:
+        if (d is None) == (make is None) or (make and options):
+            raise UserError("SubspaceCallback: expected d and Subspace's keywords, or make alone")
+        keywords: dict[str, Any] = {"d": d, **options}
+        self.make = make or (lambda model: Subspace(model, **keywords))
+        self.of = of
+        self.step_ratio = step_ratio
         self.subspace: Subspace | None = None
-        self._handle: RemovableHandle | None = None
+        self._weights_loaded: bool | None = None  # None without a checkpoint
+        self._training = ExitStack()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes the subspace, before the model is moved and the optimizer made."""
+        """Make the subspace, before the model is moved and the optimizer made.
+
+        Raise UserError for a strategy that does not suit it, and as Subspace.
+        """
         if wrong := validate_strategy(trainer):
             raise UserError(*wrong)
-        if self.subspace is not None:
+        if stage != "fit" or (self.subspace and _subspace_of(pl_module) is self.subspace):
             return
-        assert isinstance(pl_module.model, nn.Module)
-        self.subspace = build_subspace(pl_module.model, self.config)
-        pl_module.subspace = self.subspace
+        self.subspace = self.make(pl_module.get_submodule(self.of))
+        # It is no module, so the module's own parameters and state stay as they are.
+        pl_module.subspace = self.subspace  # type: ignore[assignment]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return theta and lambda."""
+        return dict(self.subspace.state_dict()) if self.subspace else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over theta and lambda."""
+        if self.subspace:
+            self.subspace.load_state_dict(state_dict)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note whether the checkpoint holds weights. Raise UserError where it holds no theta."""
+        if self.state_key not in checkpoint["callbacks"]:
+            raise UserError("the checkpoint is of a fit without SubspaceCallback: it has no theta")
+        start = f"{self.of}." if self.of else ""
+        inside = self.subspace.groups.values() if self.subspace else []
+        names = {f"{start}{name}" for tensors in inside for name in tensors}
+        self._weights_loaded = bool(names & set(checkpoint["state_dict"]))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hooks the weights and the optimizer, which now exist on their device."""
+        """Hook the weights and the optimizer, which now exist on their device.
+
+        Raise UserError where the module makes an optimizer that theta cannot be trained with.
+        """
         assert self.subspace is not None
-        subspace = self.subspace
-        subspace.attach()
+        if self._weights_loaded is not None:
+            (self.subspace.adopt if self._weights_loaded else self.subspace.write)()
+            self._weights_loaded = None
+        if len(trainer.optimizers) != 1:
+            raise UserError(f"configure_optimizers: expected 1 optimizer, got {trainer.optimizers}")
         (optimizer,) = trainer.optimizers
-
-        # Lightning has no callback between the optimizer's step and the next forward pass.
-        def write_through(*_: object) -> None:
-            subspace.write()
-
-        self._handle = optimizer.register_step_post_hook(write_through)
+        numbers = self.subspace.numbers()
+        if not holds(optimizer, numbers):
+            take_over(optimizer, numbers, self.subspace.weights())
+            factor = self.subspace.lr(1.0, self.step_ratio)
+            self._training.enter_context(faster(optimizer, numbers, factor))
+            log.info("theta's rate is %.3g times that of configure_optimizers", factor)
+        self._training.enter_context(self.subspace.training(optimizer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Has all weights written before others look at them."""
+        """Have all weights written before others look at them."""
         if self.subspace is not None:
             self.subspace.flush()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leaves an ordinary model behind."""
-        if self._handle is not None and self.subspace is not None:
-            self._handle.remove()
-            self.subspace.detach()
+        """Leave an ordinary model behind."""
+        self._training.close()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Leaves an ordinary model behind after a failure too, which tears no callback down."""
-        self.teardown(trainer, pl_module, "fit")
+        """Leave an ordinary model behind after a failure too, which tears no callback down."""
+        self._training.close()
+
+
+def _subspace_of(module: LightningModule) -> object:
+    return getattr(module, "subspace", None)
 
 
 def in_subspace(config: Config) -> Iterator[Callback]:
-    """Gives the callbacks that train a config's subspace, none for full fine-tuning."""
+    """Yield the callbacks that train a config's subspace, none for full fine-tuning."""
     if config.method.name == "full":
         return
-    yield SubspaceCallback(config)
+    yield SubspaceCallback(make=partial(build_subspace, config=config), of="model")
     if (first := config.trainer.grow_from) is not None:
         yield Grow(sizes(first, config.d, config.trainer.epochs))
+
+
+class StopAt(Callback):
+    """Ends training after the first epoch whose `metric` on evaluation data reaches `value`.
+
+    None never does. The learning rate's schedule stays that of the whole run, so that a run that is
+    not ended is the same with and without this. A run cut off between that epoch's end and its own
+    has ended all the same when it is resumed.
+    """
+
+    def __init__(self, metric: str, value: float | None) -> None:
+        self.metric = metric
+        self.value = value
+        self.reached = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether the value was reached; it is asked for after the epoch was looked at."""
+        return {"reached": self.reached}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what the legs before have found."""
+        self.reached = state_dict["reached"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train no further where the value was reached before."""
+        trainer.should_stop = trainer.should_stop or self.reached
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the epoch's metric; Lightning evaluates before it calls this."""
+        value = float(trainer.callback_metrics[f"eval/{self.metric}"])
+        if self.value is not None and value >= self.value:
+            trainer.should_stop = self.reached = True

@@ -39,13 +39,13 @@ def test_a_step_changes_every_tensor_that_d_counts_and_no_other(
     model = build(config).eval()
     frozen = model.get_input_embeddings().weight
     frozen.requires_grad_(False)
-    subspace = Subspace(model, 100, 0)
+    subspace = Subspace(model, 100)
     assert list(subspace.groups) == expected_groups(config)
 
     storages = {w.data_ptr(): w for w in model.parameters() if w is not frozen}
     assert sum(w.numel() for w in storages.values()) == subspace.D
     assert subspace.m == len(subspace.groups)
-    assert sum(w.numel() for w in subspace.coordinates()) == subspace.d == 100
+    assert sum(w.numel() for w in subspace.trainable_parameters()) == subspace.d == 100
 
     before = {name: w.detach().clone() for name, w in model.state_dict().items()}
     step(model, subspace, batch)
@@ -57,7 +57,7 @@ def test_a_step_changes_every_tensor_that_d_counts_and_no_other(
 
 def step(model: PreTrainedModel, subspace: Subspace, batch: Batch) -> None:
     """One step of AdamW through the subspace."""
-    optimizer = torch.optim.AdamW(subspace.coordinates(), lr=0.1)
+    optimizer = torch.optim.AdamW(subspace.trainable_parameters(), lr=0.1)
     subspace.attach()
     model(**batch).loss.backward()
     assert all(weight.grad is None for weight in model.parameters())
@@ -67,7 +67,7 @@ def step(model: PreTrainedModel, subspace: Subspace, batch: Batch) -> None:
 
 def test_layers_come_in_order_between_the_embeddings_and_the_head(config: PretrainedConfig) -> None:
     model = build(config)
-    groups = Subspace(model, 100, 0).groups
+    groups = Subspace(model, 100).groups
     table = model.get_input_embeddings().weight
     tables = [name for name, weight in model.named_parameters() if weight is table]
     assert set(tables) <= set(groups["embeddings"])
@@ -87,7 +87,7 @@ def test_the_first_layers_are_kept_as_they_were(tiny: Path, architecture: str) -
     kept = dict(cut.named_parameters())
     assert all(torch.equal(weight, weights[name]) for name, weight in kept.items())
     groups = [name for name in expected_groups(whole.config) if not name.endswith("layer.2")]
-    assert list(Subspace(cut, 100, 0).groups) == groups
+    assert list(Subspace(cut, 100).groups) == groups
     assert (len(kept) < len(weights)) == (architecture != "albert")
 
 
@@ -95,21 +95,21 @@ def test_only_the_head_is_new(tiny: Path) -> None:
     first, second = (load(at(tiny), TASK, s).model for s in (0, 1))
     pairs = zip(first.named_parameters(), second.parameters(), strict=True)
     new = {name for (name, weight), other in pairs if not torch.equal(weight, other)}
-    head = set(Subspace(first, 100, 0).groups["head"])
+    head = set(Subspace(first, 100).groups["head"])
     assert new
     assert new <= head
 
 
-def test_the_budget_of_any_architecture_is_told(tiny: Path) -> None:
+def test_the_budget_of_any_architecture_is_reported(tiny: Path) -> None:
     config = Config(model=at(tiny), task=TASK, method=MethodConfig(name="said"), d=100)
     model = load(at(tiny), TASK, 0).model
-    m = len(Subspace(model, 100, 0).groups)
+    m = len(Subspace(model, 100).groups)
     D, d, *_ = estimate(config, 100)
     assert f"D      {sum(weight.numel() for weight in model.parameters()):,}" == D
     assert d == f"d      100 = {100 - m} theta + {m} lambda"
 
 
-def test_more_layers_than_there_are_is_told(tiny: Path) -> None:
+def test_more_layers_than_there_are_is_reported(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"model.layers=4: the model has 3"):
         load(at(tiny, 4), TASK, 0)
 

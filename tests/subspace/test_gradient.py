@@ -20,7 +20,7 @@ def randomise(subspace: Subspace) -> None:
     """Put theta and lambda at random values, and the weights where these say."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for numbers in subspace.coordinates():
+        for numbers in subspace.numbers():
             numbers.add_(torch.randn(numbers.shape, generator=generator, dtype=numbers.dtype))
     subspace.write()
 
@@ -39,7 +39,7 @@ def pulled_back(
     subspace.attach()
     for batch in batches:
         loss_of(model, batch).backward()
-    return [numbers.grad for numbers in subspace.coordinates() if numbers.grad is not None]
+    return [numbers.grad for numbers in subspace.numbers() if numbers.grad is not None]
 
 
 def by_autograd(
@@ -49,7 +49,7 @@ def by_autograd(
     batches: Sequence[dict[str, Tensor]],
 ) -> tuple[Tensor, ...]:
     """Return the gradients in theta (and lambda), through the projection's reference."""
-    numbers = [number.detach().clone().requires_grad_() for number in subspace.coordinates()]
+    numbers = [number.detach().clone().requires_grad_() for number in subspace.numbers()]
     weights = {}
     for index, tensors in enumerate(subspace.groups.values()):
         scale = numbers[1][index] if subspace.m else 1.0
@@ -90,7 +90,7 @@ def assert_right(
 @pytest.mark.parametrize(("method", "groups"), METHODS)
 @pytest.mark.parametrize("projection", names())
 def test_the_gradient_is_autograds(
-    make_model: Any, batches: Any, dtype: torch.dtype, method: str, groups: str, projection: str
+    make_model: Any, batches: Any, dtype: torch.dtype, method: Any, groups: Any, projection: str
 ) -> None:
     options = {"method": method, "groups": groups, "projection": projection}
     assert_right(make_model(dtype=dtype), batches[:1], dtype, **options)
@@ -99,7 +99,7 @@ def test_the_gradient_is_autograds(
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize(("method", "groups"), METHODS)
 def test_gradients_add_up_over_batches(
-    make_model: Any, batches: Any, dtype: torch.dtype, method: str, groups: str
+    make_model: Any, batches: Any, dtype: torch.dtype, method: Any, groups: Any
 ) -> None:
     assert_right(make_model(dtype=dtype), batches, dtype, method=method, groups=groups)
 
@@ -107,7 +107,7 @@ def test_gradients_add_up_over_batches(
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize(("method", "groups"), METHODS)
 def test_a_tied_weight_gets_the_gradient_of_both_its_uses(
-    make_model: Any, batches: Any, dtype: torch.dtype, method: str, groups: str
+    make_model: Any, batches: Any, dtype: torch.dtype, method: Any, groups: Any
 ) -> None:
     assert_right(make_model("tied", dtype), batches[:1], dtype, method=method, groups=groups)
 
@@ -157,7 +157,7 @@ def test_gradients_are_pulled_back_a_few_together_and_freed(
         return pull_back_all(grads)
 
     monkeypatch.setattr(subspace.projection, "pull_back_all", watched)
-    monkeypatch.setattr("said_lightning.subspace.subspace.WAITING", waiting := 1000)
+    monkeypatch.setattr("said_lightning.subspace.gradients.WAITING", waiting := 1000)
     pulled_back(model, subspace, batches[:2])
     assert not any(kept)
     assert sorted(name for part in taken for name in part) == sorted(
@@ -166,4 +166,4 @@ def test_gradients_are_pulled_back_a_few_together_and_freed(
     assert max(len(part) for part in taken) > 1
     # Without its last, which filled it up, a bundle is below the limit.
     assert all(sum(part.values()) - list(part.values())[-1] < waiting for part in taken)
-    assert not subspace._waiting
+    assert not subspace._gradients._waiting

@@ -1,6 +1,7 @@
 """A large word embedding is written when it is read, and nobody can tell."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -33,13 +34,13 @@ def tables_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy, "LARGE", 1000)
 
 
-def train(origin: str = "copy", tied: bool = False) -> Iterator[tuple[Bag, Subspace, Tensor]]:
+def train(origin: Any = "copy", tied: bool = False) -> Iterator[tuple[Bag, Subspace, Tensor]]:
     """Steps of a small batch each; after each the model, its subspace and the batch's logits."""
     torch.manual_seed(0)
     model = Bag(tied)
-    subspace = Subspace(model, 40, seed=0, origin=origin)
+    subspace = Subspace(model, 40, origin=origin, lazy=True)
     subspace.attach()
-    optimizer = torch.optim.Adam(subspace.coordinates(), lr=0.1)
+    optimizer = torch.optim.Adam(subspace.numbers(), lr=0.1)
     for _ in range(5):
         logits = model(torch.randint(WORDS, (2, 3)))
         logits.square().sum().backward()
@@ -55,7 +56,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     with monkeypatch.context() as patch:
         patch.setattr(lazy, "LARGE", 10**9)
         steps = list(train())
-        assert not steps[0][1]._lazy
+        assert not steps[0][1]._writer.lazy
     return [*(logits for _, _, logits in steps), steps[-1][0].words.weight.detach().clone()]
 
 
@@ -119,7 +120,7 @@ def test_weights_that_others_read_or_that_keep_no_origin_do_not_wait(
     options: dict[str, object],
 ) -> None:
     (_, subspace, _), *_ = train(**options)  # type: ignore[arg-type]
-    assert not subspace._lazy
+    assert not subspace._writer.lazy
 
 
 class Positions(nn.Embedding):
@@ -144,7 +145,7 @@ class Ordered(Bag):
 
 
 def test_a_table_that_reads_other_rows_than_it_is_given_does_not_wait() -> None:
-    subspace = Subspace(model := Ordered(), 40, seed=0)
+    subspace = Subspace(model := Ordered(), 40, lazy=True)
     subspace.attach()
     model(torch.randint(WORDS, (2, 3))).sum().backward()
-    assert set(subspace._lazy) == {"words.weight"}
+    assert set(subspace._writer.lazy) == {"words.weight"}

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from said_lightning.subspace.lr_rule import learning_rate
+from said_lightning.config.schema import TrainerConfig
+from said_lightning.subspace.lr_rule import FULL_LR, STEP_RATIO, learning_rate
 
 rates = st.floats(1e-7, 1.0)
 ratios = st.floats(1e-2, 1e3)
@@ -23,3 +24,7 @@ def test_a_step_is_step_ratio_times_as_long_as_full_fine_tunings(
 
 def test_all_weights_at_ratio_1_get_the_full_rate() -> None:
     assert learning_rate(10**6, 10**6, 5e-5, 1.0) == 5e-5
+
+
+def test_the_defaults_are_those_of_a_run() -> None:
+    assert (TrainerConfig().full_lr, TrainerConfig().step_ratio) == (FULL_LR, STEP_RATIO)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from said_lightning.artifact.coding import decode, encode
-from said_lightning.certify.verify import write
-from said_lightning.config.schema import Config, MethodConfig
+from said_lightning.certify.recompute import write
+from said_lightning.config.schema import Config, MethodConfig, ProjectionConfig
 from said_lightning.errors import UserError
 from said_lightning.models.build import build_subspace, confine_for
 from said_lightning.subspace.spaces import START, confine, merge_factors
@@ -36,7 +36,7 @@ def bert() -> PreTrainedModel:
 def config(space: str, name: str = "said", **facts: str) -> Config:
     """A run of 40 numbers in a space."""
     method = MethodConfig(name=name, space=space, r=2, **facts)
-    return Config(method=method, projection={"name": "partition"}, d=40)
+    return Config(method=method, projection=ProjectionConfig("partition"), d=40)
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ def test_each_space_holds_the_head_and_its_own_weights() -> None:
 def test_a_step_in_a_space_trains_exactly_d_numbers_and_moves_its_weights_alone(space: str) -> None:
     model = bert()
     subspace = build_subspace(model, config(space))
-    assert sum(numbers.numel() for numbers in subspace.coordinates()) == subspace.d == 40
+    assert sum(numbers.numel() for numbers in subspace.numbers()) == subspace.d == 40
     assert sum(weight.numel() for weight in trained(model).values()) == subspace.D
     assert subspace.m == len(subspace.groups)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
@@ -76,12 +76,11 @@ def test_a_step_in_a_space_trains_exactly_d_numbers_and_moves_its_weights_alone(
 
 def step(model: nn.Module, subspace: Subspace) -> None:
     """One step of AdamW through the subspace."""
-    optimizer = torch.optim.AdamW(subspace.coordinates(), lr=0.1)
-    subspace.attach()
+    optimizer = torch.optim.AdamW(subspace.numbers(), lr=0.1)
     tokens = torch.arange(12).view(2, 6)
-    model(input_ids=tokens, labels=torch.tensor([0, 1])).loss.backward()
-    optimizer.step()
-    subspace.write()
+    with subspace.training(optimizer):
+        model(input_ids=tokens, labels=torch.tensor([0, 1])).loss.backward()
+        optimizer.step()
 
 
 def test_lora_starts_where_both_factors_have_a_gradient() -> None:
@@ -104,11 +103,10 @@ def test_a_lora_run_is_rebuilt_from_its_config_and_its_numbers(origin: str) -> N
     subspace = build_subspace(model, config("lora", origin=origin))
     for _ in range(3):
         step(model, subspace)
-        subspace.detach()
     other = bert()
     rebuilt = build_subspace(other, config("lora"))
     rebuilt.load_state_dict(subspace.state_dict())
-    rebuilt.restore()
+    rebuilt.write()
     tokens = torch.arange(12).view(2, 6)
     answer = other(input_ids=tokens).logits
     assert torch.allclose(answer, model(input_ids=tokens).logits, atol=1e-6)
@@ -156,9 +154,9 @@ def test_the_second_code_path_of_certificates_writes_the_same_weights(
     coded = encode(torch.arange(40).numpy() % 5, codebook)
     expected, model = bert(), bert()
     subspace = build_subspace(expected, run)
-    numbers = torch.from_numpy(decode(coded)).split([p.numel() for p in subspace.coordinates()])
+    numbers = torch.from_numpy(decode(coded)).split([p.numel() for p in subspace.numbers()])
     with torch.no_grad():
-        for part, values in zip(subspace.coordinates(), numbers, strict=True):
+        for part, values in zip(subspace.numbers(), numbers, strict=True):
             part.copy_(values)
     subspace.write()
     write(model, run, coded)

@@ -1,0 +1,143 @@
+"""What ties an optimizer to a subspace, and the mistakes that can be seen there."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from said_lightning.errors import UserError
+
+# What theta is marked with: False where no hook takes the weights' gradients, True where hooks do,
+# or the id of the one optimizer after whose steps the weights are written. Hooked weights are
+# marked True.
+MARK = "_said_hooked"
+
+
+def marked(tensor: Tensor) -> object:
+    """Return a tensor's mark, None where it has none."""
+    return getattr(tensor, MARK, None)
+
+
+def mark(tensor: Tensor, value: bool | int | None) -> None:
+    """Mark a tensor; None takes its mark away."""
+    if value is not None:
+        setattr(tensor, MARK, value)
+    elif hasattr(tensor, MARK):
+        delattr(tensor, MARK)
+
+
+def refuse_unhooked(optimizer: Optimizer, *_: object) -> None:
+    """Raise RuntimeError before a step that would move theta without its weights."""
+    for tensor in numbers_of(optimizer):
+        value = marked(tensor)
+        if value is False:
+            raise RuntimeError(
+                "optimizer.step() outside of space.training(optimizer): the model's gradients do "
+                "not reach the subspace; put the loop inside `with space.training(optimizer):`"
+            )
+        if value not in (None, True, id(optimizer)):
+            raise RuntimeError(
+                "optimizer.step() of another optimizer than the one given to space.training(): "
+                "the weights would not be written; give it the optimizer that steps"
+            )
+
+
+# For every optimizer, since one that space.training() never saw is the mistake. It looks for marks.
+register_optimizer_step_pre_hook(refuse_unhooked)
+
+
+def numbers_of(optimizer: Optimizer) -> Iterator[Tensor]:
+    """Yield all tensors that an optimizer trains."""
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def holds(optimizer: Optimizer, numbers: Iterable[Tensor]) -> bool:
+    """Return whether an optimizer trains all these tensors."""
+    held = {id(tensor) for tensor in numbers_of(optimizer)}
+    return all(id(tensor) in held for tensor in numbers)
+
+
+def validate_optimizer(
+    optimizer: Optimizer, numbers: Sequence[Tensor], weights: Iterable[Tensor]
+) -> list[str]:
+    """Return what is wrong with an optimizer that is to train a subspace's numbers."""
+    held = {id(tensor) for tensor in numbers_of(optimizer)}
+    remedy = "make it of space.trainable_parameters()"
+    found = []
+    if any(id(weight) in held for weight in weights):
+        found.append(f"the optimizer holds weights that the subspace moves: {remedy}")
+    elif not holds(optimizer, numbers):
+        found.append(f"the optimizer does not hold the subspace's numbers: {remedy}")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        found.append("LBFGS moves theta several times in a step: expected one update in each step")
+    return found
+
+
+def take_over(optimizer: Optimizer, numbers: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
+    """Have an optimizer made for a model's weights train a subspace's numbers in their place.
+
+    The numbers take the place of the weights in the first of their groups, without weight decay,
+    which would pull the weights back to where they began.
+
+    Raise UserError where the optimizer leaves weights out, has different rates for them, has other
+    tensors in their groups, or state already.
+    """
+    inside = {id(weight) for weight in weights}
+    groups = [g for g in optimizer.param_groups if any(id(t) in inside for t in g["params"])]
+    others = [t for g in groups for t in g["params"] if id(t) not in inside and t.requires_grad]
+    wrong = []
+    if missing := len(inside - {id(tensor) for tensor in numbers_of(optimizer)}):
+        wrong.append(
+            f"configure_optimizers leaves out {missing} of the model's {len(inside)} trainable "
+            "tensors: expected all; freeze the others with requires_grad_(False)"
+        )
+    if len({float(group["lr"]) for group in groups}) > 1:
+        wrong.append("configure_optimizers gives the weights several rates: theta has one")
+    if others:
+        wrong.append(
+            f"configure_optimizers puts {len(others)} tensors outside the subspace into a group "
+            "with tensors inside: expected a group of their own"
+        )
+    if optimizer.state:
+        name = type(optimizer).__name__
+        wrong.append(f"{name} has state for each weight before its first step: expected none")
+    if wrong:
+        either = "or make the optimizer of self.subspace.parameter_groups(full_lr=...)"
+        raise UserError(*wrong, either)
+    for group in groups:
+        group["params"][:] = []
+    groups[0]["params"][:] = numbers
+    groups[0]["weight_decay"] = 0.0
+
+
+@contextmanager
+def faster(optimizer: Optimizer, numbers: Sequence[Tensor], factor: float) -> Iterator[None]:
+    """Multiply the rate of the numbers' group by a factor during each step.
+
+    So schedulers go on as if for full training, those with absolute rates (OneCycleLR) too.
+    """
+    usual: dict[int, Any] = {}
+
+    def before(*_: object) -> None:
+        for index, group in enumerate(optimizer.param_groups):
+            if any(tensor is numbers[0] for tensor in group["params"]):
+                usual[index] = group["lr"]
+                group["lr"] = group["lr"] * factor
+
+    def after(*_: object) -> None:
+        for index, lr in usual.items():
+            optimizer.param_groups[index]["lr"] = lr
+        usual.clear()
+
+    hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+    try:
+        yield
+    finally:
+        after()
+        for hook in hooks:
+            hook.remove()

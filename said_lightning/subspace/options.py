@@ -1,0 +1,62 @@
+"""The choices of a Subspace, and what is wrong with those that were made."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from torch import nn
+
+from said_lightning.projections import find, names
+
+Method = Literal["said", "did"]
+Head = Literal["inside", "outside"]
+Origin = Literal["copy", "none"]
+
+
+def validate_options(
+    method: str,
+    groups: str | Mapping[str, Sequence[str]],
+    head: str,
+    origin: str,
+    projection: str,
+    options: Mapping[str, Any],
+) -> list[str]:
+    """Return the choices that are none, each with the valid ones, and unknown keywords."""
+    choices: dict[str, tuple[Any, tuple[str, ...]]] = {
+        "method": (method, get_args(Method)),
+        "head": (head, get_args(Head)),
+        "origin": (origin, get_args(Origin)),
+        "projection": (projection, tuple(names())),
+    }
+    if not isinstance(groups, Mapping):
+        choices["groups"] = (groups, ("layer", "tensor"))
+    found = [
+        f"{keyword}={value!r}: expected one of {', '.join(map(repr, valid))}"
+        for keyword, (value, valid) in choices.items()
+        if value not in valid
+    ]
+    if projection in names():
+        own = set(inspect.signature(find(projection).__init__).parameters) | {"engine"}
+        own -= {"self", "sizes", "d", "seed"}
+        found += [
+            f"{keyword}={value!r}: neither an option of Subspace nor of projection={projection!r}"
+            for keyword, value in options.items()
+            if keyword not in own
+        ]
+    return found
+
+
+def validate_weights(weights: Mapping[str, nn.Parameter], origin: str) -> list[str]:
+    """Return why weights cannot be trained in a subspace: not there, or of too few bits."""
+    found = []
+    if any(weight.is_meta for weight in weights.values()):
+        found.append("the model is on the meta device: expected allocated and loaded weights")
+    if not all(weight.is_contiguous() for weight in weights.values()):
+        found.append("the model has weights in another memory format: expected contiguous ones")
+    short = {str(w.dtype) for w in weights.values() if w.dtype.itemsize < 4}
+    if short and origin == "none":
+        found.append(
+            f"origin='none': expected origin='copy' for {', '.join(sorted(short))} weights, to "
+            "which small differences cannot be added"
+        )
+    return found
