@@ -1,16 +1,16 @@
 """Quantised numbers as a short message: a codebook, how often each level occurs, an ANS stream.
 
 The message is its own prefix code, so no stop sign is to be charged: the numbers of values, levels
-and words come first, each in Elias' gamma code, and tell where every later part ends.
+and words come first, each in Elias' gamma code, so that every later part has a known end.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-import constriction
 import numpy as np
 from jaxtyping import Float16, Float32, Integer, UInt32
 
-from said_lightning.errors import UserError
+from said_lightning.errors import UserError, needs
 
 # A stream of one level takes no words at all, so a small file could ask for any amount of memory.
 LONGEST = 2**24
@@ -30,33 +30,36 @@ class Coded:
 
 
 def encode(symbols: Integer[np.ndarray, " length"], codebook: Float16[np.ndarray, " k"]) -> Coded:
-    """Codes numbers that are given as places in the codebook, 1 or more of them."""
+    """Code numbers that are given as places in the codebook, 1 or more of them.
+
+    Raise UserError, as `decode` does too, where constriction is not installed.
+    """
     counts = np.bincount(symbols, minlength=len(codebook)).astype(np.uint32)
-    coder = constriction.stream.stack.AnsCoder()
+    coder = _constriction().stream.stack.AnsCoder()
     coder.encode_reverse(symbols.astype(np.int32), _model(counts))
     return Coded(codebook, counts, coder.get_compressed(), len(symbols))
 
 
 def decode(coded: Coded) -> Float32[np.ndarray, " length"]:
-    """Gives the numbers back.
+    """Return the numbers of a message.
 
-    Raises UserError where no `encode` gives such a message, whatever it holds.
+    Raise UserError where no `encode` gives such a message, whatever it holds.
     """
-    if problem := _problem(coded):
-        raise UserError(f"quantised numbers: {problem}")
+    if wrong := validate_coded(coded):
+        raise UserError(*(f"quantised numbers: {message}" for message in wrong))
     try:
-        coder = constriction.stream.stack.AnsCoder(coded.words)
+        coder = _constriction().stream.stack.AnsCoder(coded.words)
         symbols = coder.decode(_model(coded.counts), coded.length)
     except ValueError as error:
         raise UserError(f"quantised numbers: {error}") from None
     counts = np.bincount(symbols, minlength=len(coded.counts))
     if not coder.is_empty() or not np.array_equal(counts, coded.counts):
-        raise UserError("quantised numbers: the stream holds others than its counts tell")
+        raise UserError("quantised numbers: the stream holds others than its counts say")
     return coded.codebook[symbols].astype(np.float32)
 
 
 def bits(coded: Coded) -> int:
-    """Gives the length in bits of the whole message, a word of a prefix code.
+    """Return the length in bits of the whole message, a word of a prefix code.
 
     Three sizes in Elias' gamma code, ceil(log2(length + 1)) for each count, 16 for each level of
     the codebook, 32 for each word of the stream.
@@ -67,24 +70,30 @@ def bits(coded: Coded) -> int:
 
 
 def _gamma(number: int) -> int:
-    """Gives the length of a number of 1 or more in Elias' gamma code."""
+    """Return the length of a number of 1 or more in Elias' gamma code."""
     return 2 * number.bit_length() - 1
 
 
-def _model(counts: UInt32[np.ndarray, " k"]) -> constriction.stream.model.Categorical:
+def _constriction() -> Any:
+    return needs("constriction", "certify", "a quantised artifact")
+
+
+def _model(counts: UInt32[np.ndarray, " k"]) -> Any:
     # The library wants two levels at least; one that never occurs costs nothing.
     weights = np.append(counts, [0] * (len(counts) < 2)).astype(np.float64)
-    return constriction.stream.model.Categorical(weights / weights.sum(), perfect=False)
+    return _constriction().stream.model.Categorical(weights / weights.sum(), perfect=False)
 
 
-def _problem(coded: Coded) -> str | None:
+def validate_coded(coded: Coded) -> list[str]:
+    """Return what keeps a message from being one that `encode` gives, as far as its sizes show."""
     levels, total = len(coded.codebook), int(coded.counts.sum(dtype=np.uint64))
+    found = []
     if not 1 <= coded.length <= LONGEST:
-        return f"{coded.length} of them; expected 1 to {LONGEST:,}"
+        found.append(f"{coded.length} of them; expected 1 to {LONGEST:,}")
     if levels != len(coded.counts):
-        return f"{levels} levels and {len(coded.counts)} counts; expected as many"
+        found.append(f"{levels} levels and {len(coded.counts)} counts; expected as many")
     if total != coded.length:
-        return f"the counts sum to {total:,}; expected {coded.length:,}"
+        found.append(f"the counts sum to {total:,}; expected {coded.length:,}")
     if not np.isfinite(coded.codebook).all():
-        return "a level is not finite"
-    return None
+        found.append("a level is not finite")
+    return found

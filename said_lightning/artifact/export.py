@@ -2,18 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
 from said_lightning import __version__
-from said_lightning.artifact.claims import carried, groups_digest
-from said_lightning.artifact.file import FILE, About, Artifact, Score, write
-from said_lightning.config.schema import Config, typed
+from said_lightning.artifact.file import FILE, Artifact, write
+from said_lightning.artifact.header import About, Score, carried, groups_digest
+from said_lightning.config.schema import Config
 from said_lightning.config.stored import read_config
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
@@ -21,30 +20,29 @@ from said_lightning.runs import record as records
 
 
 def export(run: Path, out: Path | None, dtype: Literal["float32", "bfloat16"]) -> Artifact:
-    """Writes the artifact of the run in a folder, there as `said.safetensors` unless `out` says.
+    """Write the artifact of the run in a folder, there as `said.safetensors` unless `out` says.
 
     It holds the state after the last epoch. Its metric is the record's of that epoch, where the
     run evaluated these very numbers; where the file rounds them, or the run did, or its weights
     drifted, they are evaluated again, which needs the base model and the data.
 
-    Raises UserError where the run is not done, has no theta, or lacks a file.
+    Raise UserError where the run is not done, has no theta, or lacks a file.
     """
     artifact = replace(from_run(run), dtype=dtype)
-    cfg = read_config(run)
-    if dtype != "float32" or not exact(cfg):
-        artifact = evaluated(artifact, typed(cfg))
+    config = read_config(run)
+    if dtype != "float32" or not exact(config):
+        artifact = evaluated(artifact, config)
     write(artifact, out or run / FILE)
     return artifact
 
 
 def evaluated(artifact: Artifact, config: Config) -> Artifact:
-    """Gives an artifact the metric of its very numbers, on the data that a run's config names.
+    """Return an artifact with the metric of its very numbers, on the data of a run's config.
 
-    Raises UserError where base model or data cannot be had.
+    Raise UserError where base model or data cannot be had.
     """
     # transformers takes seconds to import, and most exports do without.
-    from said_lightning.artifact.load import restore
-    from said_lightning.artifact.score import score
+    from said_lightning.artifact.load import restore, score
 
     model, tokenizer, _ = restore(artifact)
     value = score(model, tokenizer, config.task, config.trainer.eval_batch_size)
@@ -52,15 +50,15 @@ def evaluated(artifact: Artifact, config: Config) -> Artifact:
     return replace(artifact, about=replace(artifact.about, metric=metric))
 
 
-def exact(cfg: DictConfig) -> bool:
-    """Tells whether a run's weights were float32 and a function of theta and lambda alone."""
-    return (cfg.trainer.precision, cfg.method.origin) == ("32-true", "copy")
+def exact(config: Config) -> bool:
+    """Return whether a run's weights were float32 and a function of theta and lambda alone."""
+    return (config.trainer.precision, config.method.origin) == ("32-true", "copy")
 
 
 def from_run(run: Path) -> Artifact:
-    """Gives the artifact of a run as float32, its state after the last epoch.
+    """Return the artifact of a run as float32, its state after the last epoch.
 
-    Raises UserError as `export` does.
+    Raise UserError as `export` does.
     """
     record = records.read(run / records.RESULT)
     if record.status != "done":
@@ -69,7 +67,7 @@ def from_run(run: Path) -> Artifact:
         raise UserError(
             f"{run}: full fine-tuning has no theta; {run / checkpoint.FOLDER} is a model's folder"
         )
-    config: Any = OmegaConf.to_container(read_config(run), resolve=True)
+    config = read_config(run)
     path = run / checkpoint.FOLDER / checkpoint.NUMBERS
     try:
         tensors = safetensors.load(path.read_bytes())
@@ -86,9 +84,7 @@ def from_run(run: Path) -> Artifact:
         groups=groups_digest({name: group.D for name, group in record.groups.items()}),
         fingerprint=str(record.fingerprint),
         model_sha256=str(record.model_sha256),
-        metric=Score(
-            name=config["task"]["metric"], value=record.last.value, epoch=record.last.epoch
-        ),
+        metric=Score(name=config.task.metric, value=record.last.value, epoch=record.last.epoch),
         version=__version__,
     )
     return Artifact(about, numbers, head)

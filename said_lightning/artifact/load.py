@@ -1,13 +1,14 @@
-"""From an artifact to a model: theta_0 + lambda P theta in an ordinary Hugging Face model."""
+"""From an artifact to a model, theta_0 + lambda P theta in an ordinary one, and to its score."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from said_lightning.artifact.claims import groups_digest
 from said_lightning.artifact.file import Artifact, read
+from said_lightning.artifact.header import groups_digest
+from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
 from said_lightning.models.build import build_subspace
 from said_lightning.models.encoder import Loaded
@@ -16,19 +17,19 @@ from said_lightning.subspace.subspace import Subspace
 
 
 def load(file: str | Path, model: str | None = None) -> PreTrainedModel:
-    """Loads the model of an artifact's file, in float32 and ready to predict.
+    """Load the model of an artifact's file, in float32 and ready to predict.
 
     `model` is where its base model lies (a folder or a hub id), unless that is where the run found
     it. The tokenizer is that of `.name_or_path`.
 
-    Raises UserError where the file is none, its base model is not to be had or is another, or this
+    Raise UserError where the file is none, its base model is not to be had or is another, or this
     version draws another P.
     """
     return restored(Path(file), model).model
 
 
 def restored(file: Path, base: str | None = None) -> Loaded:
-    """Loads model and tokenizer of an artifact's file; as for `load`."""
+    """Load model and tokenizer of an artifact's file, as `load` does."""
     try:
         return restore(read(file), base)
     except UserError as error:
@@ -37,9 +38,9 @@ def restored(file: Path, base: str | None = None) -> Loaded:
 
 
 def restore(artifact: Artifact, base: str | None = None) -> Loaded:
-    """Gives the model of an artifact in evaluation mode, with tokenizer and base model's sha256.
+    """Return the model of an artifact in evaluation mode, with tokenizer and base model's sha256.
 
-    Raises UserError as `load` does.
+    Raise UserError as `load` does.
     """
     about, config = artifact.about, artifact.about.run
     where = replace(config.model, path=base, revision=None) if base else config.model
@@ -53,22 +54,42 @@ def restore(artifact: Artifact, base: str | None = None) -> Loaded:
         subspace = build_subspace(loaded.model, config)
     except (TypeError, ValueError) as error:
         raise UserError(f"no such subspace: {error}") from None
-    if wrong := differences(subspace, artifact):
+    if wrong := validate_subspace(subspace, artifact):
         raise UserError(*wrong)
     with torch.no_grad():
         theta, scale = torch.from_numpy(artifact.values().copy()).split(
             [len(subspace.theta), subspace.m]
         )
         subspace.theta.copy_(theta)
-        subspace.scale.copy_(scale)
+        subspace.lambdas.copy_(scale)
         for name, weight in subspace.head().items():
             weight.copy_(artifact.head[name])
     subspace.write()
     return loaded._replace(model=loaded.model.eval())
 
 
-def differences(subspace: Subspace, artifact: Artifact) -> list[str]:
-    """Tells in what a subspace built here is another than the one that an artifact is of."""
+@torch.inference_mode()
+def score(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: TaskConfig, rows: int
+) -> float:
+    """Return the task's metric on its evaluation split, in batches of `rows` rows.
+
+    Raise UserError where the data cannot be had.
+    """
+    # Seconds of import, which whoever only loads does without.
+    from said_lightning.data.datamodule import TextDataModule
+    from said_lightning.data.metrics import build_metrics, predictions
+
+    data = TextDataModule(task, tokenizer, rows, rows, seed=0)
+    data.setup()
+    metrics = build_metrics(task)
+    for batch in data.val_dataloader()[0]:
+        metrics.update(predictions(model(**batch).logits), batch["labels"])
+    return float(metrics.compute()[task.metric])
+
+
+def validate_subspace(subspace: Subspace, artifact: Artifact) -> list[str]:
+    """Return in what a subspace built here differs from the one that an artifact is of."""
     about = artifact.about
     found = []
     if (subspace.m, groups_digest(subspace.sizes())) != (about.m, about.groups):

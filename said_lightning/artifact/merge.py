@@ -3,8 +3,8 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from said_lightning.artifact.card import card
 from said_lightning.artifact.file import read
+from said_lightning.artifact.hub import card
 from said_lightning.artifact.load import restored
 from said_lightning.errors import UserError
 from said_lightning.models.t5 import T5EncoderClassifier
@@ -12,10 +12,10 @@ from said_lightning.subspace.spaces import merge_factors
 
 
 def merge(file: Path, folder: Path, base: str | None = None) -> None:
-    """Writes model, tokenizer and card of an artifact's file into a new folder, whole or not.
+    """Write model, tokenizer and card of an artifact's file into a new folder, whole or not.
 
     The tokenizer's longest text is the task's, so that a pipeline that truncates cuts as the run
-    did. Raises UserError as `load` does, and where the folder holds anything or cannot be written.
+    did. Raise UserError as `load` does, and where the folder holds anything or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists; expected a new folder, or an empty one")

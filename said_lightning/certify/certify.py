@@ -9,21 +9,19 @@ from math import log2, prod
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, open_dict
 
 from said_lightning.artifact.coding import Coded, bits, decode
 from said_lightning.artifact.export import from_run
 from said_lightning.artifact.file import Artifact, pack
 from said_lightning.artifact.file import read as read_artifact
-from said_lightning.artifact.score import score
+from said_lightning.artifact.load import score
 from said_lightning.certify import bounds
-from said_lightning.certify.quantise import lloyd, quantise
+from said_lightning.certify.quantise import lloyd, quantise, tune
 from said_lightning.certify.rebuilt import Rebuilt, rebuild
-from said_lightning.certify.tune import tune
-from said_lightning.config.schema import typed
+from said_lightning.config.schema import Config
 from said_lightning.config.selection import around, searched
 from said_lightning.config.stored import read_config
-from said_lightning.errors import UserError
+from said_lightning.errors import UserError, validate_installed
 from said_lightning.runs import certificate as certificates
 from said_lightning.runs import record as records
 from said_lightning.runs.certificate import CONFIDENCE, Certificate
@@ -55,31 +53,31 @@ class Candidate:
 def certify(
     folder: Path, levels: Sequence[int], epochs: int, sweep: Path | None = None
 ) -> Certificate:
-    """Quantises a run to each number of levels, and certifies the message with the lowest bound.
+    """Quantise a run to each number of levels, and certify the message with the lowest bound.
 
     `epochs` of fine-tuning follow each quantisation. Every run on the task below `sweep` (where
     None, the folder that the run's own lies in) counts as one that could have been chosen, and so
     does every number of levels, those of an earlier certificate of this run too, whose message
     competes. Leaves the artifact and `certificate.json` in the run's folder.
 
-    Raises UserError, with all messages, where the run is not done, classifies nothing, has numbers
+    Raise UserError, with all messages, where the run is not done, classifies nothing, has numbers
     that the message would not hold, or where its model or data are others than they were.
     """
-    cfg, record = finished(folder)
+    config, record = finished(folder)
     if (sweep := sweep or around(folder)) is None:
         raise UserError(
             f"{folder}: not MODEL/TASK/RUN in the folder of a sweep; expected --sweep FOLDER, "
             "which holds every run that was tried"
         )
-    before, kept = earlier(folder, cfg.d)
+    before, kept = earlier(folder, config.d)
     counts = searched(folder, sweep) | {"levels": len(levels) + before}
     artifact = from_run(folder)
-    run = rebuild(cfg, record, artifact)
-    messages = chain(kept, (message(cfg, run, number, epochs) for number in levels))
+    run = rebuild(config, record, artifact)
+    messages = chain(kept, (message(config, run, number, epochs) for number in levels))
     best = min((candidate(run, coded, counts) for coded in messages), key=lambda one: one.bound)
     run.hold(decode(best.coded))
-    task, rows = typed(cfg).task, cfg.trainer.eval_batch_size
-    value = score(run.model.eval(), run.tokenizer, task, rows)
+    rows = config.trainer.eval_batch_size
+    value = score(run.model.eval(), run.tokenizer, config.task, rows)
     about = replace(artifact.about, metric=replace(artifact.about.metric, value=value))
     content = pack(Artifact(about, best.coded))
     certificate = state(run, record, best, counts, content)
@@ -88,22 +86,22 @@ def certify(
 
 
 def earlier(folder: Path, d: int) -> tuple[int, list[Coded]]:
-    """Gives how many levels an earlier certificate of a run tried, and its message of d numbers."""
+    """Return the levels that a run's earlier certificate tried, and its message of d numbers."""
     path = folder / certificates.CERTIFICATE
     if not path.exists():
         return 0, []
-    told = certificates.read(path)
+    before = certificates.read(path)
     try:
-        coded = read_artifact(folder / told.artifact).numbers
+        coded = read_artifact(folder / before.artifact).numbers
     except UserError as error:
         log.warning("%s; its message cannot be kept", error)
         coded = None
     kept = [coded] if isinstance(coded, Coded) and coded.length == d else []
-    return told.searched.get("levels", 0), kept
+    return before.searched.get("levels", 0), kept
 
 
 def leave(folder: Path, content: bytes, certificate: Certificate) -> None:
-    """Writes an artifact, then its certificate, then removes others; a pair is whole throughout."""
+    """Write an artifact, then its certificate, then remove others; a pair is whole throughout."""
     try:
         write_whole(folder / certificate.artifact, content)
         certificates.write(certificate, folder)
@@ -114,46 +112,52 @@ def leave(folder: Path, content: bytes, certificate: Certificate) -> None:
             path.unlink()
 
 
-def finished(folder: Path) -> tuple[DictConfig, Record]:
-    """Gives the config to rebuild a run with, and its record; raises UserError as `certify`."""
+def finished(folder: Path) -> tuple[Config, Record]:
+    """Return the config to rebuild a run with, and its record; raise UserError as `certify`."""
     record = records.read(folder / records.RESULT)
-    cfg = read_config(folder)
-    wrong = []
+    config = read_config(folder)
+    found = validate_installed("constriction", "certify", "a certificate")
+    found += validate_installed("scipy", "certify", "a certificate")
+    if found := found + validate_run(folder, config, record):
+        raise UserError(*found)
+    config.method.origin = "copy"
+    config.trainer.devices = 1
+    config.trainer.precision = "32-true"
+    config.logger.name = "none"
+    config.lr = record.lr
+    return config, record
+
+
+def validate_run(folder: Path, config: Config, record: Record) -> list[str]:
+    """Return what keeps a run from having a certificate."""
+    found = []
     if record.status != "done":
-        wrong.append(f"{folder}: status {record.status}; expected a run that is done")
-    if cfg.task.kind != "classification":
-        wrong.append(
-            f"{folder}: task {cfg.task.name} predicts scores; only the error of a classifier, "
+        found.append(f"{folder}: status {record.status}; expected a run that is done")
+    if config.task.kind != "classification":
+        found.append(
+            f"{folder}: task {config.task.name} predicts scores; only the error of a classifier, "
             "which is 0 or 1 on each row, is bounded"
         )
     if record.method == "full":
-        wrong.append(
+        found.append(
             f"{folder}: full fine-tuning; expected method said or did, whose d numbers fit"
         )
     if record.outside:
-        wrong.append(
+        found.append(
             f"{folder}: {record.outside:,} numbers of the head are outside the subspace and "
             "would not be in the message; expected method.head=inside"
         )
-    if wrong:
-        raise UserError(*wrong)
-    with open_dict(cfg):
-        cfg.method.origin = "copy"
-        cfg.trainer.devices = 1
-        cfg.trainer.precision = "32-true"
-        cfg.logger.name = "none"
-        cfg.lr = record.lr
-    return cfg, record
+    return found
 
 
-def message(cfg: DictConfig, run: Rebuilt, levels: int, epochs: int) -> Coded:
-    """Quantises a run to so many levels at most."""
+def message(config: Config, run: Rebuilt, levels: int, epochs: int) -> Coded:
+    """Quantise a run to `levels` levels at most, and fine-tune it for some epochs."""
     codebook = lloyd(run.values, levels)
-    return tune(cfg, run, codebook, epochs) if epochs else quantise(run.values, codebook)
+    return tune(config, run, codebook, epochs) if epochs else quantise(run.values, codebook)
 
 
 def candidate(run: Rebuilt, coded: Coded, counts: dict[str, int]) -> Candidate:
-    """Bounds the error of a quantised run."""
+    """Bound the error of a quantised run."""
     run.hold(decode(coded))
     errors = run.errors(run.data.train_set)
     n = len(run.data.train_set)
@@ -169,7 +173,7 @@ def candidate(run: Rebuilt, coded: Coded, counts: dict[str, int]) -> Candidate:
 def state(
     run: Rebuilt, record: Record, best: Candidate, counts: dict[str, int], content: bytes
 ) -> Certificate:
-    """Gives the certificate of the candidate that the run's model holds."""
+    """Return the certificate of the candidate that the run's model holds."""
     n, dev = len(run.data.train_set), run.data.eval_sets[0]
     dev_errors = run.errors(dev)
     digest = sha256(content).hexdigest()
@@ -208,5 +212,5 @@ def state(
 
 
 def majority_error(labels: np.ndarray) -> float:
-    """Gives the error of the best constant answer to some rows."""
+    """Return the error of the best constant answer to some rows."""
     return 1 - int(np.bincount(labels).max()) / len(labels)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float32
-from omegaconf import DictConfig
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from said_lightning.artifact.file import Artifact
-from said_lightning.config.schema import typed
+from said_lightning.config.schema import Config
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.data.tokens import Encoded
 from said_lightning.errors import UserError
@@ -32,8 +31,8 @@ class Rebuilt:
 
     @torch.no_grad()
     def hold(self, values: Float32[np.ndarray, " d"]) -> None:
-        """Writes the weights that belong to d numbers."""
-        parts = self.subspace.coordinates()
+        """Write the weights that belong to d numbers."""
+        parts = self.subspace.numbers()
         given = torch.from_numpy(values).split([part.numel() for part in parts])
         for part, numbers in zip(parts, given, strict=True):
             part.copy_(numbers)
@@ -41,7 +40,7 @@ class Rebuilt:
 
     @torch.no_grad()
     def errors(self, rows: Encoded) -> int:
-        """Counts the rows of a split that the model gets wrong."""
+        """Count the rows of a split that the model gets wrong."""
         device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
         self.model.eval().to(device)
         wrong = 0
@@ -53,12 +52,12 @@ class Rebuilt:
         return wrong
 
 
-def rebuild(cfg: DictConfig, record: Record, artifact: Artifact) -> Rebuilt:
-    """Rebuilds a run from its config, its record and its artifact in float32.
+def rebuild(config: Config, record: Record, artifact: Artifact) -> Rebuilt:
+    """Rebuild a run from its config, its record and its artifact in float32.
 
-    Raises UserError where the model, the data or P are not what they were.
+    Raise UserError where the model, the data or P are not what they were.
     """
-    config, values = typed(cfg), artifact.values()
+    values = artifact.values()
     model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
     sizes = (config.trainer.batch_size, config.trainer.eval_batch_size)
     data = TextDataModule(config.task, tokenizer, *sizes, config.seed, config.trainer.workers)

@@ -27,9 +27,9 @@ PURPOSE = "head"  # keeps a head's starting values apart from P's draws
 
 
 def outline(model: ModelConfig, task: TaskConfig) -> PreTrainedModel:
-    """Builds the model without weights (on torch's meta device), to count and group its tensors.
+    """Build the model without weights (on torch's meta device), to count and group its tensors.
 
-    Raises UserError where its config is neither local nor to be had from the hub, is that of no
+    Raise UserError where its config is neither local nor to be had from the hub, is that of no
     text classifier, or has fewer layers than are to be kept.
     """
     where = locate(model)
@@ -42,7 +42,7 @@ def outline(model: ModelConfig, task: TaskConfig) -> PreTrainedModel:
 
 
 def build(config: PretrainedConfig) -> PreTrainedModel:
-    """Builds a classifier of any architecture with random weights."""
+    """Build a classifier of any architecture with random weights."""
     if isinstance(config, T5Config):
         return T5EncoderClassifier(config)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
@@ -50,7 +50,7 @@ def build(config: PretrainedConfig) -> PreTrainedModel:
 
 
 def configure(model: ModelConfig, task: TaskConfig) -> PretrainedConfig:
-    """Gives the model's config for the task: labels, kind of loss, layers kept."""
+    """Return the model's config for the task: labels, kind of loss, layers kept."""
     regression = task.kind == "regression"
     ids = {label: index for index, label in enumerate(task.labels)}
     config = AutoConfig.from_pretrained(
@@ -67,9 +67,9 @@ def configure(model: ModelConfig, task: TaskConfig) -> PretrainedConfig:
 
 
 def keep_layers(config: PretrainedConfig, layers: int) -> None:
-    """Cuts a config to its first layers, in an encoder and a decoder alike.
+    """Cut a config to its first layers, in an encoder and a decoder alike.
 
-    Raises UserError where it has fewer.
+    Raise UserError where it has fewer.
     """
     depth = config.num_hidden_layers
     if layers > depth:
@@ -91,9 +91,9 @@ class Loaded(NamedTuple):
 
 
 def load(model: ModelConfig, task: TaskConfig, seed: int) -> Loaded:
-    """Loads encoder and tokenizer in float32; what no checkpoint holds is drawn from the seed.
+    """Load encoder and tokenizer in float32; what no checkpoint holds is drawn from the seed.
 
-    Raises UserError where they are neither local nor to be had from the hub, or lack a vocabulary.
+    Raise UserError where they are neither local nor to be had from the hub, or lack a vocabulary.
     """
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -126,7 +126,7 @@ def load(model: ModelConfig, task: TaskConfig, seed: int) -> Loaded:
 
 @torch.no_grad()
 def start_head(model: PreTrainedModel, missing: set[str], seed: int) -> None:
-    """Draws the weights that no checkpoint holds from (seed, name), the same on every machine.
+    """Draw the weights that no checkpoint holds from (seed, name), the same on every machine.
 
     Matrices are normal with the config's initializer_range, biases 0; norms keep their 1.
     """
@@ -142,7 +142,7 @@ def start_head(model: PreTrainedModel, missing: set[str], seed: int) -> None:
 
 
 def weights_sha256(model: nn.Module, without: set[str]) -> str:
-    """Hashes the state dict in the order of its names, without some of them."""
+    """Hash the state dict in the order of its names, without some of them."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         if name in without:

@@ -1,4 +1,4 @@
-"""Where a model lies; known without torch, so that a wrong path is told at once."""
+"""Where a model lies; known without torch, so that a wrong path is refused at once."""
 
 import importlib.util
 from contextlib import suppress
@@ -11,7 +11,7 @@ PACKAGE = "package:"
 
 
 def locate(model: ModelConfig) -> str:
-    """Gives the folder or hub id of a model; a UserError where a named folder is not there."""
+    """Return the folder or hub id of a model; raise UserError where a named folder is not there."""
     local = Path(model.path)
     with suppress(RuntimeError):  # ~ of a user that is not known
         local = local.expanduser()
@@ -36,14 +36,14 @@ def locate(model: ModelConfig) -> str:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Tells whether a path is that of a folder; one that no file system takes is not."""
+    """Return whether a path is that of a folder; one that no file system takes is not."""
     with suppress(OSError):  # too long a name, or not to be looked at
         return Path(path).is_dir()
     return False
 
 
 def how_to_fetch(model: ModelConfig, reason: str) -> str:
-    """Says that a model is not here, why, and which command fetches it."""
+    """Return the message that a model is not here, why, and the command that fetches it."""
     revision = f" --revision {model.revision}" if model.revision else ""
     return (
         f"model.path={model.path}: not here, and {reason}. Give a local folder with "

@@ -28,7 +28,7 @@ class T5EncoderClassifier(T5PreTrainedModel):
         attention_mask: Int[Tensor, "batch tokens"] | None = None,
         labels: Shaped[Tensor, " batch"] | None = None,
     ) -> SequenceClassifierOutput:
-        """Gives logits [batch, labels], and the loss where labels are given."""
+        """Return logits [batch, labels], and the loss where labels are given."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         hidden: Float[Tensor, "batch tokens width"] = self.transformer(

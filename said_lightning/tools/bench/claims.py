@@ -26,7 +26,7 @@ class Claim:
 
 
 def assert_all(claims: list[Claim]) -> None:
-    """Prints the claims and ends the program, with exit code 1 where one fails."""
+    """Print the claims and end the program, with exit code 1 where one fails."""
     for claim in claims:
         print(claim)
     sys.exit(not all(claim.holds for claim in claims))

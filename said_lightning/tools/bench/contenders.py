@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from said_lightning.errors import needs
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.tools.bench.public import PublicSubspace
 
@@ -24,7 +25,7 @@ class Contender:
     space: Subspace | None = None
 
     def step(self, batch: Batch) -> None:
-        """Trains a step."""
+        """Train a step."""
         self.model(**batch).loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -34,32 +35,35 @@ Make = Callable[[nn.Module, int], Contender]
 
 
 def full(model: nn.Module, d: int, fused: bool | None = None) -> Contender:
-    """Full fine-tuning by AdamW, torch's default implementation or the fused one."""
+    """Return full fine-tuning by AdamW, torch's default implementation or the fused one."""
     return Contender(model, torch.optim.AdamW(model.parameters(), lr=RATE, fused=fused))
 
 
 def subspace(model: nn.Module, d: int, method: str, origin: str = "copy") -> Contender:
-    """SAID or DID with d numbers."""
-    space = Subspace(model, d, seed=0, method=method, origin=origin)
+    """Return SAID or DID with d numbers."""
+    space = Subspace(model, d, method=method, origin=origin, lazy=True)
     space.attach()
-    optimizer = torch.optim.AdamW(space.coordinates(), lr=RATE)
+    optimizer = torch.optim.AdamW(space.trainable_parameters(), lr=RATE)
     optimizer.register_step_post_hook(lambda *_: space.write())
     return Contender(model, optimizer, space)
 
 
 def adapter(model: nn.Module, d: int, kind: str) -> Contender:
-    """LoRA of rank 8 or VeRA of rank 256 through PEFT, on queries and values."""
-    from peft import LoraConfig, VeraConfig, get_peft_model
+    """Return LoRA of rank 8 or VeRA of rank 256 through PEFT, on queries and values.
 
+    Raise UserError where PEFT is not installed.
+    """
     settings: Any = {"target_modules": ["query", "value"], "task_type": "SEQ_CLS"}
-    config = LoraConfig(r=8, **settings) if kind == "lora" else VeraConfig(r=256, **settings)
-    adapted = get_peft_model(model, config)
+    peft = needs("peft", "lora", f"the contender {kind}")
+    rank = 8 if kind == "lora" else 256
+    config = (peft.LoraConfig if kind == "lora" else peft.VeraConfig)(r=rank, **settings)
+    adapted = peft.get_peft_model(model, config)
     trained = [weight for weight in adapted.parameters() if weight.requires_grad]
     return Contender(adapted, torch.optim.AdamW(trained, lr=RATE))
 
 
 def public(model: nn.Module, d: int) -> Contender:
-    """The public code's formulation of DID."""
+    """Return the public code's formulation of DID."""
     wrapped = PublicSubspace(model, d)
     return Contender(wrapped, torch.optim.AdamW([wrapped.theta], lr=RATE))
 

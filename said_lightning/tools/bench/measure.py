@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from said_lightning.projections import Projection, build
-from said_lightning.subspace.subspace import waiting
+from said_lightning.subspace.gradients import waiting
 from said_lightning.tools.bench.contenders import CONTENDERS, Batch, Contender
 from said_lightning.tools.bench.models import MODELS
 from said_lightning.tools.bench.public import PublicSubspace
@@ -27,7 +27,7 @@ Times = dict[str, list[float]]
 
 
 def make_batch(model: nn.Module, size: int, tokens: int) -> Batch:
-    """Draws a batch of `size` rows of `tokens` random tokens, all labelled 0, for a model."""
+    """Draw a batch of `size` rows of `tokens` random tokens, all labelled 0, for a model."""
     generator = torch.Generator().manual_seed(0)
     words: int = model.config.vocab_size  # type: ignore[union-attr, assignment]
     ids = torch.randint(1000, words, (size, tokens), generator=generator)
@@ -36,12 +36,12 @@ def make_batch(model: nn.Module, size: int, tokens: int) -> Batch:
 
 
 def contender(name: str, model: str, d: int) -> Contender:
-    """Makes a contender on a fresh model in training mode."""
+    """Make a contender on a fresh model in training mode."""
     return CONTENDERS[name](MODELS[model]().to(DEVICE).train(), d)
 
 
 def in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> Times:
-    """Times every action in seconds, once a round in turn, so that all see the same machine.
+    """Time every action in seconds, once a round in turn, so that all see the same machine.
 
     One round before the first is not counted.
     """
@@ -53,7 +53,7 @@ def in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> Times:
 
 
 def timed(action: Callable[[], object]) -> float:
-    """Gives the seconds that an action takes, what it leaves to a GPU included."""
+    """Return the seconds that an action takes, what it leaves to a GPU included."""
     _synchronise()
     start = time.perf_counter()
     action()
@@ -62,12 +62,12 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def ratio(times: Mapping[str, list[float]], one: str, other: str) -> float:
-    """Gives the median over rounds of one action's time over another's in the same round."""
+    """Return the median over rounds of one action's time over another's in the same round."""
     return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
 
 
 def step_times(names: list[str], model: str, d: int, shape: tuple[int, int], rounds: int) -> Times:
-    """Times steps of contenders side by side on one batch of (size, tokens)."""
+    """Time steps of contenders side by side on one batch of (size, tokens)."""
     made = {name: contender(name, model, d) for name in names}
     batch = make_batch(MODELS[model](), *shape)
     return in_turn({name: partial(one.step, batch) for name, one in made.items()}, rounds)
@@ -76,7 +76,7 @@ def step_times(names: list[str], model: str, d: int, shape: tuple[int, int], rou
 def update_times(
     names: list[str], model: str, d: int, shape: tuple[int, int], rounds: int
 ) -> Times:
-    """Times, inside of steps, what each contender does in place of AdamW's pass over D numbers."""
+    """Time, inside of steps, what each contender does in place of AdamW's pass over D numbers."""
     made = {name: contender(name, model, d) for name in names}
     batch = make_batch(MODELS[model](), *shape)
     clocks = {name: _watch(one) for name, one in made.items()}
@@ -90,7 +90,7 @@ def update_times(
 
 
 def projection_times(model: str, ds: list[int], rounds: int) -> Times:
-    """Times passes over all D numbers: "copy", and "project" and "pull back" for each d.
+    """Time passes over all D numbers: "copy", and "project" and "pull back" for each d.
 
     Gradients are dense, word embeddings too, and go together as in training; `project` writes
     weights in place.
@@ -122,7 +122,7 @@ def projection_times(model: str, ds: list[int], rounds: int) -> Times:
 
 
 def public_projection_time(model: str, d: int) -> float:
-    """Times the public formulation's projection of all weights and its gradient, once."""
+    """Time the public formulation's projection of all weights and its gradient, once."""
     fresh = MODELS[model]().to(DEVICE)
     wrapped = PublicSubspace(fresh, d)
     grads = [torch.randn_like(weight) for weight in fresh.parameters()]
@@ -130,7 +130,7 @@ def public_projection_time(model: str, d: int) -> float:
 
 
 def peak_bytes(name: str, model: str, d: int, shape: tuple[int, int]) -> int:
-    """Gives a contender's peak memory in two steps, in bytes, measured in a process of its own.
+    """Return a contender's peak memory in two steps, in bytes, measured in a process of its own.
 
     It is that of the GPU's allocator, or of resident memory.
     """
@@ -143,7 +143,7 @@ def peak_bytes(name: str, model: str, d: int, shape: tuple[int, int]) -> int:
 
 
 def peak_here(name: str, model: str, d: int, shape: tuple[int, int]) -> int:
-    """Gives the peak memory of this process in a contender's second and third step.
+    """Return the peak memory of this process in a contender's second and third step.
 
     What a projection loads (a compiler) is there for each contender: it does not grow with D.
     """
@@ -163,12 +163,13 @@ def peak_here(name: str, model: str, d: int, shape: tuple[int, int]) -> int:
 
 
 def state_bytes(model: str, d: int) -> int:
-    """Gives the bytes that SAID without a copy keeps between steps: its own and its optimizer's."""
+    """Return the bytes that SAID without a copy keeps between steps, its optimizer's included."""
     one = contender("said, no copy", model, d)
     one.step(make_batch(one.model, 2, 8))
     assert one.space is not None
     seen = {id(weight) for weight in one.model.parameters()}
-    waiting: list[Any] = [vars(one.space), vars(one.space.projection), one.optimizer.state]
+    parts = (one.space, one.space._writer, one.space.projection)
+    waiting: list[Any] = [*map(vars, parts), one.optimizer.state]
     total = 0
     while waiting:
         item = waiting.pop()
@@ -183,7 +184,7 @@ def state_bytes(model: str, d: int) -> int:
 
 
 def _watch(one: Contender) -> list[float]:
-    """Has the contender's update noted in the list that is given, in seconds."""
+    """Return a list that each call of the contender's update adds its seconds to."""
     clock: list[float] = []
 
     def watch(owner: object, method: str) -> None:

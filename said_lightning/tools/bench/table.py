@@ -19,7 +19,7 @@ SHAPE = (32, 128)
 
 
 def bench(model: str, d: int, rounds: int) -> dict[str, Any]:
-    """Measures all: steps in seconds, memory in bytes, projections of each model over d."""
+    """Measure all: steps in seconds, memory in bytes, projections of each model over d."""
     names = [name for name in CONTENDERS if name != "public"]
     steps = step_times(names, model, d, SHAPE, rounds)
     # One round of it takes as long as all rounds of the others.
@@ -45,7 +45,7 @@ def bench(model: str, d: int, rounds: int) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any], console: Console) -> None:
-    """Prints a measurement as two tables."""
+    """Print a measurement as two tables."""
     steps, peaks = result["step_s"], result["peak_bytes"]
     size, tokens = result["batch"]
     title = f"{result['model']}, d = {result['d']:,}, batch {size} x {tokens}, {result['device']}"
@@ -64,6 +64,6 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 
 def write(result: dict[str, Any], path: Path) -> None:
-    """Writes a measurement as JSON."""
+    """Write a measurement as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -25,7 +25,7 @@ from said_lightning.tools.pretrain.settings import PretrainConfig
 
 
 def new_bert(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> BertForMaskedLM:
-    """Makes a BERT with random weights, drawn from the seed."""
+    """Make a BERT with random weights, drawn from the seed."""
     torch.manual_seed(config.seed)
     return BertForMaskedLM(
         BertConfig(
@@ -66,7 +66,7 @@ class Batches(Dataset[dict[str, Tensor]]):
 
 
 class MaskedLM(LightningModule):
-    """Trains a BERT from step `start` on; the rate rises, then falls linearly to 0."""
+    """Train a BERT from step `start` on; the rate rises, then falls linearly to 0."""
 
     def __init__(
         self, model: BertForMaskedLM, config: PretrainConfig, state: dict[str, Any] | None
@@ -84,7 +84,7 @@ class MaskedLM(LightningModule):
         return self.start + self.global_step
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seeds dropout and sets the rate, both by the step's number."""
+        """Seed dropout and set the rate, both by the step's number."""
         torch.manual_seed(random.key(self.config.seed, str(self.step), "dropout")[0])
         end = self.config.steps[-1]
         rise = max(1, round(end * self.config.warmup))
@@ -93,20 +93,20 @@ class MaskedLM(LightningModule):
             group["lr"] = self.config.lr * share
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Gives the mean cross-entropy of the masked tokens, a scalar."""
+        """Return the mean cross-entropy of the masked tokens, a scalar."""
         loss: Tensor = self.model(**batch).loss
         self.losses.append(loss.item())
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW over all weights, with the moments of the state that is resumed."""
+        """Return AdamW over all weights, with the moments of the state that is resumed."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.lr, weight_decay=0.01)
         if self.state:
             optimizer.load_state_dict(self.state["optimizer"])
         return optimizer
 
-    def taken(self) -> dict[str, Any]:
-        """Gives the state: what a run needs to go on."""
+    def state_to_keep(self) -> dict[str, Any]:
+        """Return the state: what a run needs to go on."""
         return {
             "step": self.step,
             "losses": self.losses,

@@ -25,7 +25,7 @@ from said_lightning.tools.pretrain.mlm import Batches, MaskedLM, new_bert
 from said_lightning.tools.pretrain.settings import PretrainConfig
 from said_lightning.tools.pretrain.text import blocks, paragraphs, train_tokenizer
 from said_lightning.training.checkpointing import pack, unpack
-from said_lightning.training.run import quiet
+from said_lightning.training.trainer import quiet
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +36,18 @@ UNFINISHED = ".unfinished-"
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Pre-trains, or goes on where a run of the same settings was cut off; gives its folder.
+    """Pre-train, or resume where a run of the same settings was cut off; return its folder.
 
-    Raises UserError where the text is too short, the folder holds anything else or a run of other
+    Raise UserError where the text is too short, the folder holds anything else or a run of other
     settings, or cannot be written; Preempted once asked to stop, with the state saved.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     out = Path(config.out)
     texts = paragraphs(config.text)
-    own = told(config, texts)
-    check(own, out)
+    own = decisive(config, texts)
+    if found := validate_folder(own, out):
+        raise UserError(*found)
     if (out / f"step-{config.steps[-1]}").exists():
         log.info("done before: %s", out)
         return out
@@ -58,7 +59,7 @@ def pretrain(config: PretrainConfig) -> Path:
             f"batch_size={config.batch_size} of them"
         )
     model = new_bert(config, tokenizer)
-    claim(own, tokenizer, out)
+    take_over(own, tokenizer, out)
     state = newest(out)
     if state:
         model.load_state_dict(state["model"], strict=False)  # tied weights are in it once
@@ -74,41 +75,41 @@ def pretrain(config: PretrainConfig) -> Path:
     return out
 
 
-def told(config: PretrainConfig, texts: list[str]) -> dict[str, Any]:
-    """Gives the settings that the bits of a run depend on; the text goes by its hash."""
+def decisive(config: PretrainConfig, texts: list[str]) -> dict[str, Any]:
+    """Return the settings that the bits of a run depend on; the text goes by its hash."""
     own: Any = OmegaConf.to_container(OmegaConf.structured(config))
     for key in ("out", "save_every", "text"):
         own.pop(key)
     return own | {"text_sha256": hashlib.sha256("\n\n".join(texts).encode()).hexdigest()}
 
 
-def check(own: dict[str, Any], out: Path) -> None:
-    """Refuses a folder that holds anything but a run of the same settings."""
+def validate_folder(own: dict[str, Any], out: Path) -> list[str]:
+    """Return what is wrong with a folder that holds anything but a run of the same settings."""
     path = out / SETTINGS
     try:
         if not path.exists():
             if out.exists() and not all(one.name.startswith(".") for one in out.iterdir()):
-                raise UserError(
+                return [
                     f"out={out}: holds no {SETTINGS}; expected a new folder, an empty one, or that "
                     "of a run to go on with"
-                )
-            return
+                ]
+            return []
         found: Any = OmegaConf.to_container(OmegaConf.load(path))
         differs = [key for key in own if own[key] != found.get(key)]
     except OSError as error:
-        raise UserError(f"out={out}: no folder for a run: {error}") from None
+        return [f"out={out}: no folder for a run: {error}"]
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not the settings of a run: {reason}") from None
-    if differs:
-        raise UserError(
-            *(f"{path}: {key}={found.get(key)}: expected {own[key]}" for key in differs),
-            f"out={out}: holds a run of other settings; choose another folder",
-        )
+        return [f"{path}: not the settings of a run: {str(error).splitlines()[0]}"]
+    if not differs:
+        return []
+    return [
+        *(f"{path}: {key}={found.get(key)}: expected {own[key]}" for key in differs),
+        f"out={out}: holds a run of other settings; choose another folder",
+    ]
 
 
-def claim(own: dict[str, Any], tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Writes settings and tokenizer into a folder that was checked, and removes what is half."""
+def take_over(own: dict[str, Any], tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Write settings and tokenizer into a folder that was checked; remove what is half."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         for stray in out.glob(f"{UNFINISHED}*"):
@@ -121,7 +122,7 @@ def claim(own: dict[str, Any], tokenizer: PreTrainedTokenizerFast, out: Path) ->
 
 
 def leave(folder: Path, *parts: BertForMaskedLM | PreTrainedTokenizerFast) -> None:
-    """Saves parts of a model as a folder, whole or not at all."""
+    """Save parts of a model as a folder, whole or not at all."""
     with TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent) as beside:
         for part in parts:
             part.save_pretrained(Path(beside) / "whole")
@@ -129,7 +130,7 @@ def leave(folder: Path, *parts: BertForMaskedLM | PreTrainedTokenizerFast) -> No
 
 
 def own_tokenizer(config: PretrainConfig, texts: list[str], out: Path) -> PreTrainedTokenizerFast:
-    """Gives the run's tokenizer: the one in its folder, or a new one."""
+    """Return the run's tokenizer: the one in its folder, or a new one."""
     if not (out / TOKENIZER).exists():
         return train_tokenizer(texts, config.vocabulary, config.length)
     found: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(out / TOKENIZER)
@@ -137,13 +138,13 @@ def own_tokenizer(config: PretrainConfig, texts: list[str], out: Path) -> PreTra
 
 
 def newest(out: Path) -> dict[str, Any] | None:
-    """Gives the newest state that is whole; None where there is none."""
+    """Return the newest state that is whole; None where there is none."""
     path = generations.latest(out / generations.FOLDER)
     return unpack(generations.read(path)) if path else None
 
 
 def keep(module: MaskedLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Leaves a checkpoint of a step that is to be kept, whole, unless it is there."""
+    """Leave a checkpoint of a step that is to be kept, whole, unless it is there."""
     folder = out / f"step-{module.step}"
     if module.step not in module.config.steps or folder.exists():
         return
@@ -163,18 +164,18 @@ class Keeper(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keeps what is due."""
+        """Keep what is due."""
         assert isinstance(pl_module, MaskedLM)
         config = pl_module.config
         keep(pl_module, self.tokenizer, self.out)
         due = pl_module.step % config.save_every == 0 or pl_module.step in config.steps
         if due or self.asked.signum:
-            generations.save(self.out / generations.FOLDER, pack(pl_module.taken()))
+            generations.save(self.out / generations.FOLDER, pack(pl_module.state_to_keep()))
         self.asked.check()
 
 
 def make_trainer(keeper: Keeper) -> Trainer:
-    """Makes the Lightning Trainer of one pass over the steps that are left."""
+    """Make the Lightning Trainer of one pass over the steps that are left."""
     quiet()
     return Trainer(
         max_epochs=1,

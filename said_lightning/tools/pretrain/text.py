@@ -22,9 +22,9 @@ SPECIAL = {
 
 
 def paragraphs(text: list[str]) -> list[str]:
-    """Reads files and folders of .txt files, in order; with none, the demo's BBC articles.
+    """Read files and folders of .txt files, in order; with none, the demo's BBC articles.
 
-    A blank line ends a paragraph. Raises UserError where a file is no UTF-8 text.
+    A blank line ends a paragraph. Raise UserError where a file is no UTF-8 text.
     """
     whole = [_read(file) for path in map(Path, text) for file in _files(path)]
     whole = whole or [bbc.decode(path.read_bytes()) for path in bbc.articles()]
@@ -46,7 +46,7 @@ def _read(path: Path) -> str:
 
 
 def train_tokenizer(texts: list[str], vocabulary: int, length: int) -> PreTrainedTokenizerFast:
-    """Trains BERT's uncased WordPiece tokenizer on texts, the same for the same texts.
+    """Train BERT's uncased WordPiece tokenizer on texts, the same for the same texts.
 
     It has at most `vocabulary` tokens, but each letter, and each as the end of a word.
     """
@@ -84,7 +84,7 @@ def _bert(model: models.Model, normal: normalizers.Normalizer) -> Tokenizer:
 def blocks(
     tokenizer: PreTrainedTokenizerFast, texts: list[str], length: int
 ) -> Int[ndarray, "rows length"]:
-    """Cuts the tokens of all texts, a [SEP] after each, into rows [CLS] ... [SEP] of one length.
+    """Cut the tokens of all texts, a [SEP] after each, into rows [CLS] ... [SEP] of one length.
 
     What is left over at the end is dropped.
     """

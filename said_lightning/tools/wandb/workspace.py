@@ -1,21 +1,24 @@
 """A W&B workspace from which a project of runs is read at a glance, as code."""
 
-from typing import cast
+from typing import Any, cast
 
-from wandb_workspaces import workspaces as ws
-from wandb_workspaces.reports import v2 as wr
-
-from said_lightning.errors import UserError
+from said_lightning.errors import UserError, needs
 
 FACTS = ("model", "task", "method", "projection", "d", "seed", "lr")
 
 
-def build(entity: str, project: str, metric: str) -> ws.Workspace:
-    """Builds the workspace of a project, without W&B's server; `metric` is the tasks' headline.
+def build(entity: str, project: str, metric: str) -> Any:
+    """Build the workspace of a project, without W&B's server; `metric` is the tasks' headline.
 
     Panels: the metric over d, over the step, and against d, learning rate and seed. The table of
     runs shows what a run is, grouped by task.
+
+    Raise UserError where wandb-workspaces is not installed.
     """
+    ws, wr = (
+        needs(f"wandb_workspaces.{name}", "wandb", "a W&B workspace")
+        for name in ("workspaces", "reports.v2")
+    )
     value = f"eval/{metric}"
     axes = [wr.Config("method"), wr.Config("d"), wr.Config("lr"), wr.Config("seed")]
     columns = [
@@ -57,9 +60,9 @@ def build(entity: str, project: str, metric: str) -> ws.Workspace:
 
 
 def save(project: str, metric: str) -> str:
-    """Saves the workspace as a new view of the project ENTITY/PROJECT and gives its address.
+    """Save the workspace as a new view of the project ENTITY/PROJECT and return its address.
 
-    The client finds server and key as ever. Raises UserError where the project is none or the
+    The client finds server and key as ever. Raise UserError where the project is none or the
     server refuses.
     """
     match project.split("/"):

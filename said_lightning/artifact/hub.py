@@ -1,11 +1,15 @@
-"""The model card: what a model is, how it is used, and how well it did."""
+"""An artifact on the Hugging Face hub: its model card, and the push of both."""
 
-from huggingface_hub import ModelCardData
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCardData
 
 from said_lightning.artifact.coding import Coded
-from said_lightning.artifact.file import Artifact
+from said_lightning.artifact.file import FILE, Artifact, read
 from said_lightning.config.schema import Config
+from said_lightning.errors import UserError
 from said_lightning.models.locate import PACKAGE, is_folder
+from said_lightning.runs.secrets import scrub
 
 SMALL = """```python
 import said_lightning
@@ -45,7 +49,7 @@ tokens. The metric is of these numbers exactly, after epoch {epoch}. Made by sai
 
 
 def card(artifact: Artifact, file: str | None) -> str:
-    """Gives the card, Markdown with the hub's front matter; `file` None is for a merged model."""
+    """Return the card, Markdown with the hub's front matter; `file` None is for a merged model."""
     about, config = artifact.about, artifact.about.run
     outside = sum(weight.numel() for weight in artifact.head.values())
     layers = config.model.layers
@@ -66,7 +70,7 @@ def card(artifact: Artifact, file: str | None) -> str:
         sha256=about.model_sha256,
         labels=", ".join(config.task.labels) or "none: it gives a score",
         method=config.method.name,
-        projection=config.projection["name"],
+        projection=config.projection.name,
         seed=config.seed,
         metric=about.metric.name,
         value="unknown" if value is None else f"{value:.4f}",
@@ -77,7 +81,7 @@ def card(artifact: Artifact, file: str | None) -> str:
 
 
 def front(config: Config, merged: bool) -> str:
-    """Gives a card's front matter as YAML, without its rules."""
+    """Return a card's front matter as YAML, without its rules."""
     path = config.model.path
     named = not path.startswith((PACKAGE, ".", "/", "~")) and path.count("/") <= 1
     data = ModelCardData(
@@ -87,3 +91,21 @@ def front(config: Config, merged: bool) -> str:
         tags=["said_lightning", config.method.name, config.task.name],
     )
     return data.to_yaml()
+
+
+def push(file: Path, repository: str) -> str:
+    """Upload an artifact's file and its card in one commit; return the repository's address.
+
+    The repository is made where there is none; a file or a card of an earlier push is replaced.
+    Raise UserError where the file is no artifact, or the hub refuses or is out of reach.
+    """
+    described = card(read(file), FILE).encode()
+    files = [CommitOperationAdd(FILE, file), CommitOperationAdd("README.md", described)]
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, exist_ok=True)
+        api.create_commit(repository, files, commit_message=f"{FILE} and its card")
+    except Exception as error:  # the client lets those of its HTTP library through, of any base
+        reason = scrub(str(error).strip()) or type(error).__name__
+        raise UserError(f"{repository}: not pushed: {reason}") from None
+    return str(address)
