@@ -97,9 +97,9 @@ class D90Sweeper(Sweeper):
 def record(path: Path) -> Any:
     """Return the record of a run, None where its folder has none."""
     from said_lightning.errors import UserError
-    from said_lightning.runs.record import RESULT, read
+    from said_lightning.runs.index import at
 
     try:
-        return read(path / RESULT)
+        return at(path)
     except UserError:
         return None

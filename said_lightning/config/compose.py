@@ -154,23 +154,40 @@ def _compose(
     ends: list[str] = []
     if search:
         params = {key: value for key, value in params.items() if key not in SEARCHED}
-        wrong = validate_search(sweeper)
+        misused = validate_search(sweeper)
         # Wrong ends have no runs.
-        ends = [] if wrong else _ends(sweeper)
-        errors += [*wrong, *validate_searched(overrides, params)]
+        ends = [] if misused else _ends(sweeper)
+        errors += [*misused, *validate_searched(overrides, params)]
+    jobs = _jobs(composer, [f"{key}={value}" for key, value in params.items()], own, ends)
+    good, wrong = _composed(composer, jobs)
+    errors += wrong
+    if search and good and set(good.values()) == {"full"}:
+        errors.append("method=full: a search trains it by itself; expected said, did, or both")
+    return Command(composer, config, tuple(good), multirun, search, tuple(dict.fromkeys(errors)))
+
+
+def _jobs(
+    composer: Composer, params: list[str], own: list[Override], ends: list[str]
+) -> list[Overrides]:
+    """Return the overrides of each job: an experiment's sweep, the command's, a search's ends."""
     parser = OverridesParser.create(config_loader=composer)  # type: ignore[arg-type]
-    texts = [f"{key}={value}" for key, value in params.items()]
-    jobs = split(parser.parse_overrides(texts) + own + parser.parse_overrides(ends))
-    good = []
+    return split(parser.parse_overrides(params) + own + parser.parse_overrides(ends))
+
+
+def _composed(
+    composer: Composer, jobs: Sequence[Overrides]
+) -> tuple[dict[Overrides, str], list[str]]:
+    """Compose the jobs; return the method of each that can be, and what is wrong with others."""
+    methods: dict[Overrides, str] = {}
+    errors: list[str] = []
     for job in jobs:
         try:
-            good.append((job, composer.spec(job).config.method.name))
-        except (UserError, OmegaConfBaseException) as error:
-            errors += getattr(error, "messages", [str(error).splitlines()[0]])
-    if search and good and {name for _, name in good} == {"full"}:
-        errors.append("method=full: a search trains it by itself; expected said, did, or both")
-    done = tuple(job for job, _ in good)
-    return Command(composer, config, done, multirun, search, tuple(dict.fromkeys(errors)))
+            methods[job] = composer.spec(job).config.method.name
+        except UserError as error:
+            errors += error.messages
+        except OmegaConfBaseException as error:
+            errors.append(str(error).splitlines()[0])
+    return methods, errors
 
 
 def split(overrides: Sequence[Override]) -> list[Overrides]:

@@ -31,10 +31,11 @@ def parse(
     `loader` is asked for the options of a group in which glob() chooses.
     """
     overrides, errors = [], []
-    parser = OverridesParser.create(config_loader=loader)  # type: ignore[arg-type]
+    parser = OverridesParser.create()
     for text in arguments:
         try:
-            (override,) = parser.parse_overrides([text])  # with its loader
+            override = parser.parse_override(text)
+            override.config_loader = loader
             wrong = list(validate(override))
         except HydraException as error:
             wrong = [f"{text}: {str(error).splitlines()[0]}; expected key=value"]
@@ -51,6 +52,8 @@ def validate_override(override: Override, options: Callable[[str], list[str]]) -
     key = override.key_or_group
     if key in PLACES:
         yield f"{override.input_line}: where runs lie is set by out=FOLDER; leave it out"
+    elif override.is_hydra_override() and override.is_sweep_override():
+        yield f"{override.input_line}: expected one value; a list is written [1,3]"
     elif key.startswith("hydra.") or override.package is not None:
         return  # Hydra's own schema judges these.
     elif names := options(key):
@@ -89,8 +92,6 @@ def validate_searched(overrides: Iterable[Override], params: Mapping[str, Any]) 
             yield f"{text}: hydra/sweeper=d90 chooses this; leave it out"
         elif override.is_sweep_override() and key in RATES:
             yield f"{text}: {compared}"
-        elif override.is_sweep_override() and key.startswith("hydra."):
-            yield f"{text}: expected one value; a list is written [1,3]"
     for key in RATES:
         if key in params:
             yield f"hydra.sweeper.params.{key}: {compared}"

@@ -1,4 +1,4 @@
-"""`said check` tells every mistake at once, and soon; without one it tells the budget of a run."""
+"""`said check` reports every mistake at once, and soon; without one, the budget of a run."""
 
 import subprocess
 import sys
@@ -9,11 +9,10 @@ import pytest
 
 from said_lightning.config.schema import ModelConfig
 from said_lightning.errors import UserError
-from said_lightning.training.dry_run import check, model_mistakes
+from said_lightning.training.dry_run import check, validate_model_path
 from said_lightning.training.run import run
 
 ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf"
 PROGRAM = """
 import sys, time
 from said_lightning.cli import app
@@ -25,14 +24,14 @@ print("torch" in sys.modules, "transformers" in sys.modules, time.process_time()
 """
 
 
-def told(*arguments: str) -> tuple[str, ...]:
-    """Give the mistakes of a command."""
+def mistakes(*arguments: str) -> tuple[str, ...]:
+    """Return the mistakes of a command."""
     with pytest.raises(UserError) as caught:
-        list(check(list(arguments), CONF))
+        check(arguments)
     return caught.value.messages
 
 
-def test_every_mistake_is_told_at_once_within_two_seconds_and_without_torch(
+def test_every_mistake_is_reported_at_once_within_two_seconds_and_without_torch(
     tmp_path: Path,
 ) -> None:
     glue = tmp_path
@@ -51,7 +50,7 @@ def test_every_mistake_is_told_at_once_within_two_seconds_and_without_torch(
     assert found == [
         "model=minlm: no such model; did you mean 'minilm'?",
         "d=hundred: Value 'hundred' of type 'str' could not be converted to Integer",
-        "trainer.epochs=0: expected more than 0",
+        "trainer.epochs=0: expected at least 1",
         "model.path=/nowhere: no such folder; expected one with a config.json",
         f"{glue}/CoLA/train.tsv:2: column 'label': found '2'; expected 'unacceptable', "
         "'acceptable', '0', '1'",
@@ -61,7 +60,7 @@ def test_every_mistake_is_told_at_once_within_two_seconds_and_without_torch(
 
 
 def test_the_budget_is_that_of_the_run(tiny: list[str], tmp_path: Path, compose: Any) -> None:
-    (text,) = check(tiny, CONF)
+    (text,) = check(tiny)
     folder, *lines = text.splitlines()
     budget = {line.split()[0]: line[7:] for line in lines}
     record = run(compose(tmp_path))
@@ -75,31 +74,31 @@ def test_the_budget_is_that_of_the_run(tiny: list[str], tmp_path: Path, compose:
 
 
 def test_each_job_of_a_sweep_has_its_budget(tiny: list[str]) -> None:
-    swept = [*tiny[:-1], "-m", "d=20,30", "method=full,said", "trainer.accumulate=2"]
-    blocks = list(check(swept, CONF))
+    swept = ["-m", *tiny[:-1], "d=20,30", "method=full,said", "trainer.accumulate=2"]
+    blocks = check(swept)
     assert len(blocks) == 3
     assert all("\nsteps  4 = 2 epochs of 2 (24 rows)" in block for block in blocks)
     assert sum("full fine-tuning" in block for block in blocks) == 1
 
 
 def test_devices_share_the_steps(tiny: list[str]) -> None:
-    (text,) = check([*tiny, "trainer.devices=3"], CONF)
+    (text,) = check([*tiny, "trainer.devices=3"])
     assert "\nsteps  2 = 2 epochs of 1 (24 rows)" in text
 
 
-def test_what_the_models_shape_forbids_is_told(tiny: list[str]) -> None:
-    assert told(*tiny[:-1], "-m", "d=3,20,6000") == (
-        "d=3: expected at least 5, since SAID takes its m=4 scales out of d",
+def test_what_the_models_shape_forbids_is_reported(tiny: list[str]) -> None:
+    assert mistakes("-m", *tiny[:-1], "d=3,20,6000") == (
+        "d=3: expected at least 5, since SAID takes its m=4 lambdas out of d",
         "d=6000: the model has only D=5,554 trainable weights; d can be at most 5554",
     )
-    assert told(*tiny, "model.layers=3") == (
+    assert mistakes(*tiny, "model.layers=3") == (
         "model.layers=3: the model has 2; layers can be at most that",
     )
 
 
-def test_a_model_that_is_not_here_is_told_with_the_command_that_fetches_it() -> None:
+def test_a_model_that_is_not_here_is_reported_with_the_command_that_fetches_it() -> None:
     model = ModelConfig(name="b", path="google-bert/bert-base-uncased", revision="main")
-    assert model_mistakes(model) == [
+    assert validate_model_path(model) == [
         "model.path=google-bert/bert-base-uncased: not here, and HF_HUB_OFFLINE is set. Give a "
         "local folder with model.path=FOLDER, or fetch it where there is a network: "
         "hf download google-bert/bert-base-uncased --revision main"
@@ -110,8 +109,10 @@ def test_a_model_that_is_not_here_is_told_with_the_command_that_fetches_it() -> 
     ("config", "reason"),
     [(None, "its config.json cannot be read: No such file"), ("{", "Expecting property name")],
 )
-def test_a_folder_without_a_config_is_told(tmp_path: Path, config: str | None, reason: str) -> None:
+def test_a_folder_without_a_config_is_reported(
+    tmp_path: Path, config: str | None, reason: str
+) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    (message,) = model_mistakes(ModelConfig(name="b", path=str(tmp_path)))
+    (message,) = validate_model_path(ModelConfig(name="b", path=str(tmp_path)))
     assert message.startswith(f"model.path={tmp_path}: {reason}")

@@ -1,0 +1,179 @@
+"""One way from a command to its runs: what is composed, hashed, outlined, written, how often.
+
+Commands that are wrong leave the disk as it was.
+"""
+
+import itertools
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.plugins.launcher import Launcher
+
+from said_lightning.config import identity, stored
+from said_lightning.config.compose import read_command
+from said_lightning.runs import record as records
+from said_lightning.training import budget, dry_run, main, server
+
+Counts = Counter[str]
+GRID = ["-m", "method=full,said,did", "seed=0,1,2,3,4,5,6,7", "d=20,30,40,50,60,70,80,90"]
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
+    """Count what a command does, with its model checks in this process."""
+    found: Counts = Counter()
+
+    def count(owner: Any, name: str, key: str) -> None:
+        real: Callable[..., Any] = getattr(owner, name)
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            found[key] += 1
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count(ConfigLoaderImpl, "load_configuration", "composed")
+    count(identity, "decisive", "hashed")
+    count(stored, "write_config", "written")
+    count(budget, "outline", "outlined")
+    monkeypatch.setattr(budget, "_outlines", {})
+    monkeypatch.setattr(
+        server, "call", lambda name, *given: getattr(budget, name.partition(":")[2])(*given)
+    )
+    return found
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every job be done at once, in a worker's place."""
+    from said_lightning.training import job
+
+    def supervised(spec: identity.RunSpec, *_: object) -> records.Record:
+        metric = records.Metric(name="accuracy", value=0.5)
+        done = records.Record(**spec.labels, status="done", metric=metric)
+        records.write(done, spec.folder)
+        return done
+
+    monkeypatch.setattr(job, "supervised", supervised)
+
+
+def test_one_job_is_composed_hashed_outlined_and_written_once(
+    main: Any, counts: Counts, untrained: None
+) -> None:
+    assert main().code == 0
+    assert counts == {"composed": 1, "hashed": 1, "outlined": 1, "written": 1}
+
+
+def test_192_jobs_are_each_hashed_and_written_once_and_each_method_outlined_once(
+    main: Any, counts: Counts, untrained: None, tmp_path: Path
+) -> None:
+    ended = main(*GRID)
+    assert ended.code == 0, ended.err
+    folders = {path.parent for path in (tmp_path / "out").rglob("config.yaml")}
+    assert len(folders) == 8 + 2 * 64  # one baseline serves every d
+    assert counts == {
+        "composed": 1 + 3,  # the command, and the files of each method
+        "hashed": 192,
+        "outlined": 3,
+        "written": len(folders),
+    }
+
+
+def test_what_a_run_is_called_is_written_with_its_plan_and_read_back(
+    main: Any, tiny: list[str], tmp_path: Path, untrained: None
+) -> None:
+    (spec,) = read_command([*tiny, f"out={tmp_path / 'out'}"]).specs
+    stored.plan(spec)
+    planned = json.loads((spec.folder / "result.json").read_text())
+    assert planned["status"] == "waiting"
+    assert {key: planned[key] for key in spec.labels} == spec.labels
+    assert stored.read_spec(spec.folder, spec.cwd) == spec
+
+
+def test_checking_192_jobs_takes_seconds(tiny: list[str], tmp_path: Path) -> None:
+    jobs = [*GRID[:1], *tiny, *GRID[1:], f"out={tmp_path / 'out'}"]
+    dry_run.validate_command(read_command(jobs))  # what is imported and cached on first use
+    clock = time.process_time()
+    command = read_command(jobs)
+    dry_run.validate_command(command)
+    assert budget.validate_models([spec.config for spec in command.specs]) == []
+    assert len(command.jobs) == 192
+    assert time.process_time() - clock < 3
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of everything below a folder."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+WRONG = [
+    ["--d=100"],
+    ["--nosuchflag"],
+    ["--multirunn", "d=20,30"],
+    ["d=20", "-m", "seed=0,1"],
+    ["-m", "d=20,30", "hydra.nothing=1"],
+    ["projection.gradient=released"],
+    ["+projection.gradient=exact"],
+    ["+nothing=1"],
+    ["trainer.step_ratio=nan"],
+    ["-m", "d=20,30", "trainer.clip=inf"],
+    ["-m", "d=20,30", "hydra/launcher=ray", "hydra.launcher.nothing=1"],
+    ["-m", "d=20,30", "hydra/launcher=nowhere"],
+    ["-m", "hydra/sweeper=d90", "hydra.sweeper.tolerance=nan", "d=20"],
+    ["hydra.sweep.dir=elsewhere"],
+    ["hydra.run.dir=elsewhere"],
+    ["--config-dir", "missing"],
+    ["hydra.searchpath=[file:///missing]"],
+    ["-m", "task=glob(zzz*)"],
+    ["~d"],
+    ["d=interval(1,20)"],
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=" ".join)
+def test_a_wrong_command_leaves_the_disk_as_it_was(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[str]
+) -> None:
+    """Not even beside runs that are done: a planned run would make an answer incomplete."""
+    out = tmp_path / "out"
+    (spec,) = read_command([*tiny, f"out={out}", "seed=9"]).specs
+    stored.plan(spec)
+    monkeypatch.chdir(tmp_path)
+    before = tree(tmp_path)
+    own = [one for one in tiny if not (one.startswith("d=") and any("d=" in w for w in wrong))]
+    flags = list(itertools.takewhile(lambda one: one.startswith("--"), wrong))
+    rest = wrong[len(flags) :]
+    both = wrong[0] == "d=20" and "-m" in wrong
+    command = [*own, f"out={out}", *rest] if both else [*flags, *rest, *own, f"out={out}"]
+    assert main.main(command) == 2
+    assert tree(tmp_path) == before
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make Hydra's own launcher one that cannot start."""
+
+    def fail(*_: object, **__: object) -> Launcher:
+        raise ImportError("no cluster here")
+
+    monkeypatch.setattr("hydra.core.plugins.Plugins.instantiate_launcher", fail)
+    return
+
+
+def test_a_launcher_that_cannot_start_leaves_no_planned_folder(
+    main: Any, tmp_path: Path, broken: None
+) -> None:
+    code, out, err = main("-m", "d=20,30")
+    assert (code, out) == (2, "")
+    assert "cannot start: no cluster here" in err
+    assert not os.path.exists(tmp_path / "out")
