@@ -1,4 +1,4 @@
-"""The model card: what it tells, and what it leaves out."""
+"""The model card: what it states, and what it leaves out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from said_lightning.artifact.card import card
-from said_lightning.artifact.file import About, Artifact, Score
+from said_lightning.artifact.file import Artifact
+from said_lightning.artifact.header import About, Score
+from said_lightning.artifact.hub import card
 
 CONFIG: dict[str, Any] = {
     "model": {"name": "mine", "path": "google-bert/bert-base-uncased", "layers": 4},
@@ -26,12 +27,12 @@ ARTIFACT = Artifact(ABOUT, np.zeros(1200, np.float32))
 
 
 def front(text: str) -> dict[str, Any]:
-    """The front matter of a card."""
+    """Return the front matter of a card."""
     found: dict[str, Any] = yaml.safe_load(text.split("---")[1])
     return found
 
 
-def test_a_card_tells_the_numbers_and_their_score() -> None:
+def test_a_card_states_the_numbers_and_their_score() -> None:
     text = card(ARTIFACT, "said.safetensors")
     assert "| trained numbers | 1,200 = 1,194 theta + 6 lambda, float32 |" in text
     assert "| pearson on the evaluation split | 0.8124 |" in text
@@ -52,8 +53,8 @@ def test_a_card_tells_the_numbers_and_their_score() -> None:
 )
 def test_a_base_model_is_named_to_the_hub_where_it_is_the_hubs(path: str, named: bool) -> None:
     config = CONFIG | {"model": {"name": "mine", "path": path}}
-    told = front(card(replace(ARTIFACT, about=replace(ABOUT, config=config)), "a"))
-    assert told.get("base_model") == (path if named else None)
+    found = front(card(replace(ARTIFACT, about=replace(ABOUT, config=config)), "a"))
+    assert found.get("base_model") == (path if named else None)
 
 
 def test_a_relative_local_folder_is_not_named_to_the_hub(

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from said_lightning.artifact.coding import encode
-from said_lightning.artifact.file import KEY, About, Artifact, Score, pack, parse, read, write
+from said_lightning.artifact.file import KEY, Artifact, pack, parse, read, write
+from said_lightning.artifact.header import About, Score
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
 
@@ -53,13 +54,13 @@ Fuzz = Callable[[random.Random, bytes], bytes]
 
 
 def taken_apart(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """A file's header and the rest."""
+    """Return a file's header and the rest."""
     length = int.from_bytes(content[:8], "little")
     return json.loads(content[8 : 8 + length]), content[8 + length :]
 
 
 def put_together(header: dict[str, Any], rest: bytes) -> bytes:
-    """A file with a header, sealed anew, so that no checksum betrays what was changed."""
+    """Return a file with a header, sealed anew, so that no checksum betrays what was changed."""
     metadata = header.get("__metadata__", {})
     if KEY in metadata:
         about = json.loads(metadata[KEY]) | {checkpoint.KEY: checkpoint.UNSEALED}
@@ -72,12 +73,12 @@ def put_together(header: dict[str, Any], rest: bytes) -> bytes:
         return content
 
 
-def claiming(change: Callable[[dict[str, Any]], None]) -> bytes:
-    """A whole file whose header claims something else."""
+def with_header(change: Callable[[dict[str, Any]], None]) -> bytes:
+    """Return a whole file whose header says something else."""
     header, rest = taken_apart(pack(PLAIN))
-    told = json.loads(header["__metadata__"][KEY])
-    change(told)
-    header["__metadata__"][KEY] = json.dumps(told)
+    about = json.loads(header["__metadata__"][KEY])
+    change(about)
+    header["__metadata__"][KEY] = json.dumps(about)
     return put_together(header, rest)
 
 
@@ -232,8 +233,8 @@ def test_no_fuzzed_file_is_read(fuzz: Fuzz, tmp_path: Path) -> None:
         assert all(message.startswith(f"{path}: ") for message in caught.value.messages)
 
 
-def test_a_newer_format_is_told_before_anything_else() -> None:
-    content = claiming(lambda told: told.update(format=2, config="of another kind"))
+def test_a_newer_format_is_reported_before_anything_else() -> None:
+    content = with_header(lambda about: about.update(format=2, config="of another kind"))
     with pytest.raises(UserError, match="format 2 comes from a newer said_lightning; this reads 1"):
         parse(content)
 
@@ -247,29 +248,29 @@ def test_a_newer_format_is_told_before_anything_else() -> None:
         ("method", "head", "beside", "method.head=beside: unknown value"),
         ("method", "r", 0, "method.r=0: expected at least 1"),
         ("projection", "name", "os", "projection.name=os: no such projection"),
-        ("projection", "engine", "triton", "projection.engine: expected none"),
+        ("projection", "engine", "triton", "Key 'engine' not in 'ProjectionConfig'"),
         ("task", "labels", ["yes"], "task.labels"),
         ("task", "max_length", -1, "task.max_length=-1"),
         ("task", "metric", "magic", "task.metric=magic"),
     ],
 )
-def test_a_claim_that_cannot_be_is_told(part: str, key: str, value: Any, reason: str) -> None:
-    content = claiming(lambda told: told["config"][part].update({key: value}))
+def test_a_config_that_cannot_be_is_reported(part: str, key: str, value: Any, reason: str) -> None:
+    content = with_header(lambda about: about["config"][part].update({key: value}))
     with pytest.raises(UserError, match=reason.replace("$", r"\$")):
         parse(content)
 
 
 @pytest.mark.parametrize(("d", "m"), [(-1, 8), (200, -1), (200, 200), (2**40, 8), (0, 0)])
-def test_a_budget_that_cannot_be_is_told(d: int, m: int) -> None:
-    def change(told: dict[str, Any]) -> None:
-        told["config"]["d"] = d
-        told["m"] = m
+def test_a_budget_that_cannot_be_is_reported(d: int, m: int) -> None:
+    def change(about: dict[str, Any]) -> None:
+        about["config"]["d"] = d
+        about["m"] = m
 
     with pytest.raises(UserError, match=f"d={d}, m={m}: expected 0 <= m < d|d: Value"):
-        parse(claiming(change))
+        parse(with_header(change))
 
 
-def test_a_folder_and_a_missing_file_are_told(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_are_reported(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match="cannot be read"):
             read(path)

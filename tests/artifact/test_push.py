@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from said_lightning.artifact.file import About, Artifact, Score, parse, write
+from said_lightning.artifact.file import Artifact, parse, write
+from said_lightning.artifact.header import About, Score
 
 ABOUT = About(
     config={
@@ -82,8 +83,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer({"id": "me/small", "sha": "0", "siblings": []})
 
-    def answer(self, told: dict[str, Any], code: int = 200) -> None:
-        body = json.dumps(told).encode()
+    def answer(self, content: dict[str, Any], code: int = 200) -> None:
+        body = json.dumps(content).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -91,12 +92,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Say nothing."""
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """A hub on this machine."""
+    """Return a hub on this machine."""
     with Hub() as made:
         Thread(target=made.serve_forever, daemon=True).start()
         yield made
@@ -105,7 +106,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """An artifact's file."""
+    """Return an artifact's file."""
     path = tmp_path / "mine.safetensors"
     write(Artifact(ABOUT, np.arange(20, dtype=np.float32)), path)
     return path
@@ -136,7 +137,7 @@ def test_the_file_and_its_card_reach_the_hub(hub: Hub, file: Path) -> None:
     assert 'said_lightning.load("said.safetensors")' in card
 
 
-def test_a_hub_that_refuses_is_told_in_a_line(hub: Hub, file: Path) -> None:
+def test_a_hub_that_refuses_is_reported_in_a_line(hub: Hub, file: Path) -> None:
     hub.refuses = True
     ended = push(hub.url, file)
     assert ended.returncode == 2
@@ -146,7 +147,7 @@ def test_a_hub_that_refuses_is_told_in_a_line(hub: Hub, file: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nowhere", "http://no.invalid"])
-def test_a_hub_that_cannot_be_reached_is_told_in_a_line(url: str, file: Path) -> None:
+def test_a_hub_that_cannot_be_reached_is_reported_in_a_line(url: str, file: Path) -> None:
     ended = push(url, file)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: me/small: not pushed: ")
@@ -154,7 +155,9 @@ def test_a_hub_that_cannot_be_reached_is_told_in_a_line(url: str, file: Path) ->
 
 
 @pytest.mark.parametrize("odd", ["\x01", "\u00e9", " "])
-def test_a_token_that_no_header_takes_is_told_and_not_shown(odd: str, hub: Hub, file: Path) -> None:
+def test_a_token_that_no_header_takes_is_reported_and_not_shown(
+    odd: str, hub: Hub, file: Path
+) -> None:
     hub.refuses = True
     ended = push(hub.url, file, token=f"hf_planted{odd}planted")
     assert ended.returncode == 2
