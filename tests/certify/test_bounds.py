@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from said_lightning.certify.bounds import catoni, certified, inverse, kl, kl_inverse, nats, rate
-from said_lightning.certify.verify import by_bisection, by_grid
+from said_lightning.certify.recompute import by_bisection, by_grid
 
 BOUNDS = pytest.mark.parametrize("bound", [catoni, kl_inverse])
 errors = st.floats(0, 1)

@@ -1,4 +1,4 @@
-"""Numbers are quantised as well as so many levels allow."""
+"""Numbers are quantised as well as their levels allow."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -14,7 +14,9 @@ vectors = arrays(np.float32, st.integers(1, 200), elements=finite)
 
 @settings(max_examples=40)
 @given(vectors, st.integers(1, 16))
-def test_there_are_at_most_so_many_levels_and_none_is_idle(values: np.ndarray, levels: int) -> None:
+def test_there_are_no_more_levels_than_allowed_and_none_is_idle(
+    values: np.ndarray, levels: int
+) -> None:
     coded = quantise(values, lloyd(values, levels))
     assert 1 <= len(coded.codebook) <= levels
     assert coded.counts.min() > 0

@@ -1,0 +1,59 @@
+"""A codebook and the numbers that it rounds are fine-tuned together."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from said_lightning.artifact.coding import Coded, decode
+from said_lightning.artifact.export import from_run
+from said_lightning.certify.certify import finished
+from said_lightning.certify.quantise import SHARE, Tuner, lloyd, quantise, tune
+from said_lightning.certify.rebuilt import rebuild
+
+
+def test_a_run_whose_d_grew_is_fine_tuned_at_its_own_rate(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = Tuner.on_before_optimizer_step
+
+    def watched(self: Tuner, optimizer: Any) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        step(self, optimizer)
+
+    monkeypatch.setattr(Tuner, "on_before_optimizer_step", watched)
+    cfg, record = finished(trained)
+    rebuilt = rebuild(cfg, record, from_run(trained))
+    cfg.trainer.grow_from = 6
+    tune(cfg, rebuilt, lloyd(rebuilt.values, 3), 2)
+    assert max(rates) == pytest.approx(SHARE * cfg.lr)
+
+
+def test_fine_tuning_moves_the_levels_and_no_weight_is_left_behind(trained: Path) -> None:
+    cfg, record = finished(trained)
+    rebuilt = rebuild(cfg, record, from_run(trained))
+    codebook = lloyd(rebuilt.values, 3)
+    plain = quantise(rebuilt.values, codebook)
+    tuned = tune(cfg, rebuilt, codebook, 1)
+    assert not np.array_equal(decode(plain), decode(tuned))
+    rebuilt.hold(rebuilt.values)
+    again = rebuild(cfg, record, from_run(trained))
+    again.hold(again.values)
+    for one, other in zip(rebuilt.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_fine_tuning_lowers_the_error_of_a_coarse_message(trained: Path) -> None:
+    cfg, record = finished(trained)
+    rebuilt = rebuild(cfg, record, from_run(trained))
+
+    def errors(coded: Coded) -> int:
+        rebuilt.hold(decode(coded))
+        return rebuilt.errors(rebuilt.data.train_set)
+
+    codebook = lloyd(rebuilt.values, 3)
+    plain = errors(quantise(rebuilt.values, codebook))
+    assert errors(tune(cfg, rebuilt, codebook, 1)) < plain
