@@ -94,8 +94,9 @@ def mistakes_of(words: list[str]) -> list[str]:
     if words[:2] in TRAIN:
         # A whole study is hundreds of jobs, and one point of its grid composes as all do.
         words = [re.sub(r"^(d|seed)=(\d+)(,\d+)+$", r"\1=\2", word) for word in words]
-        alone = words[3:-1] == [] and words[-1].startswith("experiment=")
-        return list(read_command([*words[2:], *(["d=1000", "seed=0"] if alone else [])]).errors)
+        if words[2:-1] == ["-m"] and words[-1].startswith("experiment="):
+            words += ["d=1000", "seed=0"]
+        return list(read_command(words[2:]).errors)
     if words[:2] == ["said", "pretrain"]:
         read_settings([word for word in words[2:] if "FILE" not in word])
     if words[0] == "said":
