@@ -99,5 +99,5 @@ training rows were, independently: {said}
   in training {one.train_error:.2%}, on {one.dev_rows:,} dev rows {one.dev_error:.2%}
   majority class {one.majority_error:.2%} in training, {one.dev_majority_error:.2%} on the dev rows
   {bits:,} bits of message = {bits / one.d:.2f} for each number, at {one.levels} levels
-  {one.search_bits:.1f} bits for what was searched: {tried}
+  {one.search_bits:.1f} bits of selection cost: {tried}
   sqrt(d / m) = {one.rate:.3f}, Theorem 1 without the constants that it leaves open"""

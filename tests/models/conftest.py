@@ -70,13 +70,13 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def config(yaml: str) -> PretrainedConfig:
-    """The config of a model of three layers and width 16, of the yaml's architecture."""
+    """Return the config of a model of three layers and width 16, of the yaml's architecture."""
     return tiny_config(yaml)
 
 
 @pytest.fixture
 def tiny(architecture: str, tmp_path: Path) -> Path:
-    """A pre-trained model of three layers as its makers would save it, without a head."""
+    """Return a pre-trained model of three layers as its makers would save it, without a head."""
     torch.manual_seed(0)
     model = AutoModel.from_config(tiny_config(architecture))
     model.save_pretrained(tmp_path / "tiny")

@@ -26,7 +26,7 @@ def at(path: Path | str) -> ModelConfig:
 
 @pytest.fixture
 def copy(encoder: Path, tmp_path: Path) -> Path:
-    """A copy of the encoder that a test may spoil."""
+    """Return a copy of the encoder that a test may spoil."""
     return Path(shutil.copytree(encoder, tmp_path / "encoder"))
 
 
@@ -98,7 +98,7 @@ def test_a_missing_folder_is_named(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         (None, "Should have a `model_type` key in its config.json"),
         ("{", "is not a valid JSON file"),
@@ -106,19 +106,19 @@ def test_a_missing_folder_is_named(path: str) -> None:
         (json.dumps({"model_type": "clip"}), "Unrecognized configuration class"),
     ],
 )
-def test_a_folder_that_holds_no_text_classifier_is_told_why(
-    copy: Path, config: str | None, told: str
+def test_a_folder_that_holds_no_text_classifier_is_reported_why(
+    copy: Path, config: str | None, expected: str
 ) -> None:
     (copy / "config.json").unlink()
     if config is not None:
         (copy / "config.json").write_text(config)
     message = reason(copy)
     assert message.startswith(f"model.path={copy}: ")
-    assert told in message
+    assert expected in message
     assert "hub" not in message
 
 
-def test_missing_weights_and_a_missing_vocabulary_are_told(copy: Path) -> None:
+def test_missing_weights_and_a_missing_vocabulary_are_reported(copy: Path) -> None:
     for file in copy.glob("tokenizer*"):
         file.unlink()
     assert reason(copy, load) == f"model.path={copy}: its tokenizer has no vocabulary"

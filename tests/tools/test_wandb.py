@@ -100,8 +100,8 @@ class Handler(BaseHTTPRequestHandler):
             "model": None,
         }
 
-    def answer(self, told: dict[str, Any]) -> None:
-        body = json.dumps(told).encode()
+    def answer(self, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -109,12 +109,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Say nothing."""
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server that the client finds in the environment."""
+    """Return a server that the client finds in the environment."""
     with Server() as made:
         Thread(target=made.serve_forever, daemon=True).start()
         monkeypatch.setenv("WANDB_BASE_URL", made.url)
@@ -138,17 +138,19 @@ def logged(tmp_path: Path) -> Path:
 def test_runs_logged_offline_reach_the_server_once(server: Server, logged: Path) -> None:
     assert len(offline_runs(logged)) == 2
     assert sync(logged) == 2
-    # The client tells each run several times, more of it each time.
-    names = {told["displayName"] for told in server.upserts if told.get("displayName")}
+    # The client sends each run several times, more of it each time.
+    names = {content["displayName"] for content in server.upserts if content.get("displayName")}
     assert names == {f"minilm-sst2-said-d20-seed{seed}" for seed in (0, 1)}
-    assert {told["groupName"] for told in server.upserts if told.get("groupName")} == {"study"}
+    assert {content["groupName"] for content in server.upserts if content.get("groupName")} == {
+        "study"
+    }
     assert any("eval/accuracy" in body for body in server.streamed)
     sent = len(server.upserts)
     assert (sync(logged), offline_runs(logged)) == (0, [])
     assert len(server.upserts) == sent
 
 
-def test_a_server_that_refuses_is_told_and_the_runs_stay_to_be_pushed(
+def test_a_server_that_refuses_is_reported_and_the_runs_stay_to_be_pushed(
     logged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "too short")
@@ -191,7 +193,7 @@ def test_a_project_gets_a_workspace_with_its_panels(
     ]
 
 
-def test_a_server_that_takes_no_workspace_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_no_workspace_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "too short")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match="me/p: no workspace saved at W&B"):
@@ -199,7 +201,7 @@ def test_a_server_that_takes_no_workspace_is_told(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("project", ["p", "me/", "me/p/x"])
-def test_a_project_without_its_entity_is_told(
+def test_a_project_without_its_entity_is_reported(
     project: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["said", "workspace", project])

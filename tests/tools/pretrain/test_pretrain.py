@@ -34,7 +34,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(text: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
-    """A run of eight steps, done."""
+    """Return a run of eight steps, done."""
     config = PretrainConfig(
         text=[str(text)],
         out=str(tmp_path_factory.mktemp("out")),
@@ -52,7 +52,7 @@ def config(text: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConf
 
 
 def weights(config: PretrainConfig, step: int) -> dict[str, torch.Tensor]:
-    """A checkpoint's weights."""
+    """Return a checkpoint's weights."""
     found = AutoModelForMaskedLM.from_pretrained(Path(config.out) / f"step-{step}")
     return dict(found.state_dict())
 
@@ -146,7 +146,7 @@ def test_settings_that_are_none_are_refused(
         pretrain(replace(config, out=str(tmp_path)))
 
 
-def test_a_place_that_is_no_folder_is_told(config: PretrainConfig, text: Path) -> None:
+def test_a_place_that_is_no_folder_is_reported(config: PretrainConfig, text: Path) -> None:
     for out in (text, text / "below", Path("/proc/nope"), Path("/") / ("a" * 300)):
         with pytest.raises(UserError, match=f"out={out}: "):
             pretrain(replace(config, out=str(out)))
@@ -159,9 +159,9 @@ def test_a_place_that_is_no_folder_is_told(config: PretrainConfig, text: Path) -
         *("steps=[0,1000000000000000000000]", "vocabulary=1000000000000000000000"),
     ],
 )
-def test_a_value_that_cannot_be_is_told(value: str) -> None:
+def test_a_value_that_cannot_be_is_reported(value: str) -> None:
     with pytest.raises(UserError) as caught:
-        read_settings([value], CONF)
+        read_settings([value])
     (message,) = caught.value.messages
     assert message.startswith(value.replace(",", ", "))
     assert "expected" in message
@@ -184,16 +184,18 @@ def test_a_step_has_its_own_rows_and_masks_whenever_it_is_asked_for(text: Path) 
     for step in (0, 7, 100):
         one, other = batches[step], batches[step]
         assert all(torch.equal(one[name], other[name]) for name in one)
-        told = one["labels"] != -100
-        assert torch.equal(one["input_ids"][~told], torch.where(told, 0, one["input_ids"])[~told])
-        whole = torch.where(told, one["labels"], one["input_ids"])
+        masked = one["labels"] != -100
+        assert torch.equal(
+            one["input_ids"][~masked], torch.where(masked, 0, one["input_ids"])[~masked]
+        )
+        whole = torch.where(masked, one["labels"], one["input_ids"])
         assert {tuple(row) for row in whole.tolist()} <= {tuple(row) for row in rows.tolist()}
-        assert not told[:, [0, -1]].any()
+        assert not masked[:, [0, -1]].any()
     assert not torch.equal(batches[0]["input_ids"], batches[1]["input_ids"])
     assert not torch.equal(batches[0]["input_ids"], Batches(rows, tokenizer, 4, 1)[0]["input_ids"])
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError) as caught:
         read_settings(
@@ -201,7 +203,6 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
                 f"text=[{tmp_path}/none.txt,{tmp_path}/empty]",
                 *("layer=2", "width=15", "steps=[5,3]", "lr=fast"),
             ],
-            CONF,
         )
     assert list(caught.value.messages) == [
         "layer: no such key; did you mean 'layers'?",
@@ -213,7 +214,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_text_that_is_none_or_too_short_is_told(config: PretrainConfig, tmp_path: Path) -> None:
+def test_text_that_is_none_or_too_short_is_reported(config: PretrainConfig, tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("a film")
     short = replace(config, text=[str(tmp_path / "short.txt")], out=str(tmp_path / "out"))
     with pytest.raises(UserError, match="0 rows of 16 tokens; expected at least batch_size=4"):
@@ -225,7 +226,7 @@ def test_text_that_is_none_or_too_short_is_told(config: PretrainConfig, tmp_path
 
 
 def test_the_defaults_fit_the_model_that_reads_the_checkpoints() -> None:
-    steps = read_settings([], CONF).steps
+    steps = read_settings([]).steps
     model = OmegaConf.load(CONF / "model" / "pretrained.yaml")
     assert [str(step) for step in steps] == list(model.steps)
     assert str(steps[-1]) == model.step
