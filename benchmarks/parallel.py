@@ -51,7 +51,7 @@ class Plain(LightningModule):
 
 
 def train(of: int) -> Plain:
-    """Trains as one of so many processes."""
+    """Train as one of several processes."""
     module = Plain(of)
     trainer = Trainer(
         accelerator="cpu",
@@ -70,7 +70,7 @@ def train(of: int) -> Plain:
 
 
 def watch(name: str) -> None:
-    """Counts the bytes that a collective call is given."""
+    """Count the bytes that a collective call is given."""
     original = getattr(distributed, name)
 
     def watched(*arguments: Any, **options: Any) -> Any:

@@ -109,7 +109,7 @@ def max_array_size() -> int:
 
 
 def queued(arrays: Sequence[str]) -> bool:
-    """Tell whether any of the jobs is waiting or running; true where the cluster is silent."""
+    """Return whether any of the jobs is waiting or running; true where the cluster is silent."""
     command = ["squeue", "--noheader", "--format=%i", "--jobs", ",".join(arrays)]
     answer = subprocess.run(command, capture_output=True, text=True)
     unknown = "Invalid job id" in answer.stderr

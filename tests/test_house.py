@@ -1,4 +1,4 @@
-"""The source tree keeps its promises: sizes, arrows, docstrings, configs, no trace of a machine."""
+"""The source tree keeps its promises: sizes, arrows, docstrings, words, no trace of a machine."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ from said_lightning.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "said_lightning"
-FILE_LINES, FUNCTION_LINES = 300, 40
+FILE_LINES, FUNCTION_LINES, TOP_NAMES = 300, 40, 14
 
 # Arrows run downward only: a layer (a module or folder of the package) imports what is named here.
 MAY_IMPORT = {
@@ -48,6 +48,13 @@ WITHOUT_SLOW = {"analysis", "runs", "search"}
 # Written in parts, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|work)" + r"/[\w.]+")
 SHARED_DATA = re.compile(r"\bshared" + r"/")
+# A file object's tell() and the keys of committed results are no words of ours.
+VAGUE = re.compile(
+    r"""(?ix) \b (?: told | tells? (?!\(\)) | foreign | so\ many | which\ this\ one
+    | lanes? (?!"\]) (?!":) ) \b"""
+)
+THIS = Path(__file__)
+WORDED = {PACKAGE, "hydra_plugins", "conf", "docs", "tests", "README.md", "train.py"}
 TEXT = {".cff", ".csv", ".json", ".jsonl", ".md", ".py", ".svg", ".toml", ".yaml"}
 TEXT_NAMES = {"Makefile", "run"}
 NOT_COMMITTED = {"build", "dist", "multirun_outputs", "outputs", "wandb"}
@@ -58,21 +65,43 @@ Definition = Function | ast.ClassDef
 
 
 def modules(root: Path) -> Iterator[tuple[Path, ast.Module]]:
-    """Each source file of the package, relative to `root`, with its syntax tree."""
+    """Yield each source file of the package, relative to `root`, with its syntax tree."""
     for path in sorted((root / PACKAGE).rglob("*.py")):
         yield path.relative_to(root), ast.parse(path.read_text(encoding="utf-8"))
 
 
 def long_files(root: Path) -> Iterator[str]:
-    """Source files beyond the ceiling."""
-    for path, _ in modules(root):
-        lines = len((root / path).read_text(encoding="utf-8").splitlines())
-        if lines > FILE_LINES:
-            yield f"{path} has {lines} lines"
+    """Yield source and test files beyond the ceiling."""
+    for folder in (PACKAGE, "hydra_plugins", "benchmarks", "tests"):
+        for path in sorted((root / folder).rglob("*.py")):
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            if lines > FILE_LINES:
+                yield f"{path.relative_to(root)} has {lines} lines"
+
+
+def many_names(root: Path) -> Iterator[str]:
+    """Yield what lies at the package's top where that is more than a reader can hold."""
+    top = (root / PACKAGE).iterdir()
+    names = {one.stem for one in top if one.suffix == ".py" or (one / "__init__.py").exists()}
+    names -= {"__init__"}
+    if len(names) > TOP_NAMES:
+        yield f"{PACKAGE} holds {len(names)} names: {', '.join(sorted(names))}"
+
+
+def vague_words(root: Path) -> Iterator[str]:
+    """Yield words that stand for a term of the field, or that a reader has to puzzle out."""
+    for path in committed(root):
+        inside = path.relative_to(root)
+        # The kernels' lanes are those of a vector unit.
+        if inside.parts[0] not in WORDED or "projections" in inside.parts or path == THIS:
+            continue
+        text = path.read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), 1):
+            yield from (f"{inside}:{number} says {found!r}" for found in VAGUE.findall(line))
 
 
 def long_functions(root: Path) -> Iterator[str]:
-    """Functions beyond the ceiling, signature counted, docstring not."""
+    """Yield functions beyond the ceiling, signature counted, docstring not."""
     for path, tree in modules(root):
         for node in ast.walk(tree):
             if isinstance(node, Function):
@@ -82,12 +111,12 @@ def long_functions(root: Path) -> Iterator[str]:
 
 
 def extent(node: ast.stmt) -> int:
-    """The lines that a statement covers."""
+    """Return the number of lines that a statement covers."""
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def upward_imports(root: Path) -> Iterator[str]:
-    """Imports, at any depth, that the table of layers does not name."""
+    """Yield imports, at any depth, that the table of layers does not name."""
     for path, tree in modules(root):
         layer = path.with_suffix("").parts[1]
         if layer not in MAY_IMPORT:
@@ -102,7 +131,7 @@ def upward_imports(root: Path) -> Iterator[str]:
 
 
 def imported(path: Path, tree: ast.Module) -> Iterator[tuple[str, ...]]:
-    """Every imported name as its dotted parts, relative imports resolved."""
+    """Yield every imported name as its dotted parts, relative imports resolved."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
@@ -114,7 +143,7 @@ def imported(path: Path, tree: ast.Module) -> Iterator[tuple[str, ...]]:
 
 
 def missing_docstrings(root: Path) -> Iterator[str]:
-    """Public modules, classes, functions and methods that don't say what they are.
+    """Yield public modules, classes, functions and methods that don't say what they are.
 
     An override may leave it to the method that it overrides, a namesake in the package.
     """
@@ -129,23 +158,23 @@ def missing_docstrings(root: Path) -> Iterator[str]:
 
 
 def said(node: ast.Module | Definition) -> bool:
-    """Whether a definition has a docstring."""
+    """Return whether a definition has a docstring."""
     return bool(ast.get_docstring(node))
 
 
 def public(scope: ast.Module | ast.ClassDef) -> list[Definition]:
-    """The public definitions directly in a module or a class."""
+    """Return the public definitions directly in a module or a class."""
     definitions = [node for node in scope.body if isinstance(node, Definition)]
     return [node for node in definitions if not node.name.startswith("_")]
 
 
 def methods(tree: ast.Module) -> list[Definition]:
-    """The public methods of a module's public classes."""
+    """Return the public methods of a module's public classes."""
     return [node for top in public(tree) if isinstance(top, ast.ClassDef) for node in public(top)]
 
 
 def broken_configs(root: Path) -> Iterator[str]:
-    """Config files that don't parse, or say a key twice."""
+    """Yield config files that don't parse, or say a key twice."""
     for path in sorted((root / "conf").rglob("*.yaml")):
         try:
             OmegaConf.load(path)
@@ -154,7 +183,7 @@ def broken_configs(root: Path) -> Iterator[str]:
 
 
 def machine_paths(root: Path) -> Iterator[str]:
-    """Paths of one machine in what is committed; only tests may name data beside the checkout."""
+    """Yield paths of one machine in what is committed; tests may name data beside the checkout."""
     for path in committed(root):
         inside, text = path.relative_to(root), path.read_text(encoding="utf-8")
         yield from (f"{inside} names {found}" for found in MACHINE_PATH.findall(text))
@@ -163,7 +192,7 @@ def machine_paths(root: Path) -> Iterator[str]:
 
 
 def committed(root: Path) -> Iterator[Path]:
-    """The text files of a checkout, without what tools and runs leave in it."""
+    """Yield the text files of a checkout, without what tools and runs leave in it."""
     for path in sorted(root.rglob("*")):
         folders = path.relative_to(root).parts[:-1]
         hidden = any(folder.startswith(".") and folder != ".ci" for folder in folders)
@@ -173,6 +202,8 @@ def committed(root: Path) -> Iterator[Path]:
 
 
 CHECKS = [
+    many_names,
+    vague_words,
     long_files,
     long_functions,
     upward_imports,
@@ -189,6 +220,9 @@ def test_the_house_is_in_order(check: Check) -> None:
 
 
 FAULTS = [
+    (vague_words, "docs/a.md", "This tells so many.", "docs/a.md:1 says 'tells'"),
+    (vague_words, "said_lightning/a.py", "for lane in lanes:", "a.py:1 says 'lane'"),
+    (long_files, "tests/a.py", "x = 1\n" * 301, "tests/a.py has 301 lines"),
     (long_files, "said_lightning/a.py", "x = 1\n" * 301, "a.py has 301 lines"),
     (long_functions, "said_lightning/a.py", "def f():\n" + "    x = 1\n" * 40, "f has 41 lines"),
     (upward_imports, "said_lightning/novel.py", "", "novel.py is in no layer"),
@@ -208,6 +242,12 @@ FAULTS = [
     (machine_paths, "README.md", "cd /work" + "/project", "README.md names"),
     (machine_paths, "conf/task/a.yaml", "data_dir: ../shared" + "/glue", "beside the checkout"),
 ]
+
+
+def test_one_name_too_many_at_the_top_is_found(tmp_path: Path) -> None:
+    for number in range(TOP_NAMES + 1):
+        plant(tmp_path, f"{PACKAGE}/name{number}.py", '"""Said."""')
+    assert any("holds 15 names" in found for found in many_names(tmp_path))
 
 
 @pytest.mark.parametrize(("check", "path", "text", "complaint"), FAULTS)

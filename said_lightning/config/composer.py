@@ -35,11 +35,12 @@ class Composer(ConfigLoader):
         self.specs: dict[Overrides, RunSpec] = {}
         self._folders: dict[Overrides, Path] = {}
         self._composed: dict[Overrides, DictConfig] = {}
+        self._jobs: dict[Overrides, DictConfig] = {}
         self._options: dict[str, list[str]] = {}
         self._parsed: dict[str, Override] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh = {"specs": {}, "_composed": {}, "_options": {}, "_parsed": {}}
+        fresh = {"specs": {}, "_composed": {}, "_jobs": {}, "_options": {}, "_parsed": {}}
         return vars(self) | fresh
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -121,11 +122,18 @@ class Composer(ConfigLoader):
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
         """Hand a planned job's config to a launcher, with its place as Hydra's output folder."""
-        spec = self.plan(sweep_overrides)
+        key = tuple(sweep_overrides)
+        # Hydra's sweeper asks for each job before its launcher does.
+        if key not in self._jobs:
+            self._jobs[key] = self._job(master_config, key)
+        return self._jobs[key]
+
+    def _job(self, master_config: DictConfig, overrides: Overrides) -> DictConfig:
+        spec = self.plan(overrides)
         config = OmegaConf.create(asdict(spec.config))
         config.hydra = deepcopy(master_config.hydra)
         OmegaConf.set_readonly(config.hydra, None)
-        config.hydra.overrides.task = list(sweep_overrides)
+        config.hydra.overrides.task = list(overrides)
         config.hydra.run.dir = str(spec.folder)
         config.hydra.sweep.dir, config.hydra.sweep.subdir = str(spec.out), spec.name
         OmegaConf.copy_cache(from_config=master_config, to_config=config)

@@ -21,7 +21,7 @@ NOT_FOR_FULL = (
     "trainer.grow_from",
     *("method.space", "method.r"),
 )
-# What runs that are compared may differ in, or what their records tell apart.
+# What runs that are compared may differ in, or what their records keep apart.
 COMPARABLE = {
     "trainer": ("epochs", "step_ratio", "full_lr", "stop_at", "grow_from"),
     "model": ("path", "revision"),
@@ -121,7 +121,7 @@ def decisive(config: Config) -> dict[str, Any]:
 def comparable(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a decisive config in which a series and its baseline must agree.
 
-    Left out is what is the series' own or tried within it; other data, weights and epochs are told
+    Left out is what is the series' own or tried within it; other data, weights and epochs are kept
     apart by the record itself.
     """
     found = dict(plain)

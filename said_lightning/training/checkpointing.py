@@ -81,7 +81,7 @@ def unpack(content: bytes) -> dict[str, Any]:
 class SafeCheckpointIO(CheckpointIO):
     """Lightning's checkpoints as sealed safetensors files; a path's folder holds two generations.
 
-    A state that cannot be saved is told once: training goes on and the generations before stand.
+    A state that cannot be saved is reported once: training goes on and the generations before stand.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class Saver(Callback):
         warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what the state tells of the run so far."""
+        """Return what the state holds of the run so far."""
         return {"seconds": self.seconds + time.monotonic() - self._clock, "notes": self.notes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -155,12 +155,12 @@ class Saver(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Let the data begin where the state was saved, and tell of other circumstances.
+        """Let the data begin where the state was saved, and note other circumstances.
 
         Raises UserError where the state is of other data or of another model.
         """
-        # A state of an earlier version does not tell.
-        if wrong := self.foreign(checkpoint.get("inputs", self.inputs)):
+        # A state of an earlier version does not say.
+        if wrong := self.validate_inputs(checkpoint.get("inputs", self.inputs)):
             raise UserError(*wrong)
         self._resumed = True
         loop = checkpoint["loops"]["fit_loop"]
@@ -173,8 +173,8 @@ class Saver(Callback):
                 self.notes.append(f"resumed, not bit-exact: {name} {before}, then {now[name]}")
                 log.warning(self.notes[-1])
 
-    def foreign(self, inputs: dict[str, str]) -> list[str]:
-        """Tell in what a run with these inputs is another than this one."""
+    def validate_inputs(self, inputs: dict[str, str]) -> list[str]:
+        """Return in what a run with these inputs is another than this one."""
         return [
             f"{self.path.parent}: {name}={inputs[name]:.12}...: expected {now:.12}...; this state "
             "is of a run that read something else, and cannot be resumed: move it away"
@@ -183,13 +183,11 @@ class Saver(Callback):
         ]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the weights of a resumed theta, and let a new epoch begin with empty metrics."""
+        """Let a new epoch of a resumed run begin with empty metrics."""
         # Not earlier, since Lightning sets handlers of its own, which stop between any two steps.
         self.asked = self._listening.enter_context(listening())
         if not self._resumed:
             return
-        if (subspace := pl_module.subspace) is not None:
-            subspace.restore()  # type: ignore[operator, union-attr]
         if not trainer.fit_loop.restarted_mid_epoch:
             for metric in pl_module.modules():
                 if isinstance(metric, Metric):
@@ -221,7 +219,7 @@ class Saver(Callback):
             self.asked.check()
 
     def loses_much(self, pl_module: LightningModule) -> bool:
-        """Tell whether to stop in an evaluation would lose more than the one step before it."""
+        """Return whether to stop in an evaluation would lose more than the one step before it."""
         return whole(pl_module) or self.every > 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -251,9 +249,9 @@ class Saver(Callback):
 
 
 def whole(module: LightningModule) -> bool:
-    """Tell whether a run's state holds all the model's weights."""
+    """Return whether a run's state holds all the model's weights."""
     subspace = getattr(module, "subspace", None)
-    return subspace is None or subspace._origin is None
+    return subspace is None or subspace.origin == "none"
 
 
 def trained(module: LightningModule) -> set[str]:
@@ -264,7 +262,7 @@ def trained(module: LightningModule) -> set[str]:
 
 
 def inside(loop: dict[str, Any]) -> bool:
-    """Tell whether the state of Lightning's fit loop is one inside an epoch."""
+    """Return whether the state of Lightning's fit loop is one inside an epoch."""
     current = loop["epoch_progress"]["current"]
     return bool(current["ready"] > current["processed"])
 

@@ -122,7 +122,7 @@ def ended(folder: Path) -> Record | None:
 
 
 def ending(process: BaseProcess) -> str:
-    """Tells how a process without a last word ended."""
+    """Return how a process that left no record ended."""
     code = process.exitcode or 0
     if code >= 0:
         return f"it exited with code {code}"

@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def over_epoch(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Gives the options with which Lightning logs a batch's numbers as their epoch's."""
+    """Return the options with which Lightning logs a batch's numbers as their epoch's."""
     return {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": rows(batch)}
 
 
 def rows(batch: Mapping[str, Any]) -> int:
-    """Gives the number of rows that count: 0 in a share without any, which holds a stand-in."""
+    """Return the number of rows that count: 0 in a share without any, which holds a stand-in."""
     return len(batch["labels"]) if batch.get(WEIGHT, 1.0) else 0
 
 
@@ -66,11 +66,11 @@ class Classifier(LightningModule):
         self.eval_metrics = nn.ModuleList(build_metrics(task).clone(name) for name in prefixes)
 
     def on_fit_start(self) -> None:
-        """Tells the budget: what is trained, at which rate."""
+        """Log the budget: what is trained, at which rate."""
         log.info(self.budget())
 
     def budget(self) -> str:
-        """Says in one line how many numbers are trained, and at which rate."""
+        """Return in one line how many numbers are trained, and at which rate."""
         if (subspace := self.subspace) is None:
             return f"D = d = {self.D:,} (full fine-tuning), lr = {self.rate:.3g}"
         parts = f"{subspace.theta.numel():,} theta"
@@ -81,14 +81,14 @@ class Classifier(LightningModule):
         return f"D = {subspace.D:,}, d = {subspace.d:,} = {parts}, lr = {self.rate:.3g}"
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seeds dropout by (seed, epoch, batch, process): its noise depends on nothing else."""
+        """Seed dropout by (seed, epoch, batch, process): its noise depends on nothing else."""
         place = f"{self.current_epoch}/{batch_idx}"
         if self.global_rank:
             place += f"/{self.global_rank}"
         torch.manual_seed(random.key(self.seed, place, "dropout")[0])
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        """Gives the loss of a batch, a scalar; its mean over all processes is the whole batch's."""
+        """Return the loss of a batch, a scalar; its mean over all processes is the whole batch's."""
         output = self.answer(batch, self.train_metrics)
         whole = over_epoch(batch)
         self.train_loss.update(output.loss.detach(), rows(batch))
@@ -100,7 +100,7 @@ class Classifier(LightningModule):
     def validation_step(
         self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Adds a batch to the metrics of its evaluation split."""
+        """Add a batch to the metrics of its evaluation split."""
         metrics: Any = self.eval_metrics[dataloader_idx]
         output = self.answer(batch, metrics)
         whole = over_epoch(batch) | {"add_dataloader_idx": False}
@@ -109,7 +109,7 @@ class Classifier(LightningModule):
         self.log_dict(metrics, **whole)
 
     def answer(self, batch: Mapping[str, Any], metrics: MetricCollection) -> Any:
-        """Gives the model's output for a batch, and adds its rows to the metrics."""
+        """Return the model's output for a batch, and add its rows to the metrics."""
         output = self.model(**{name: part for name, part in batch.items() if name != WEIGHT})
         if rows(batch):
             metrics.update(predictions(output.logits.detach().float()), batch["labels"])
@@ -130,8 +130,8 @@ class Classifier(LightningModule):
         settings = self.settings
         if self.subspace is None:
             weights = [weight for weight in self.model.parameters() if weight.requires_grad]
-            full = {"lr": self.lr or settings.full_lr, "weight_decay": settings.weight_decay}
-            groups = [{"params": weights, **full}]
+            rate, decay = self.lr or settings.full_lr, settings.weight_decay
+            groups: list[dict[str, Any]] = [{"params": weights, "lr": rate, "weight_decay": decay}]
         else:
             groups = self.parameter_groups(self.subspace)
         self.rate = groups[0]["lr"]
@@ -140,7 +140,7 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> Any:
-        """Gives the rate's rise and fall, over the whole run or in each epoch of one that grows."""
+        """Return the rate's rise and fall, over the whole run or in each epoch of one that grows."""
         settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
         if settings.grow_from is None or self.subspace is None:
             warmup = round(steps * settings.warmup)

@@ -1,4 +1,4 @@
-"""Without any network: runs train, their status and table are told, W&B's curves are kept."""
+"""Without any network: runs train, their status and table are read, W&B's curves are kept."""
 
 import json
 import os

@@ -129,7 +129,7 @@ def test_a_gradient_that_overflows_skips_the_step_and_writes_nothing(
         return grad
 
     def step() -> bool:
-        """Take a step and tell whether the weights moved."""
+        """Take a step and return whether the weights moved."""
         before = model.weight.detach().clone(), subspace.theta.detach().clone()
         optimizer.zero_grad()
         scaler.scale(model(torch.ones(2, 40)).square().mean()).backward()
