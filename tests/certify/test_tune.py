@@ -25,30 +25,31 @@ def test_a_run_whose_d_grew_is_fine_tuned_at_its_own_rate(
         step(self, optimizer)
 
     monkeypatch.setattr(Tuner, "on_before_optimizer_step", watched)
-    cfg, record = finished(trained)
-    rebuilt = rebuild(cfg, record, from_run(trained))
-    cfg.trainer.grow_from = 6
-    tune(cfg, rebuilt, lloyd(rebuilt.values, 3), 2)
-    assert max(rates) == pytest.approx(SHARE * cfg.lr)
+    config, record = finished(trained)
+    rebuilt = rebuild(config, record, from_run(trained))
+    assert config.lr is not None
+    config.trainer.grow_from = 6
+    tune(config, rebuilt, lloyd(rebuilt.values, 3), 2)
+    assert max(rates) == pytest.approx(SHARE * config.lr)
 
 
 def test_fine_tuning_moves_the_levels_and_no_weight_is_left_behind(trained: Path) -> None:
-    cfg, record = finished(trained)
-    rebuilt = rebuild(cfg, record, from_run(trained))
+    config, record = finished(trained)
+    rebuilt = rebuild(config, record, from_run(trained))
     codebook = lloyd(rebuilt.values, 3)
     plain = quantise(rebuilt.values, codebook)
-    tuned = tune(cfg, rebuilt, codebook, 1)
+    tuned = tune(config, rebuilt, codebook, 1)
     assert not np.array_equal(decode(plain), decode(tuned))
     rebuilt.hold(rebuilt.values)
-    again = rebuild(cfg, record, from_run(trained))
+    again = rebuild(config, record, from_run(trained))
     again.hold(again.values)
     for one, other in zip(rebuilt.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_fine_tuning_lowers_the_error_of_a_coarse_message(trained: Path) -> None:
-    cfg, record = finished(trained)
-    rebuilt = rebuild(cfg, record, from_run(trained))
+    config, record = finished(trained)
+    rebuilt = rebuild(config, record, from_run(trained))
 
     def errors(coded: Coded) -> int:
         rebuilt.hold(decode(coded))
@@ -56,4 +57,4 @@ def test_fine_tuning_lowers_the_error_of_a_coarse_message(trained: Path) -> None
 
     codebook = lloyd(rebuilt.values, 3)
     plain = errors(quantise(rebuilt.values, codebook))
-    assert errors(tune(cfg, rebuilt, codebook, 1)) < plain
+    assert errors(tune(config, rebuilt, codebook, 1)) < plain

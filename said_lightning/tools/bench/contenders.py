@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from said_lightning.errors import needs
+from said_lightning.subspace.options import Method, Origin
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.tools.bench.public import PublicSubspace
 
@@ -39,7 +40,7 @@ def full(model: nn.Module, d: int, fused: bool | None = None) -> Contender:
     return Contender(model, torch.optim.AdamW(model.parameters(), lr=RATE, fused=fused))
 
 
-def subspace(model: nn.Module, d: int, method: str, origin: str = "copy") -> Contender:
+def subspace(model: nn.Module, d: int, method: Method, origin: Origin = "copy") -> Contender:
     """Return SAID or DID with d numbers."""
     space = Subspace(model, d, method=method, origin=origin, lazy=True)
     space.attach()

@@ -15,16 +15,27 @@ def build(entity: str, project: str, metric: str) -> Any:
 
     Raise UserError where wandb-workspaces is not installed.
     """
-    ws, wr = (
-        needs(f"wandb_workspaces.{name}", "wandb", "a W&B workspace")
-        for name in ("workspaces", "reports.v2")
-    )
+    ws = needs("wandb_workspaces.workspaces", "wandb", "a W&B workspace")
     value = f"eval/{metric}"
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name="said_lightning",
+        sections=[ws.Section(name="d90", panels=_panels(metric, value), is_open=True, pinned=True)],
+        runset_settings=ws.RunsetSettings(
+            groupby=[ws.Config("task")],
+            pinned_columns=[f"summary:{value}", *(f"config:{fact}" for fact in FACTS)],
+        ),
+    )
+
+
+def _panels(metric: str, value: str) -> list[Any]:
+    wr = needs("wandb_workspaces.reports.v2", "wandb", "a W&B workspace")
     axes = [wr.Config("method"), wr.Config("d"), wr.Config("lr"), wr.Config("seed")]
     columns = [
         wr.ParallelCoordinatesPlotColumn(axis, log=axis.name in ("d", "lr")) for axis in axes
     ]
-    panels = [
+    return [
         wr.ScatterPlot(
             title=f"{metric} over d",
             x=wr.Config("d"),
@@ -47,16 +58,6 @@ def build(entity: str, project: str, metric: str) -> Any:
             layout=wr.Layout(y=8, w=24, h=8),
         ),
     ]
-    return ws.Workspace(
-        entity=entity,
-        project=project,
-        name="said_lightning",
-        sections=[ws.Section(name="d90", panels=panels, is_open=True, pinned=True)],
-        runset_settings=ws.RunsetSettings(
-            groupby=[ws.Config("task")],
-            pinned_columns=[f"summary:{value}", *(f"config:{fact}" for fact in FACTS)],
-        ),
-    )
 
 
 def save(project: str, metric: str) -> str:
