@@ -63,13 +63,15 @@ def is_question(flags: Namespace) -> bool:
 
 
 def answer(arguments: Sequence[str]) -> int:
-    """Let Hydra print its help, a config or what it knows of itself."""
+    """Let Hydra print its help, a config or what it knows of itself; return 2 where it cannot."""
     sys.argv[1:] = arguments
     ask = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     try:
         ask(lambda _: None)()
     except SystemExit as end:
-        return int(end.code or 0)
+        return 2 if end.code else 0
+    except ValueError as error:  # flags that exclude each other
+        raise UserError(str(error)) from None
     return 0
 
 
