@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,17 +73,19 @@ class RunSpec:
     @property
     def out(self) -> Path:
         """The folder below which the sweep's runs lie, absolute."""
-        return self.cwd / self.config.out
+        return self._absolute(self.config.out)
 
     def located(self) -> Config:
         """Return the config with absolute paths, for a process that works in another folder."""
         model, task = self.config.model, self.config.task
-        path = Path(model.path).expanduser()
-        if (self.cwd / path).is_dir():
-            model = replace(model, path=str(self.cwd / path))
+        if (path := self._absolute(model.path)).is_dir():
+            model = replace(model, path=str(path))
         if task.data_dir is not None:
-            task = replace(task, data_dir=str(self.cwd / Path(task.data_dir).expanduser()))
+            task = replace(task, data_dir=str(self._absolute(task.data_dir)))
         return replace(self.config, model=model, task=task, out=str(self.out))
+
+    def _absolute(self, path: str) -> Path:
+        return Path(os.path.abspath(self.cwd / os.path.expanduser(path)))
 
 
 def digest(plain: Mapping[str, Any]) -> str:

@@ -24,8 +24,9 @@ from said_lightning.data.task import TaskConfig
 class ModelConfig:
     """An encoder: a hub id, a local folder, or `package:NAME/FOLDER` inside a pip package.
 
-    layers: the number of layers kept, from the first on; null is all. A family's yaml puts its `size`, or its `step` of
-    pre-training and `run`, into the path, and lists what there is in `sizes`, `steps`, `runs`.
+    layers: the number of layers kept, from the first on; null is all. A family's yaml puts its
+    `size`, or its `step` of pre-training and `run`, into the path, and lists what there is in
+    `sizes`, `steps`, `runs`.
     """
 
     name: str = MISSING
@@ -86,10 +87,11 @@ class TrainerConfig:
     full_lr: the rate of full fine-tuning (AdamW). step_ratio: see subspace/lr_rule.py. warmup: the
     share of the steps in which the rate rises; it falls to 0 in the rest. clip: norm of the
     gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
-    devices, which share each batch; a step has accumulate times as many. save_every: a subspace
-    run's state is saved once in that number of steps (full fine-tuning's after each epoch). stop_at:
-    the run ends after the first epoch whose metric reaches it; null is never. grow_from: d in the
-    first epoch, from where it grows to d in the last (training/growing.py); null is all d at once.
+    devices, which share each batch; a step has accumulate times as many. save_every: steps from
+    one saved state of a subspace run to the next (full fine-tuning's is saved after each epoch).
+    stop_at: the run ends after the first epoch whose metric reaches it; null is never. grow_from: d
+    in the first epoch, from where it grows to d in the last (training/growing.py); null is all d at
+    once.
     """
 
     epochs: Count = 3

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ def read_spec(folder: Path, cwd: Path) -> RunSpec:
     """
     record, config = records.read(folder / records.RESULT), read_config(folder)
     labels = {key: getattr(record, key) for key in LABELS}
-    return RunSpec(config, folder.relative_to(cwd / config.out).as_posix(), labels, cwd)
+    spec = RunSpec(config, "", labels, cwd)
+    return replace(spec, name=folder.relative_to(spec.out).as_posix())
 
 
 def validate_stored(spec: RunSpec) -> list[str]:

@@ -177,3 +177,14 @@ def test_a_launcher_that_cannot_start_leaves_no_planned_folder(
     assert (code, out) == (2, "")
     assert "cannot start: no cluster here" in err
     assert not os.path.exists(tmp_path / "out")
+
+
+def test_a_run_may_lie_above_the_folder_of_the_command(
+    main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untrained: None
+) -> None:
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    ended = main("out=../above")
+    assert (ended.code, ended.err) == (0, "")
+    (result,) = (tmp_path / "above").rglob("result.json")
+    assert stored.read_spec(result.parent, Path.cwd()).folder == result.parent
