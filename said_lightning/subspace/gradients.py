@@ -39,7 +39,7 @@ class Gradients:
     def hook(
         self, groups: Mapping[str, Sequence[str]], weights: Mapping[str, nn.Parameter]
     ) -> None:
-        """Hook the weights of all groups, until `unhook`."""
+        """Put hooks on the weights of all groups, until `unhook`."""
         self.pulled = False
         for index, tensors in enumerate(groups.values()):
             for name in tensors:

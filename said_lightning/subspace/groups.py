@@ -17,13 +17,16 @@ def split_head(
 ) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
     """Split the trainable weights, tied ones once, into those inside the subspace and the rest.
 
-    The head is what lies outside the encoder, transformers' `base_model_prefix`, if any.
+    The head is what lies outside the encoder, transformers' `base_model_prefix`. Raise UserError
+    for head="outside" where nothing does.
     """
     trainable = {name: w for name, w in model.named_parameters() if w.requires_grad}
     if head == "inside":
         return trainable, {}
     encoder = _encoder(model)
     inside = {name: w for name, w in trainable.items() if name.startswith(encoder)}
+    if inside and len(inside) == len(trainable):
+        raise UserError("head='outside': expected a model with a head beside its encoder")
     return inside, {name: w for name, w in trainable.items() if name not in inside}
 
 
@@ -106,7 +109,7 @@ def group_tensors(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> dict
 
     A model without such lists has its modules for layers, by their names: see `_modules`.
     """
-    # Of the whole model: where theta moves some weights alone, their names would tell less.
+    # Of the whole model: where theta moves some weights alone, their names would say less.
     every = [name for name, _ in model.named_parameters()]
     lists = set(_lists(model))
     layers = {name: layer for name in every if (layer := _layer(name, lists)) is not None}

@@ -35,15 +35,15 @@ class LazyTable:
         ]
 
     def outdate(self) -> None:
-        """Tells that all weights are to be written anew."""
+        """Note that all weights are to be written anew."""
         self._stale.fill_(True)
 
     def flush(self) -> None:
-        """Writes all that is out of date."""
+        """Write all that is out of date."""
         self._bring(self._stale.nonzero().view(-1))
 
     def remove(self) -> None:
-        """Writes all that is out of date and leaves the table alone."""
+        """Write all that is out of date and leave the table alone."""
         self.flush()
         for handle in self._handles:
             handle.remove()
@@ -68,7 +68,7 @@ class LazyTable:
 
 
 def large_tables(model: nn.Module, weights: Mapping[str, nn.Parameter]) -> dict[str, nn.Embedding]:
-    """Finds the large embeddings among the weights, by name, whose weights nothing else holds.
+    """Find the large embeddings among the weights, by name, whose weights nothing else holds.
 
     Those of a class with a forward of its own, such as BART's positions, may read other rows than
     they are given, and are left out.

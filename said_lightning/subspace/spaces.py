@@ -17,11 +17,11 @@ START = 0.02
 
 
 def confine(model: nn.Module, space: str, r: int = 8) -> None:
-    """Freezes in place what a space leaves out; the head, which starts at random, stays.
+    """Freeze in place what a space leaves out; the head, which starts at random, stays.
 
     The space `lora` adds factors A and B of rank r beside queries and values, both 0.
 
-    Raises UserError where the model has nothing that the space could hold, r is more than the rank
+    Raise UserError where the model has nothing that the space could hold, r is more than the rank
     of what it has, or PEFT is missing.
     """
     if space == "all":
@@ -40,7 +40,7 @@ def confine(model: nn.Module, space: str, r: int = 8) -> None:
 
 @torch.no_grad()
 def add_factors(model: nn.Module, r: int) -> None:
-    """Puts LoRA (arXiv 2106.09685) on queries and values: W x + B A x, A and B of rank r all 0."""
+    """Put LoRA (arXiv 2106.09685) on queries and values: W x + B A x, A and B of rank r all 0."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
@@ -66,7 +66,7 @@ def add_factors(model: nn.Module, r: int) -> None:
 
 
 def merge_factors(model: nn.Module) -> None:
-    """Adds B A into the weights that carry LoRA, in place, and leaves a model without factors."""
+    """Add B A into the weights that carry LoRA, in place, and leave a model without factors."""
     for name, layer in list(model.named_modules()):
         if hasattr(layer, "lora_A") and hasattr(layer, "merge"):
             layer.merge()

@@ -79,10 +79,7 @@ class Subspace:
         self.d = d
         self.outside = sum(weight.numel() for weight in outside.values())
         self.full_D = self.D + self.outside
-        wrong = validate_budget(d, self.m, self.D) + validate_weights(inside, origin)
-        if head == "outside" and not outside:
-            wrong.append("head='outside': expected a model with a head beside its encoder")
-        if wrong:
+        if wrong := validate_budget(d, self.m, self.D) + validate_weights(inside, origin):
             raise UserError(*wrong)
         self._model = model
         self._weights = inside
@@ -169,7 +166,7 @@ class Subspace:
             optimizer.zero_grad()
 
     def attach(self) -> None:
-        """Hook the weights: each gradient is pulled back into theta's and freed as it arises.
+        """Put hooks on the weights: each gradient is pulled back and freed as it arises.
 
         What `training` does first; `write` after each step and `detach` in the end are left to the
         caller. Raise RuntimeError where the weights are hooked already, or are not those that the

@@ -63,7 +63,7 @@ class Writer:
         self.note()
 
     def note(self) -> None:
-        """Note what the weights hold, and their versions, which tell of others that write them."""
+        """Note what the weights hold, and their versions, by which other writers are found."""
         self.written = self.theta.detach().clone(), self.lambdas.detach().clone()
         self._versions = {name: weight._version for name, weight in self.weights.items()}
 

@@ -1,13 +1,14 @@
 """The Lightning callbacks that train in a subspace, and that end a run which has shown enough."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
@@ -92,7 +93,7 @@ class SubspaceCallback(Callback):
         self._weights_loaded = bool(names & set(checkpoint["state_dict"]))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hook the weights and the optimizer, which now exist on their device.
+        """Put hooks on the weights and the optimizer, which now exist on their device.
 
         Raise UserError where the module makes an optimizer that theta cannot be trained with.
         """
@@ -102,6 +103,8 @@ class SubspaceCallback(Callback):
             self._weights_loaded = None
         if len(trainer.optimizers) != 1:
             raise UserError(f"configure_optimizers: expected 1 optimizer, got {trainer.optimizers}")
+        if wrong := validate_start(trainer, self.subspace.weights()):
+            raise UserError(*wrong)
         (optimizer,) = trainer.optimizers
         numbers = self.subspace.numbers()
         if not holds(optimizer, numbers):
@@ -125,6 +128,20 @@ class SubspaceCallback(Callback):
     ) -> None:
         """Leave an ordinary model behind after a failure too, which tears no callback down."""
         self._training.close()
+
+
+def validate_start(trainer: Trainer, weights: Iterable[Tensor]) -> list[str]:
+    """Return a message where several processes begin with different weights.
+
+    They send d numbers, never the weights: each writes its own, as theta is the same.
+    """
+    if trainer.world_size == 1:
+        return []
+    total = torch.stack([weight.detach().double().sum() for weight in weights]).sum()
+    reduce = trainer.strategy.reduce  # in place
+    if torch.equal(reduce(total.clone(), reduce_op="max"), -reduce(-total, reduce_op="max")):
+        return []
+    return ["the processes begin with different weights: expected seed_everything(SEED) first"]
 
 
 def _subspace_of(module: LightningModule) -> object:

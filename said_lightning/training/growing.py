@@ -20,12 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def sizes(first: int, last: int, epochs: int) -> list[int]:
-    """Gives d in each epoch: from `first` to `last` in equal steps of log d."""
+    """Return d in each epoch: from `first` to `last` in equal steps of log d."""
     return [round(d) for d in np.geomspace(first, last, epochs)]
 
 
 def schedule(optimizer: Optimizer, sizes: Sequence[int], steps: int, warmup: float) -> LambdaLR:
-    """Lets the rate rise and fall anew in each epoch of so many steps; `warmup` is its share.
+    """Return a schedule whose rate rises and falls anew in each epoch of `steps` steps.
+
+    `warmup` is the share of an epoch in which it rises.
 
     The optimizer's first group is theta's, whose rate is that of the last size. At a smaller one
     it is larger as the rule has it (said_lightning.subspace.lr_rule), by sqrt(last / size).
@@ -55,7 +57,7 @@ class Grow(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Forgets the moments at an epoch's start, but not where a run is resumed inside one."""
+        """Forget the moments at an epoch's start, but not where a run is resumed inside one."""
         if batch_idx == 0:
             (optimizer,) = trainer.optimizers
             optimizer.state.clear()
@@ -67,7 +69,7 @@ class Grow(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        """Holds what is not trained yet: AdamW leaves alone what never had a gradient."""
+        """Hold what is not trained yet: AdamW leaves alone what never had a gradient."""
         subspace: Any = pl_module.subspace
         subspace.theta.grad[self.sizes[trainer.current_epoch] - subspace.m :] = 0
 
@@ -75,7 +77,7 @@ class Grow(Callback):
 def stages(
     callbacks: Iterable[Callback], values: Sequence[float], lr: float, outside: int
 ) -> list[Stage]:
-    """Gives each epoch's d, rate and metric (None where not reached) if a run's d grew.
+    """Return each epoch's d, rate and metric (None where not reached) if a run's d grew.
 
     `values` are the metric of the epochs that were reached, `lr` is the rate at the last size,
     `outside` the numbers of a head that is trained beside theta in every epoch, and counts.

@@ -1,4 +1,4 @@
-"""A large word embedding is written when it is read, and nobody can tell."""
+"""A large word embedding is written when it is read, and no reader sees a difference."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from said_lightning import Subspace
+from said_lightning.config.schema import Config, MethodConfig, ProjectionConfig
+from said_lightning.models.build import build_subspace
 from said_lightning.subspace import lazy
 
 WORDS, WIDTH = 3000, 24
@@ -24,7 +26,7 @@ class Bag(nn.Module):
             self.head.weight = self.words.weight
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Gives [batch, 2] logits of [batch, words] ids."""
+        """Return [batch, 2] logits of [batch, words] ids."""
         logits: Tensor = self.head(self.words(ids).mean(1))
         return logits
 
@@ -115,6 +117,21 @@ def test_a_forward_pass_writes_no_more_than_what_it_reads() -> None:
     assert len(changed) < WORDS / 10
 
 
+def test_a_table_waits_only_where_the_caller_vouches_for_its_readers() -> None:
+    for lazy_ in (False, True):
+        subspace = Subspace(Bag(), 40, lazy=lazy_)
+        subspace.attach()
+        assert set(subspace._writer.lazy) == ({"words.weight"} if lazy_ else set())
+
+
+def test_a_runs_tables_wait(make_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lazy, "LARGE", 500)
+    config = Config(method=MethodConfig("said"), projection=ProjectionConfig("fastfood"), d=60)
+    subspace = build_subspace(make_model(), config)
+    subspace.attach()
+    assert "bert.embeddings.word_embeddings.weight" in subspace._writer.lazy
+
+
 @pytest.mark.parametrize("options", [{"origin": "none"}, {"tied": True}])
 def test_weights_that_others_read_or_that_keep_no_origin_do_not_wait(
     options: dict[str, object],
@@ -124,10 +141,10 @@ def test_weights_that_others_read_or_that_keep_no_origin_do_not_wait(
 
 
 class Positions(nn.Embedding):
-    """Learned positions that begin at row 2 and are told but how many they are, like BART's."""
+    """Learned positions that begin at row 2 and get no more than their number, like BART's."""
 
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        """Gives [words, width] rows for [batch, words] ids."""
+        """Return [words, width] rows for [batch, words] ids."""
         return super().forward(torch.arange(start, start + ids.shape[1]) + 2)
 
 
@@ -139,7 +156,7 @@ class Ordered(Bag):
         self.positions = Positions(1026, WIDTH)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Gives [batch, 2] logits of [batch, words] ids."""
+        """Return [batch, 2] logits of [batch, words] ids."""
         logits: Tensor = self.head((self.words(ids) + self.positions(ids, start=1)).mean(1))
         return logits
 

@@ -1,5 +1,7 @@
 """Any torch module trains in an ordinary loop, and an ordinary model is left."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+import said_lightning
 from said_lightning import Subspace
 
 d = 12
@@ -256,3 +259,14 @@ def test_whoever_reads_an_embedding_finds_it_written(
             optimizer.step()
             for weight, expected in written(space, model, start):
                 torch.testing.assert_close(weight, expected)
+
+
+def test_the_package_starts_without_torch_and_lists_what_it_has() -> None:
+    program = "import sys, said_lightning as s; print('torch' in sys.modules, *dir(s))"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    torch_there, *names = process.stdout.split()
+    assert (torch_there, process.stderr) == ("False", "")
+    assert set(said_lightning.__all__) <= set(names)
+    assert all(getattr(said_lightning, name) for name in said_lightning.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Supspace'"):
+        said_lightning.Supspace  # noqa: B018

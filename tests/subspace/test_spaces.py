@@ -121,7 +121,7 @@ def test_full_fine_tuning_trains_all_whatever_the_space() -> None:
     assert len(trained(model)) == len(list(bert().parameters()))
 
 
-def test_a_model_without_such_weights_is_told() -> None:
+def test_a_model_without_such_weights_is_refused() -> None:
     class Bare(nn.Module):
         def __init__(self) -> None:
             super().__init__()

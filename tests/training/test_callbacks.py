@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from said_lightning import Subspace, SubspaceCallback
 from said_lightning.errors import UserError
+from said_lightning.training.callbacks import validate_start
 
 Stage = Callable[["Toy"], None]
 d, LR, RATIO = 12, 1e-3, 2.0
@@ -87,9 +88,9 @@ def by_hand(toy: Toy, epochs: int = 1) -> Subspace:
     return space
 
 
-def theta_of(toy: Any) -> Tensor:
+def theta_of(toy: Any) -> Any:
     """The theta of a module's subspace."""
-    return toy.subspace.theta.detach()  # type: ignore[no-any-return]
+    return toy.subspace.theta.detach()
 
 
 def test_a_module_that_knows_of_no_subspace_trains_as_an_ordinary_loop_does() -> None:
@@ -110,7 +111,7 @@ def test_an_optimizer_of_the_numbers_keeps_its_own_rate() -> None:
 
 
 def test_the_weights_follow_theta_after_each_step_of_the_optimizer() -> None:
-    start = Toy().model[0].weight.detach().flatten()  # type: ignore[union-attr, operator]
+    start = Toy().model[0].weight.detach().flatten()  # type: ignore[operator]
     seen: list[Tensor] = []
 
     def look(toy: Any) -> None:
@@ -140,14 +141,8 @@ def test_the_optimizer_sees_the_d_numbers_alone_without_decay_and_schedulers_go_
         rates.append(group["lr"])
 
     steps: list[float] = []
-
-    class Steps(Callback):
-        def on_before_optimizer_step(  # type: ignore[override]
-            self, trainer: Trainer, pl_module: Toy, optimizer: torch.optim.Optimizer
-        ) -> None:
-            steps.append(optimizer.param_groups[0]["lr"])
-
-    fit(toy := Toy(optimize), said(), Watch(look), Steps())
+    before = {"on_before_optimizer_step": lambda *_: steps.append(_[-1].param_groups[0]["lr"])}
+    fit(toy := Toy(optimize), said(), Watch(look), type("Steps", (Callback,), before)())
     assert max(rates) == pytest.approx(LR, rel=0.01)
     factor = toy.subspace.lr(1.0, RATIO)  # type: ignore[union-attr, operator]
     assert factor > 2
@@ -183,7 +178,7 @@ def test_a_second_fit_goes_on_with_the_same_numbers() -> None:
     fit(toy, callback)
     first = theta_of(toy).clone()
     fit(toy, callback)
-    assert callback.subspace is toy.subspace
+    assert callback.subspace is getattr(toy, "subspace")  # noqa: B009
     assert not torch.equal(theta_of(toy), first)
     other = Toy()
     fit(other, callback)
@@ -227,8 +222,9 @@ def test_a_checkpoint_without_theta_is_refused(tmp_path: Path) -> None:
 
 
 def two_rates(toy: Toy) -> Any:
-    first, last = toy.model[0], toy.model[2]
-    return torch.optim.Adam([{"params": first.parameters(), "lr": 1.0}, *groups_of(last)])
+    first, last = (list(toy.model[index].parameters()) for index in (0, 2))
+    groups: list[dict[str, Any]] = [{"params": first, "lr": 1.0}, {"params": last}]
+    return torch.optim.Adam(groups)
 
 
 def two_optimizers(toy: Toy) -> Any:
@@ -236,13 +232,9 @@ def two_optimizers(toy: Toy) -> Any:
     return [torch.optim.Adam(part.parameters()) for part in (toy.model[0], toy.model[2])]
 
 
-def groups_of(part: Any) -> list[dict[str, Any]]:
-    return [{"params": list(part.parameters())}]
-
-
 REFUSED: dict[str, tuple[Callable[[Toy], Any], str]] = {
     "a part": (
-        lambda toy: torch.optim.Adam(toy.model[0].parameters()),  # type: ignore[union-attr]
+        lambda toy: torch.optim.Adam(toy.model[0].parameters()),
         "leaves out 2 of the model's 4 trainable tensors",
     ),
     "two rates": (two_rates, "gives the weights several rates"),
@@ -280,6 +272,26 @@ def test_groups_at_one_rate_become_one() -> None:
 
     fit(toy := Toy(optimize), said())
     torch.testing.assert_close(theta_of(toy), by_hand(Toy()).theta.detach())
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.5, -0.5])
+def test_processes_that_begin_with_different_weights_are_refused(
+    difference: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, barebones=True)
+    assert validate_start(trainer, []) == []
+    total = 3.0
+    others = iter([total + difference, -total - difference])
+    monkeypatch.setattr(Trainer, "world_size", 2)
+    monkeypatch.setattr(
+        trainer.strategy,
+        "reduce",
+        lambda mine, reduce_op: mine.clamp_(min=next(others)),
+    )
+    found = validate_start(trainer, [torch.ones(1), torch.ones(2)])
+    assert [message[:42] for message in found] == (
+        ["the processes begin with different weights"] if difference else []
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"d": 5, "make": Subspace}, {"make": Subspace, "seed": 1}])

@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from said_lightning.config.schema import folder_of, problems
-from said_lightning.errors import UserError
+from said_lightning.config.validate import validate_config
 from said_lightning.training.growing import schedule, sizes
 from said_lightning.training.run import run
 
 GROWING = ("d=500", "trainer.grow_from=20", "trainer.epochs=3")
 
 
-def theta(cfg: Any) -> torch.Tensor:
-    return load_file(folder_of(cfg) / "checkpoint" / "subspace.safetensors")["theta"]
+def theta(spec: Any) -> torch.Tensor:
+    return load_file(spec.folder / "checkpoint" / "subspace.safetensors")["theta"]
 
 
 @given(first=st.integers(1, 10**4), factor=st.floats(1.1, 1e3), epochs=st.integers(2, 64))
@@ -51,8 +50,8 @@ def test_each_epochs_rate_rises_and_falls_and_is_the_rules_for_its_d() -> None:
 def test_an_epoch_trains_its_d_numbers_and_no_others(
     compose: Any, tmp_path: Path, method: str
 ) -> None:
-    cfg = compose(tmp_path, *GROWING, f"method={method}", "trainer.stop_at=0")
-    record = run(cfg)
+    spec = compose(tmp_path, *GROWING, f"method={method}", "trainer.stop_at=0")
+    record = run(spec)
     assert (record.status, record.epochs, record.d) == ("done", 3, 500)
     assert [(stage.d, stage.value is None) for stage in record.stages] == [
         (20, False),
@@ -62,7 +61,7 @@ def test_an_epoch_trains_its_d_numbers_and_no_others(
     assert record.lr is not None
     assert record.stages[0].lr == pytest.approx(record.lr * 5)
     active = 20 - (record.m or 0)
-    trained = theta(cfg)
+    trained = theta(spec)
     assert trained[:active].count_nonzero() == active
     assert not trained[active:].any()
 
@@ -87,9 +86,9 @@ def test_in_loras_space_what_is_not_trained_yet_stays_where_it_starts(
     once = (*lora, "trainer.stop_at=0")
     found = []
     for options in ((*once, "trainer.grow_from=20"), (*once, "trainer.grow_from=10"), lora):
-        cfg = compose(tmp_path, *options)
-        m = run(cfg).m or 0
-        found.append(theta(cfg))
+        spec = compose(tmp_path, *options)
+        m = run(spec).m or 0
+        found.append(theta(spec))
     twenty, ten, whole = found
     assert torch.equal(twenty[20 - m :], ten[20 - m :])
     assert ten[20 - m :].count_nonzero() == 200 - 20
@@ -97,30 +96,36 @@ def test_in_loras_space_what_is_not_trained_yet_stays_where_it_starts(
 
 
 def test_a_later_epoch_goes_on_from_the_numbers_before(compose: Any, tmp_path: Path) -> None:
-    cfg = compose(tmp_path, *GROWING)
-    record = run(cfg)
+    spec = compose(tmp_path, *GROWING)
+    record = run(spec)
     assert all(stage.value is not None for stage in record.stages)
-    assert theta(cfg).count_nonzero() == 500 - (record.m or 0)
+    assert theta(spec).count_nonzero() == 500 - (record.m or 0)
     first = compose(tmp_path, *GROWING, "trainer.stop_at=0")
     run(first)
-    metrics = [(folder_of(one) / "metrics.jsonl").read_text().splitlines() for one in (cfg, first)]
+    metrics = [(one.folder / "metrics.jsonl").read_text().splitlines() for one in (spec, first)]
     assert metrics[0][:1] == metrics[1]
 
 
-def test_a_run_whose_d_grows_is_a_lane_of_its_own(compose: Any, tmp_path: Path) -> None:
+def test_a_run_whose_d_grows_is_a_series_of_its_own(compose: Any, tmp_path: Path) -> None:
     grows, whole = compose(tmp_path, *GROWING), compose(tmp_path, "d=500", "trainer.epochs=3")
-    assert "said-fastfood-nested-d500-" in folder_of(grows).name
-    assert folder_of(grows) != folder_of(whole)
+    assert "said-fastfood-nested-d500-" in grows.folder.name
+    assert grows.folder != whole.folder
     full = [compose(tmp_path, "method=full", "trainer.epochs=3", *more) for more in ((), GROWING)]
-    assert folder_of(full[0]) == folder_of(full[1])
+    assert full[0].folder == full[1].folder
 
 
-@pytest.mark.parametrize("first", [0, 500, 501])
-def test_a_start_out_of_range_is_told(compose: Any, tmp_path: Path, first: int) -> None:
-    found = problems(compose(tmp_path, "d=500", f"trainer.grow_from={first}"))
-    assert found == [f"trainer.grow_from={first}: expected 1 to less than d=500"]
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [(0, "at least 1, or null"), *((d, "at least 1 and less than d=500") for d in (500, 501))],
+)
+def test_a_start_out_of_range_is_refused(
+    compose: Any, tmp_path: Path, first: int, expected: str
+) -> None:
+    spec = compose(tmp_path, "d=500", f"trainer.grow_from={first}")
+    assert validate_config(spec.config) == [f"trainer.grow_from={first}: expected {expected}"]
 
 
-def test_a_start_that_leaves_no_theta_is_told(compose: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="d=3: expected at least 5"):
-        run(compose(tmp_path, "d=500", "trainer.grow_from=3"))
+def test_a_start_that_leaves_no_theta_is_refused(main: Any) -> None:
+    code, _, err = main("d=500", "trainer.grow_from=3")
+    assert code == 2
+    assert "d=3: expected at least 5" in err
