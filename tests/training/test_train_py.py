@@ -92,3 +92,20 @@ def test_wrong_input_exits_2_without_a_traceback_and_makes_nothing(
     assert [line.partition("=")[0] for line in lines] == ["model", "d", "task.data_dir"]
     assert ended.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+LAUNCH = """
+import sys
+from said_lightning.training.main import main
+code = main(sys.argv[1:])
+print(sorted({"torch", "transformers", "pytorch_lightning", "wandb", "datasets"} & set(sys.modules)))
+sys.exit(code)
+"""
+
+
+def test_the_launcher_needs_no_torch(tiny: list[str], tmp_path: Path) -> None:
+    arguments = [*tiny, "trainer.epochs=1", f"out={tmp_path / 'out'}"]
+    program = [sys.executable, "-c", LAUNCH, *arguments]
+    ended = subprocess.run(program, capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "[]"), ended.stderr
+    assert list(statuses(tmp_path / "out").values()) == ["done"]
