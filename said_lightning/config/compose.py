@@ -170,7 +170,7 @@ def _jobs(
     composer: Composer, params: list[str], own: list[Override], ends: list[str]
 ) -> list[Overrides]:
     """Return the overrides of each job: an experiment's sweep, the command's, a search's ends."""
-    parser = OverridesParser.create(config_loader=composer)  # type: ignore[arg-type]
+    parser = OverridesParser.create(config_loader=composer)
     return split(parser.parse_overrides(params) + own + parser.parse_overrides(ends))
 
 

@@ -40,7 +40,13 @@ class Composer(ConfigLoader):
         self._parsed: dict[str, Override] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh = {"specs": {}, "_composed": {}, "_jobs": {}, "_options": {}, "_parsed": {}}
+        fresh: dict[str, Any] = {
+            "specs": {},
+            "_composed": {},
+            "_jobs": {},
+            "_options": {},
+            "_parsed": {},
+        }
         return vars(self) | fresh
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:

@@ -81,7 +81,7 @@ def unpack(content: bytes) -> dict[str, Any]:
 class SafeCheckpointIO(CheckpointIO):
     """Lightning's checkpoints as sealed safetensors files; a path's folder holds two generations.
 
-    A state that cannot be saved is reported once: training goes on and the generations before stand.
+    A state that cannot be saved is reported once: training goes on, the generations before stand.
     """
 
     def __init__(self) -> None:

@@ -157,8 +157,8 @@ def work(spec: RunSpec, cwd: str, log_as: dict[str, Any], environment: dict[str,
     except UserError as error:
         # It is in the record, unless this machine cannot even begin with the config.
         if ended(spec.folder) is None:
-            mistake = {"status": "failed", "reason": str(error), "mistake": True}
-            records.write(Record(**spec.labels, **mistake), spec.folder)
+            facts: dict[str, Any] = {"status": "failed", "reason": str(error), "mistake": True}
+            records.write(Record(**spec.labels, **facts), spec.folder)
     except Exception:
         log.exception("the run failed")
         sys.exit(1)

@@ -88,7 +88,7 @@ class Classifier(LightningModule):
         torch.manual_seed(random.key(self.seed, place, "dropout")[0])
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        """Return the loss of a batch, a scalar; its mean over all processes is the whole batch's."""
+        """Return a batch's loss, a scalar; its mean over all processes is the whole batch's."""
         output = self.answer(batch, self.train_metrics)
         whole = over_epoch(batch)
         self.train_loss.update(output.loss.detach(), rows(batch))
@@ -140,7 +140,7 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> Any:
-        """Return the rate's rise and fall, over the whole run or in each epoch of one that grows."""
+        """Return the rate's rise and fall, over the whole run or each epoch of one that grows."""
         settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
         if settings.grow_from is None or self.subspace is None:
             warmup = round(steps * settings.warmup)

@@ -38,10 +38,11 @@ def make_trainer(
     """Make the Lightning Trainer: a progress bar on a terminal, none in a log."""
     quiet()
     settings = config.trainer
-    float16 = settings.precision == "16-mixed"
+    precision: Any = settings.precision
+    float16 = precision == "16-mixed"
     return Trainer(
         max_epochs=settings.epochs,
-        precision=None if float16 else settings.precision,
+        precision=None if float16 else precision,
         gradient_clip_val=settings.clip or None,
         accumulate_grad_batches=settings.accumulate,
         callbacks=callbacks,

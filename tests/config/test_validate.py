@@ -112,7 +112,7 @@ def test_no_float_key_of_a_search_takes_what_is_not_finite(key: str, value: floa
 def test_an_options_field_names_the_projections_that_take_it(name: str) -> None:
     module = import_module(f"said_lightning.projections.{name}")
     (build,) = (
-        part.__init__
+        part
         for part in vars(module).values()
         if isinstance(part, type) and part.__module__ == module.__name__
     )

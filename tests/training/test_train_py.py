@@ -98,7 +98,8 @@ LAUNCH = """
 import sys
 from said_lightning.training.main import main
 code = main(sys.argv[1:])
-print(sorted({"torch", "transformers", "pytorch_lightning", "wandb", "datasets"} & set(sys.modules)))
+heavy = {"torch", "transformers", "pytorch_lightning", "wandb", "datasets"}
+print(sorted(heavy & set(sys.modules)))
 sys.exit(code)
 """
 
