@@ -131,9 +131,9 @@ def ending(process: BaseProcess) -> str:
 
 
 def job_log(folder: Path) -> dict[str, Any]:
-    """Return how a job logs: Hydra's job_logging, or its default outside of Hydra."""
-    if HydraConfig.initialized():
-        hydra = HydraConfig.get()
+    """Return how a job logs: Hydra's job_logging, or its default outside of Hydra's jobs."""
+    # A command that was composed alone has a config of Hydra too, but no folder in it.
+    if HydraConfig.initialized() and "output_dir" in (hydra := HydraConfig.get()).runtime:
         logging_ = OmegaConf.to_container(hydra.job_logging, resolve=True)
         return {"log_config": logging_, "verbose_config": hydra.verbose}
     default = OmegaConf.load(conf_folder() / "hydra" / "job_logging" / "said.yaml")

@@ -8,15 +8,17 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import active_children
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import yaml
-from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from said_lightning.config.schema import folder_of
+from said_lightning.config.identity import RunSpec
 from said_lightning.runs import checkpoint
 from said_lightning.runs.record import Record
 from said_lightning.training import job
@@ -27,7 +29,7 @@ OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes")
 
 
 def outcome(folder: Path) -> tuple[Any, ...]:
-    """The row, the metrics and the bits that a run left."""
+    """Return the row, the metrics and the bits that a run left."""
     row = json.loads((folder / "result.json").read_text())
     assert row["status"] == "done", row
     kept = {key: value for key, value in row.items() if key not in OF_THE_MOMENT}
@@ -37,7 +39,7 @@ def outcome(folder: Path) -> tuple[Any, ...]:
 
 
 def assert_nothing_is_torn(folder: Path) -> None:
-    """Every file that a killed run left is whole, and at most one is stray."""
+    """Assert that every file that a killed run left is whole, and at most one is stray."""
     for path in (path for path in folder.rglob("*") if path.is_file()):
         match path.suffix:
             case ".json":
@@ -51,48 +53,48 @@ def assert_nothing_is_torn(folder: Path) -> None:
     assert len(list(folder.rglob("*.tmp"))) <= 1
 
 
-def elsewhere(plain: dict[str, Any], folder: str, environment: dict[str, str]) -> None:
-    """The work of a job whose temporary files lie on another file system, as on most clusters."""
+def elsewhere(*arguments: Any) -> None:
+    """Do a job's work with temporary files on another file system, as on most clusters."""
     if Path("/dev/shm").is_dir():
         tempfile.tempdir = "/dev/shm"
-    job.work(plain, folder, environment)
+    job.work(*arguments)
 
 
-Make = Callable[[Path], DictConfig]
+Make = Callable[[Path], RunSpec]
 Whole = tuple[Make, Record]
 
 
 @pytest.fixture(scope="module")
 def whole(request: Any, compose: Any, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """A run of so many epochs that nothing strikes, and what makes its config anew."""
+    """A run that nothing strikes, for as many epochs as are asked for, and what makes its spec."""
 
-    def make(out: Path) -> DictConfig:
-        cfg: DictConfig = compose(out, *RUN, f"trainer.epochs={request.param}")
-        return cfg
+    def make(out: Path) -> RunSpec:
+        spec: RunSpec = compose(out, *RUN, f"trainer.epochs={request.param}")
+        return spec
 
     # The first run compiles, for all that follow.
     _, record = (job.run(make(tmp_path_factory.mktemp("whole"))) for _ in range(2))
     return make, record
 
 
-def struck(cfg: DictConfig, seconds: float, signum: int) -> float | None:
-    """Start a job as a launcher does, signal it, and tell how many seconds it went on.
+def struck(spec: RunSpec, seconds: float, signum: int) -> float | None:
+    """Start a job, signal its process, and return how many seconds it went on.
 
     None where it had ended before.
     """
-    folder = folder_of(cfg)
-    folder.mkdir(parents=True)
-    job.SERVER.set_forkserver_preload(job.PRELOADED)
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    process = job.SERVER.Process(target=elsewhere, args=(plain, str(folder), dict(os.environ)))
-    process.start()
-    process.join(seconds)
-    if not process.is_alive():
-        return None
-    os.kill(process.pid or 0, signum)
-    clock = time.monotonic()
-    process.join()
-    return time.monotonic() - clock
+    supervisor = Thread(target=job.run, args=(spec,))
+    supervisor.start()
+    while not (workers := active_children()):
+        time.sleep(0.001)
+    (worker,) = workers
+    after = None
+    if not wait([worker.sentinel], seconds):
+        os.kill(worker.pid or 0, signum)
+        clock = time.monotonic()
+        wait([worker.sentinel])
+        after = time.monotonic() - clock
+    supervisor.join()
+    return after
 
 
 KILL, ASK = [signal.SIGKILL], [signal.SIGTERM, signal.SIGUSR2]
@@ -123,14 +125,14 @@ def test_a_run_struck_at_a_random_moment_ends_with_the_bits_of_one_that_was_not(
     random_moment = random.Random(dice)
     resumed, ended_before, went_on = 0, 0, list[float]()
     while len(went_on) < times:
-        cfg = make(tmp_path / "struck")
+        spec = make(tmp_path / "struck")
         seconds = random_moment.uniform(0, record.wall_s)
-        after = struck(cfg, seconds, signals[len(went_on) % len(signals)])
-        assert_nothing_is_torn(folder_of(cfg))
-        resumed += (folder_of(cfg) / checkpoint.FOLDER / checkpoint.STATE).exists()
-        assert job.run(cfg).status == "done"
-        assert outcome(folder_of(cfg)) == expected, (seconds, after)
-        shutil.rmtree(cfg.out)
+        after = struck(spec, seconds, signals[len(went_on) % len(signals)])
+        assert_nothing_is_torn(spec.folder)
+        resumed += (spec.folder / checkpoint.FOLDER / checkpoint.STATE).exists()
+        assert job.run(spec).status == "done"
+        assert outcome(spec.folder) == expected, (seconds, after)
+        shutil.rmtree(spec.out)
         if after is None:
             ended_before += 1
         else:

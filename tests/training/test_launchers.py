@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
+from hydra_plugins.said_launchers import Pinned, gpus
 from said_lightning.runs.lease import lease
 
 ROOT = Path(__file__).parents[2]
 OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes", "threads", "notes")
 STRESS = pytest.mark.stress
-LAUNCHERS = ["joblib", "gpus", "submitit_local", "slurm", "ray"]
+LAUNCHERS = ["submitit_local", "slurm", "ray"]
 TWO = ["method=full,did", "d=10"]
 TWELVE = ["method=full,said", "d=10,20,30", "seed=0,1,2"]
 SIZES = [
@@ -33,27 +35,33 @@ LONG = ["trainer.epochs=25", "trainer.batch_size=2"]
 ALONE = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
 
 
-def sweep(tiny: list[str], out: Path, launcher: str, jobs: list[str]) -> dict[str, Any]:
-    """Run a sweep in a process of its own and give its rows by their folders."""
+def start(
+    tiny: list[str], out: Path, launcher: str, jobs: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a sweep in a process of its own."""
     command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *jobs]
-    environment = {**os.environ, **ALONE}
-    ended = subprocess.run(
+    return subprocess.run(
         [*command, f"out={out}", f"hydra/launcher={launcher}"],
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, **ALONE},
     )
+
+
+def sweep(tiny: list[str], out: Path, launcher: str, jobs: list[str]) -> dict[str, Any]:
+    """Run a sweep in a process of its own and return its rows by their folders."""
+    ended = start(tiny, out, launcher, jobs)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return rows(out)
 
 
 def rows(out: Path) -> dict[str, Any]:
-    """The rows of a sweep, without what differs between any two runs."""
+    """Return the rows of a sweep, without what differs between any two runs."""
     found = {}
     for path in sorted(out.rglob("result.json")):
         row = json.loads(path.read_text())
         assert row["status"] == "done", row["reason"]
-        found[str(path.relative_to(out))] = {
+        found[str(path.parent.relative_to(out))] = {
             key: value for key, value in row.items() if key not in OF_THE_MOMENT
         }
     return found
@@ -84,7 +92,7 @@ def needs(launcher: str) -> None:
         pytest.skip("there is no Slurm cluster; .ci/slurm starts one")
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("launcher", [*LAUNCHERS, pytest.param("gpus", marks=STRESS)])
 def test_every_launcher_gives_the_same_rows(
     tiny: list[str], plain: Plain, tmp_path: Path, launcher: str
 ) -> None:
@@ -93,19 +101,32 @@ def test_every_launcher_gives_the_same_rows(
     assert sweep(tiny, tmp_path / "out", launcher, jobs) == expected
 
 
-def test_wrong_data_that_a_worker_finds_are_told_with_exit_code_2(
-    tiny: list[str], glue: Path, tmp_path: Path
+def test_workers_give_the_same_rows_and_name_the_wrong_data_that_they_find_with_exit_code_2(
+    tiny: list[str], glue: Path, plain: Plain, tmp_path: Path
 ) -> None:
     needs("joblib")
+    jobs, expected = plain
     data = shutil.copytree(glue, tmp_path / "data")
-    rows = data / "SST-2" / "train.tsv"
-    rows.write_text("sentence\tlabel\nfine\tone\n")
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *tiny, *TWO, f"out={tmp_path / 'out'}"]
-    command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"task.data_dir={data}"]
-    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ALONE})
+    (data / "CoLA").mkdir()
+    (data / "CoLA" / "dev.tsv").write_text("a\t1\t\tfilm\n")
+    wrong = data / "CoLA" / "train.tsv"
+    wrong.write_text("a\tfine\t\tfilm\n")
+    tasks = ["task=sst2,cola", f"task.data_dir={data}", "hydra.launcher.n_jobs=2"]
+    ended = start(tiny, tmp_path / "out", "joblib", [*jobs, *tasks])
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert "0 of 2 runs done" in ended.stdout
-    assert ended.stderr.splitlines()[-1].startswith(f"{rows}:2: column 'label': found 'one'")
+    assert f"{len(expected)} of {2 * len(expected)} runs done" in ended.stdout
+    assert ended.stderr.splitlines()[-1].startswith(f"{wrong}:1: column 'label': found 'fine'")
+    for path in (tmp_path / "out").glob("*/cola"):
+        shutil.rmtree(path)
+    assert rows(tmp_path / "out") == expected
+
+
+def test_a_job_sees_a_gpu_that_no_other_job_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "left,right")
+    inner = Pinned(lambda _: [os.environ["CUDA_VISIBLE_DEVICES"]], gpus())
+    outer = Pinned(lambda cfg: [os.environ["CUDA_VISIBLE_DEVICES"], *inner(cfg)], gpus())
+    assert outer(OmegaConf.create()) == ["left", "right"]
+    assert inner(OmegaConf.create()) == ["left"]
 
 
 def until(happened: Callable[[], bool], seconds: float = 100) -> None:
@@ -117,7 +138,7 @@ def until(happened: Callable[[], bool], seconds: float = 100) -> None:
 
 
 def is_empty(group: int) -> bool:
-    """Tell whether no process of a group is left."""
+    """Return whether no process of a group is left."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -146,11 +167,12 @@ def test_jobs_in_workers_are_saved_and_end_with_their_launcher(
         with suppress(ProcessLookupError):
             os.killpg(launcher.pid, signal.SIGKILL)
     found = [json.loads(path.read_text()) for path in tmp_path.rglob("result.json")]
-    assert [(row["status"], row["reason"]) for row in found] == [("preempted", "SIGTERM")] * 2
+    ends = sorted((row["status"], row["reason"]) for row in found)
+    assert ends == [*[("preempted", "SIGTERM")] * 2, ("waiting", None)]
 
 
 def slurm(*command: str) -> list[str]:
-    """Ask the cluster, and give its words."""
+    """Ask the cluster, and return its words."""
     return subprocess.run(command, capture_output=True, text=True).stdout.split()
 
 
@@ -195,8 +217,8 @@ def test_jobs_killed_preempted_and_timed_out_on_slurm_end_with_the_same_rows(
             # Slurm lets a job that it has queued again wait for two minutes.
             slurm("scontrol", "update", f"jobid={waiting}", "StartTime=now")
         time.sleep(0.2)
-    told = launcher.communicate()[0]
-    assert not blows, told
-    assert launcher.returncode == 1, told  # the one that was killed has no result
-    assert f"{count - 1} of {count} runs done" in told
+    printed = launcher.communicate()[0]
+    assert not blows, printed
+    assert launcher.returncode == 1, printed  # the one that was killed has no result
+    assert f"{count - 1} of {count} runs done" in printed
     assert sweep(tiny, out, "slurm", jobs) == expected

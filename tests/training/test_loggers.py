@@ -9,26 +9,22 @@ from typing import Any
 import pytest
 import wandb
 
-from said_lightning.config.schema import run_folder
+from said_lightning.config.identity import RunSpec
 from said_lightning.training import job
 from said_lightning.training.run import run
 
 
-def folder_of(cfg: Any) -> Path:
-    return Path(cfg.out) / run_folder(cfg)
-
-
 def test_no_logger_leaves_the_runs_own_files_alone(compose: Any, tmp_path: Path) -> None:
-    cfg = compose(tmp_path, "trainer.epochs=1")
-    run(cfg)
-    names = {path.name for path in folder_of(cfg).iterdir()}
+    spec = compose(tmp_path, "trainer.epochs=1")
+    run(spec)
+    names = {path.name for path in spec.folder.iterdir()}
     assert names == {"checkpoint", "config.yaml", "metrics.jsonl", "result.json"}
 
 
 def test_csv_leaves_a_table_in_the_runs_folder(compose: Any, tmp_path: Path) -> None:
-    cfg = compose(tmp_path, "logger=csv")
-    run(cfg)
-    rows = list(csv.DictReader((folder_of(cfg) / "csv" / "metrics.csv").open()))
+    spec = compose(tmp_path, "logger=csv")
+    run(spec)
+    rows = list(csv.DictReader((spec.folder / "csv" / "metrics.csv").open()))
     assert len([row for row in rows if row["eval/accuracy"]]) == 2
 
 
@@ -36,10 +32,10 @@ def test_wandb_offline_leaves_one_run_of_its_own_in_each_runs_folder(
     compose: Any, tmp_path: Path
 ) -> None:
     for seed in (0, 1):
-        cfg = compose(tmp_path, "logger=wandb", "trainer.epochs=1", f"seed={seed}")
-        record = run(cfg)
+        spec = compose(tmp_path, "logger=wandb", "trainer.epochs=1", f"seed={seed}")
+        record = run(spec)
         assert record.status == "done"
-        (file,) = (folder_of(cfg) / "wandb").glob("offline-run-*/*.wandb")
+        (file,) = (spec.folder / "wandb").glob("offline-run-*/*.wandb")
         assert file.name == f"run-{record.config_hash}.wandb"
         content = file.read_bytes()
         assert json.dumps(record.lr).encode() in content
@@ -74,13 +70,13 @@ def test_without_wandbs_server_the_run_is_kept_offline_and_noted_once(
     monkeypatch.setattr("said_lightning.training.loggers.WAIT_S", 2)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    cfg = compose(tmp_path, "logger=wandb", "logger.mode=online", "trainer.epochs=1")
-    record = run(cfg)
+    spec = compose(tmp_path, "logger=wandb", "logger.mode=online", "trainer.epochs=1")
+    record = run(spec)
     assert (record.status, record.notes) == (
         "done",
         ["W&B was not available: its run is kept offline"],
     )
-    (file,) = (folder_of(cfg) / "wandb").glob("offline-run-*/*.wandb")
+    (file,) = (spec.folder / "wandb").glob("offline-run-*/*.wandb")
     assert b"eval/accuracy" in file.read_bytes()
 
 
@@ -97,13 +93,13 @@ def test_no_secret_lands_in_a_runs_folder_or_log(
         record = job.run(compose(tmp_path, "seed=1"))
     assert record.reason == "RuntimeError: refused: ***"
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert "refused: ***" in (folder_of(compose(tmp_path, "seed=1")) / "train.log").read_text()
+    assert "refused: ***" in (compose(tmp_path, "seed=1").folder / "train.log").read_text()
     texts = [path.read_bytes() for path in files] + [capfd.readouterr().err.encode()]
     for value in secrets.values():
         assert not [text for text in texts if value.encode() in text]
 
 
-def careless(plain: Any, folder: str, environment: dict[str, str]) -> None:
+def careless(spec: RunSpec, *rest: Any) -> None:
     """A job that shows its token in an exception."""
     from said_lightning.training import run as training
 
@@ -111,4 +107,4 @@ def careless(plain: Any, folder: str, environment: dict[str, str]) -> None:
         raise RuntimeError(f"refused: {os.environ['HF_TOKEN']}")
 
     training.train = train  # type: ignore[assignment]
-    job.work(plain, folder, environment)
+    job.work(spec, *rest)

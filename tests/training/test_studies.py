@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 from said_lightning.analysis.estimator import estimate
 from said_lightning.analysis.report.sections import build
 from said_lightning.config.compose import read_command
-from said_lightning.config.schema import folder_of, problems
 from said_lightning.runs.index import find
 from said_lightning.training.run import run
 
@@ -25,7 +24,7 @@ STUDIES = {
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all the studies land: they share runs."""
+    """Return the folder where all the studies land: they share runs."""
     return tmp_path_factory.mktemp("out")
 
 
@@ -41,17 +40,16 @@ def test_a_small_study_runs_and_is_a_section_of_the_report(
         model = [f"model.path={tmp_path}/step-${{model.step}}", "model.name=own-${model.step}"]
         own += [*model, f"out={out / 'own'}"]
     given = [one for one in tiny if not one.startswith("d=")]
-    command = read_command(["-m", f"experiment={study}", *given, *own], CONF)
-    assert not command.mistakes
-    jobs = {folder_of(job): job for job in command.jobs}
-    assert len(jobs) == expected
-    assert not [problem for job in jobs.values() for problem in problems(job)]
-    least = min(job.d for job in jobs.values())  # of each lane: that will do
-    for job in jobs.values():
-        if job.method.name == "full" or job.d == least:
-            assert run(job).status == "done"
-    records, _ = find(Path(command.jobs[0].out))
-    sections = build(estimate(records), records, Path(command.jobs[0].out))
+    command = read_command(["-m", f"experiment={study}", *given, *own])
+    assert command.errors == ()
+    specs = {spec.folder: spec for spec in command.specs}
+    assert len(specs) == expected
+    least = min(spec.config.d for spec in specs.values())  # of each series: that will do
+    for spec in specs.values():
+        if spec.config.method.name == "full" or spec.config.d == least:
+            assert run(spec).status == "done"
+    records, _ = find(command.specs[0].out)
+    sections = build(estimate(records), records, command.specs[0].out)
     assert title in {section.title for section in sections}
 
 
