@@ -65,7 +65,8 @@ def train(of: int) -> Plain:
     )
     batch = make_batch(module.model, ROWS, 16) | {"labels": torch.arange(ROWS) % 2}
     batches: Any = [batch] * STEPS
-    trainer.fit(module, DataLoader(batches, batch_size=None))
+    with processes(of, train, of):
+        trainer.fit(module, DataLoader(batches, batch_size=None))
     return module
 
 
@@ -83,8 +84,7 @@ def watch(name: str) -> None:
 if __name__ == "__main__":
     for collective in ("all_reduce", "broadcast", "all_gather", "reduce_scatter"):
         watch(collective)
-    with processes(2, train, 2):
-        shared = train(2)
+    shared = train(2)
     steps = [after - before for before, after in pairwise(shared.before)]
     one, two = train(1).subspace.theta.detach(), shared.subspace.theta.detach()
     assert_all(
