@@ -202,6 +202,19 @@ def test_a_model_moved_to_another_dtype_is_written_in_it() -> None:
         torch.testing.assert_close(weight, expected.bfloat16())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_moved_to_a_gpu_is_followed() -> None:
+    space = Subspace(model := net(), d)
+    optimizer = torch.optim.Adam(space.trainable_parameters(), lr=0.05)
+    model.cuda()
+    with space.training(optimizer):
+        for x, y in batches():
+            plain(model, optimizer, x.cuda(), y.cuda())
+    assert space.theta.is_cuda
+    torch.testing.assert_close(space.theta.cpu(), train().theta, rtol=1e-3, atol=1e-4)
+
+
 def test_a_compiled_model_trains_the_same() -> None:
     space = Subspace(model := net(), d)
     compiled: Any = torch.compile(model, backend="aot_eager")
