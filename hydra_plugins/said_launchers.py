@@ -22,14 +22,26 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from said_lightning.errors import UserError, validate_installed
 
+
+class Absent(Launcher):
+    """Stands for a launcher that is not installed: what is derived from it refuses to start."""
+
+    def setup(self, **_: Any) -> None:
+        """Never called."""
+
+    def launch(self, *_: Any) -> Sequence[JobReturn]:
+        """Never called."""
+        return []
+
+
 try:
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 except ImportError:
-    BaseSubmititLauncher = object
+    BaseSubmititLauncher = Absent
 try:
     from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 except ImportError:
-    JoblibLauncher = object
+    JoblibLauncher = Absent
 
 log = logging.getLogger(__name__)
 

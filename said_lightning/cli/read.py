@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from said_lightning.errors import UserError
+from said_lightning.errors import UserError, validate_installed
 
 if TYPE_CHECKING:
     from said_lightning.analysis.estimator import Row
@@ -102,13 +102,14 @@ def report(
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:
+    if lacking := validate_installed("matplotlib", "report", "the plot"):
+        warn(*lacking)
+        return
     # matplotlib takes half a second to import, and the table should not wait for it.
-    try:
-        from said_lightning.analysis.plot import draw
+    from said_lightning.analysis.plot import draw
 
+    try:
         files = draw(rows, folder)
-    except UserError as error:
-        warn(*error.messages)
     except OSError as error:
         warn(f"{error.filename or folder}: no plot written: {error.strerror}")
     else:

@@ -6,10 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from said_lightning.config.schema import Config, ProjectionConfig, SearchConfig
+from said_lightning.config.schema import Config, LoggerConfig, ProjectionConfig, SearchConfig
 from said_lightning.data.fields import violations, violations_of
 from said_lightning.data.validate import validate_task
-from said_lightning.errors import suggestion
+from said_lightning.errors import suggestion, validate_installed
 
 
 def validate_config(config: Config) -> list[str]:
@@ -21,6 +21,7 @@ def validate_config(config: Config) -> list[str]:
         *validate_projection(config.projection),
         *validate_growth(config),
         *validate_task(config.task),
+        *validate_logger(config.logger),
     ]
 
 
@@ -66,6 +67,11 @@ def validate_growth(config: Config) -> list[str]:
     if first is None or first < config.d:
         return []
     return [f"trainer.grow_from={first}: expected at least 1 and less than d={config.d}"]
+
+
+def validate_logger(logger: LoggerConfig) -> list[str]:
+    """Return a message where the package that a logger needs is not installed."""
+    return validate_installed("wandb", "wandb", "logger=wandb") if logger.name == "wandb" else []
 
 
 def validate_search(sweeper: Mapping[str, Any]) -> list[str]:

@@ -133,7 +133,8 @@ def ending(process: BaseProcess) -> str:
 def job_log(folder: Path) -> dict[str, Any]:
     """Return how a job logs: Hydra's job_logging, or its default outside of Hydra's jobs."""
     # A command that was composed alone has a config of Hydra too, but no folder in it.
-    if HydraConfig.initialized() and "output_dir" in (hydra := HydraConfig.get()).runtime:
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    if hydra is not None and not OmegaConf.is_missing(hydra.runtime, "output_dir"):
         logging_ = OmegaConf.to_container(hydra.job_logging, resolve=True)
         return {"log_config": logging_, "verbose_config": hydra.verbose}
     default = OmegaConf.load(conf_folder() / "hydra" / "job_logging" / "said.yaml")

@@ -9,6 +9,7 @@ from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report.layout import Section, Table, name
 from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.table import estimate_of
+from said_lightning.errors import needs
 from said_lightning.runs.record import Record
 
 TITLE = "d90: how many numbers does it take to fine-tune?"
@@ -17,8 +18,7 @@ _STYLE = Path(__file__).with_name("page.css")
 
 def html(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str:
     """Return the report as a page, with plotly.js inside."""
-    from plotly.offline import get_plotlyjs
-
+    get_plotlyjs = needs("plotly.offline", "report", "a report in HTML").get_plotlyjs
     sections = build(rows, records, root)
     drawn = [figure for section in sections for figure in section.figures]
     places = iter(range(len(drawn)))
