@@ -1,0 +1,69 @@
+"""The wheel and the sdist hold what they should, wherever they are built from."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONF = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*.yaml")}
+
+
+def build(target: str, source: Path, out: Path) -> Path:
+    """Build the wheel or the sdist of a source tree."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(out)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (built,) = out.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files of the wheel by their names."""
+    with zipfile.ZipFile(build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an unpacked sdist."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(build("sdist", ROOT, tmp_path_factory.mktemp("sdist"))) as archive:
+        archive.extractall(folder, filter="data")
+    (found,) = folder.iterdir()
+    return found
+
+
+def test_conf_travels_inside_the_package(wheel: dict[str, bytes]) -> None:
+    inside = "said_lightning/"
+    carried = {name for name in wheel if name.startswith(f"{inside}conf/")}
+    assert carried == {f"{inside}{name}" for name in CONF}
+    for name in CONF:
+        assert wheel[f"{inside}{name}"] == (ROOT / name).read_bytes()
+
+
+def test_the_wheel_has_the_code_and_what_it_reads_and_nothing_else(
+    wheel: dict[str, bytes],
+) -> None:
+    files = {name for name in wheel if ".dist-info/" not in name}
+    assert {Path(name).parts[0] for name in files} == {"said_lightning", "hydra_plugins"}
+    code = (ROOT / "said_lightning").rglob("*.py"), (ROOT / "hydra_plugins").rglob("*.py")
+    assert {str(path.relative_to(ROOT)) for folder in code for path in folder} <= files
+    assert {"said_lightning/py.typed", "said_lightning/analysis/report/page.css"} <= files
+    assert {Path(name).suffix for name in files} == {".py", ".yaml", ".css", ".typed"}
+
+
+def test_the_sdist_has_tests_and_docs_but_no_results_and_runs(sdist: Path) -> None:
+    names = {path.name for path in sdist.iterdir()}
+    assert {"conf", "docs", "tests", "train.py", "Makefile", "pyproject.toml"} <= names
+    assert not {"results", "multirun_outputs", "wandb", ".venv", ".git"} & names
+
+
+def test_the_sdist_builds_the_same_wheel(
+    sdist: Path, wheel: dict[str, bytes], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(build("wheel", sdist, tmp_path)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == wheel
