@@ -59,7 +59,7 @@ Command = Callable[..., Ended]
 
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT of two layers with dropout, D = 5,554 with its head, and a word tokenizer."""
+    """Return a random BERT of two layers with dropout (D = 5,554 with its head), and a tokenizer."""
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = BertConfig(
@@ -98,7 +98,7 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(encoder: Path, glue: Path) -> list[str]:
-    """The overrides of a run that takes a moment: two epochs of three steps."""
+    """Return the overrides of a run that takes a moment: two epochs of three steps."""
     return [
         "model.name=tiny",
         f"model.path={encoder}",

@@ -42,7 +42,7 @@ def said(*arguments: str | Path) -> Result:
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int | str | None:
-    """The exit code of a command that ends with an error."""
+    """Return the exit code of a command that ends with an error."""
     monkeypatch.setattr(sys, "argv", ["said", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
         cli.main()
@@ -69,7 +69,7 @@ def test_the_plot_can_go_elsewhere(runs: Path, tmp_path: Path) -> None:
     assert not list(runs.glob("d90.*"))
 
 
-def test_json_prints_json_alone_and_draws_only_where_told(runs: Path, tmp_path: Path) -> None:
+def test_json_prints_json_alone_and_draws_only_where_asked(runs: Path, tmp_path: Path) -> None:
     ((row),) = json.loads(said("d90", runs, "--json").stdout)
     assert (row["d90"], row["interval"], row["verdict"]) == (1000, [100, 1000], "found")
     assert not list(runs.glob("d90.*"))

@@ -48,7 +48,7 @@ def test_the_demo_measures_a_baseline_and_both_methods() -> None:
 
 @pytest.fixture(scope="module")
 def job() -> Config:
-    """The config of a command without arguments."""
+    """Return the config of a command without arguments."""
     (spec,) = compose()
     return spec.config
 

@@ -23,7 +23,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 @pytest.fixture(scope="module")
 def job() -> Config:
-    """The config of a command without arguments."""
+    """Return the config of a command without arguments."""
     (spec,) = read_command([]).specs
     return spec.config
 

@@ -13,7 +13,7 @@ PAGES = {
 
 @pytest.fixture(scope="session")
 def pages() -> dict[str, str]:
-    """The text of every page by its path in the repository."""
+    """Return the text of every page by its path in the repository."""
     return PAGES
 
 

@@ -9,13 +9,13 @@ PACKAGE = ROOT / "said_lightning"
 
 
 def first_sentence(source: Path) -> str:
-    """The first sentence of a module's docstring, on one line and without its full stop."""
+    """Return the first sentence of a module's docstring, on one line and without its full stop."""
     docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
     return re.split(r"\.(?:\s|$)", " ".join(docstring.split()))[0]
 
 
 def expected() -> str:
-    """The lines of the map: files first, then rooms."""
+    """Return the lines of the map: files first, then rooms."""
     rooms = {file.name: file for file in sorted(PACKAGE.glob("*.py"))}
     rooms |= {f"{file.parent.name}/": file for file in sorted(PACKAGE.glob("*/__init__.py"))}
     return "".join(f"      {name:<16}{first_sentence(file)}\n" for name, file in rooms.items())

@@ -31,7 +31,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    """Return the anchors of a page's headings, as GitHub and mkdocs make them."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
     headings = re.findall(r"^#+ (.*)$", prose, re.M)
     return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in headings}
@@ -90,7 +90,7 @@ def test_every_command_composes(
 
 
 def mistakes_of(words: list[str]) -> list[str]:
-    """What is wrong with a command; other programs than ours are taken as they are."""
+    """Return what is wrong with a command; other programs than ours are taken as they are."""
     if words[:2] in TRAIN:
         # A whole study is hundreds of jobs, and one point of its grid composes as all do.
         words = [re.sub(r"^(d|seed)=(\d+)(,\d+)+$", r"\1=\2", word) for word in words]

@@ -27,12 +27,12 @@ STUDIES = {
 
 
 def lines(text: str) -> list[str]:
-    """The lines that say something, without spaces at their ends."""
+    """Return the lines that say something, without spaces at their ends."""
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
 def page(name: str) -> str:
-    """The text of a page of docs/results."""
+    """Return the text of a page of docs/results."""
     return (ROOT / "docs" / "results" / f"{name}.md").read_text(encoding="utf-8")
 
 

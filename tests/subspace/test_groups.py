@@ -135,7 +135,7 @@ def test_groups_and_sizes_are_known_without_weights(make_model: Any) -> None:
 
 
 def children(**parts: nn.Module) -> nn.Module:
-    """A module with these children."""
+    """Return a module with these children."""
     made = nn.Module()
     for name, part in parts.items():
         made.add_module(name, part)
@@ -143,7 +143,7 @@ def children(**parts: nn.Module) -> nn.Module:
 
 
 def block() -> nn.Module:
-    """A residual block with a shortcut of its own, as in ResNet."""
+    """Return a residual block with a shortcut of its own, as in ResNet."""
     shortcut = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
     return children(conv=nn.Conv2d(2, 2, 3), norm=nn.BatchNorm2d(2), shortcut=shortcut)
 

@@ -37,7 +37,7 @@ def tables_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(origin: Any = "copy", tied: bool = False) -> Iterator[tuple[Bag, Subspace, Tensor]]:
-    """Steps of a small batch each; after each the model, its subspace and the batch's logits."""
+    """Make steps of a small batch each; yield the model, its subspace and the logits after each."""
     torch.manual_seed(0)
     model = Bag(tied)
     subspace = Subspace(model, 40, origin=origin, lazy=True)
@@ -54,7 +54,7 @@ def train(origin: Any = "copy", tied: bool = False) -> Iterator[tuple[Bag, Subsp
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """The logits of the steps, and the weights in the end, where nothing waits."""
+    """Return the logits of the steps, and the weights in the end, where nothing waits."""
     with monkeypatch.context() as patch:
         patch.setattr(lazy, "LARGE", 10**9)
         steps = list(train())

@@ -18,7 +18,7 @@ Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], None]
 
 
 def net() -> Any:
-    """A small net, the same at every call."""
+    """Return a small net, the same at every call."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
 
@@ -31,7 +31,7 @@ def batches(count: int = 4) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def plain(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
-    """A step that never clears a gradient itself."""
+    """Make a step that never clears a gradient itself."""
     cross_entropy(model(x), y).backward()
     optimizer.step()
 
@@ -39,19 +39,19 @@ def plain(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tens
 def as_trainers_do(
     model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor
 ) -> None:
-    """A step of a loop that clears the model's gradients alone, as transformers' Trainer does."""
+    """Make a step of a loop that clears the model's gradients alone, as in transformers."""
     plain(model, optimizer, x, y)
     model.zero_grad()
 
 
 def cleared(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
-    """A step of a textbook loop."""
+    """Make a step of a textbook loop."""
     optimizer.zero_grad()
     plain(model, optimizer, x, y)
 
 
 def halves(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
-    """A step that adds up the gradients of a batch's rows."""
+    """Make a step that adds up the gradients of a batch's rows."""
     for row, label in zip(x, y, strict=True):
         (cross_entropy(model(row[None]), label[None]) / len(x)).backward()
     optimizer.step()

@@ -18,7 +18,7 @@ Names = dict[str, Any]
 
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
-    """The names that the guide's first block leaves, in a folder of its own."""
+    """Return the names that the guide's first block leaves, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     found: Names = {"__name__": "guide"}
@@ -27,14 +27,14 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 def accuracy(model: Any, names: Names) -> float:
-    """The share of the digits held out that a model gets right."""
+    """Return the share of the digits held out that a model gets right."""
     x, y = (torch.stack(part) for part in zip(*names["test"], strict=True))
     with torch.no_grad():
         return (model.eval()(x).argmax(1) == y).float().mean().item()
 
 
 def full_training(name: str, names: Names) -> float:
-    """The accuracy that the same optimizer reaches with all weights, from where the model is."""
+    """Return the accuracy of the same optimizer with all weights, from where the model is."""
     torch.manual_seed(0)
     model = names[name]
     start = {key: tensor.clone() for key, tensor in model.state_dict().items()}

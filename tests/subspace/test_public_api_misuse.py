@@ -18,12 +18,12 @@ Adam = torch.optim.Adam
 
 
 def net() -> nn.Sequential:
-    """A small net."""
+    """Return a small net."""
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
 def loss(model: nn.Module) -> torch.Tensor:
-    """A loss of random rows."""
+    """Return a loss of random rows."""
     parameter = next(model.parameters())
     found: torch.Tensor = model(torch.randn(2, 6, dtype=parameter.dtype)).square().sum()
     return found
@@ -231,7 +231,7 @@ def test_a_model_or_option_that_does_not_suit_is_refused(case: str) -> None:
 
 @pytest.fixture(scope="module")
 def unchecked() -> ModuleType:
-    """The module as users have it, whose annotations nobody checks."""
+    """Return the module as users have it, whose annotations nobody checks."""
     spec = importlib.util.spec_from_file_location("unchecked", module.__file__)
     assert spec is not None
     assert spec.loader is not None

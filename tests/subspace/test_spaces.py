@@ -20,7 +20,7 @@ SPACES = ("lora", "bias", "head")
 
 
 def bert() -> PreTrainedModel:
-    """A random BERT of two layers, width 16."""
+    """Return a random BERT of two layers, width 16."""
     torch.manual_seed(0)
     shape = BertConfig(
         vocab_size=40,
@@ -34,13 +34,13 @@ def bert() -> PreTrainedModel:
 
 
 def config(space: str, name: str = "said", **facts: str) -> Config:
-    """A run of 40 numbers in a space."""
+    """Make a run of 40 numbers in a space."""
     method = MethodConfig(name=name, space=space, r=2, **facts)
     return Config(method=method, projection=ProjectionConfig("partition"), d=40)
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that are trained."""
+    """Return the weights that are trained."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 

@@ -72,7 +72,7 @@ def fit(
 
 
 def said(**options: Any) -> SubspaceCallback:
-    """The callback with a dense P."""
+    """Return the callback with a dense P."""
     return SubspaceCallback(d, step_ratio=RATIO, projection="dense", **options)
 
 
@@ -89,7 +89,7 @@ def by_hand(toy: Toy, epochs: int = 1) -> Subspace:
 
 
 def theta_of(toy: Any) -> Any:
-    """The theta of a module's subspace."""
+    """Return the theta of a module's subspace."""
     return toy.subspace.theta.detach()
 
 

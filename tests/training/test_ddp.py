@@ -34,7 +34,7 @@ Train = Callable[..., tuple[Record, Numbers]]
 
 @pytest.fixture(scope="session")
 def steady(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The override for the tiny encoder without dropout, whose noise depends on the process."""
+    """Return the override for the tiny encoder without dropout, which depends on the process."""
     folder = tmp_path_factory.mktemp("steady") / "encoder"
     shutil.copytree(encoder, folder)
     config = json.loads((folder / "config.json").read_text())

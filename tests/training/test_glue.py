@@ -18,7 +18,7 @@ METRICS = {
 
 @pytest.fixture(scope="session")
 def original() -> Path:
-    """The folder of original GLUE files, which is not part of the project."""
+    """Return the folder of original GLUE files, which is not part of the project."""
     beside = Path(__file__).parents[3] / "shared" / "glue"
     folder = Path(os.environ.get("SAID_GLUE_DIR", beside))
     if not folder.is_dir():

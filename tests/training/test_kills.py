@@ -66,7 +66,7 @@ Whole = tuple[Make, Record]
 
 @pytest.fixture(scope="module")
 def whole(request: Any, compose: Any, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """A run that nothing strikes, for as many epochs as are asked for, and what makes its spec."""
+    """Return what makes a spec of the epochs asked for, and a run of it that nothing strikes."""
 
     def make(out: Path) -> RunSpec:
         spec: RunSpec = compose(out, *RUN, f"trainer.epochs={request.param}")

@@ -72,7 +72,7 @@ Plain = tuple[list[str], dict[str, Any]]
 
 @pytest.fixture(scope="module", params=SIZES)
 def plain(request: Any, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Plain:
-    """A sweep and its rows by Hydra's own launcher."""
+    """Return a sweep and its rows by Hydra's own launcher."""
     count, *jobs = request.param
     jobs.append("trainer.epochs=1")
     expected = sweep(tiny, tmp_path_factory.mktemp("basic"), "basic", jobs)

@@ -100,7 +100,7 @@ def test_no_secret_lands_in_a_runs_folder_or_log(
 
 
 def careless(spec: RunSpec, *rest: Any) -> None:
-    """A job that shows its token in an exception."""
+    """Fail as a job that shows its token in an exception."""
     from said_lightning.training import run as training
 
     def train(*_: Any) -> Any:

@@ -205,7 +205,7 @@ def test_clipping_and_accumulation_act_on_thetas_gradient(accumulate: int, share
 
 
 def gradient_by_autograd(batches: Tensor) -> tuple[Tensor, ...]:
-    """The gradient of the mean loss of all batches in theta and lambda, through P itself."""
+    """Return the gradient of the mean loss of all batches in theta and lambda, through P itself."""
     model = Toy().model
     projection = Subspace(model, 6, projection="dense").projection
     theta, scale = (numbers.clone().requires_grad_() for numbers in START)

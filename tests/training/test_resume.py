@@ -26,7 +26,7 @@ Outcome = tuple[dict[str, Any], str, dict[str, Any]]
 
 
 def outcome(spec: RunSpec) -> Outcome:
-    """What a run left: its row, its metrics, the bits of what it trained."""
+    """Return what a run left: its row, its metrics, the bits of what it trained."""
     folder = spec.folder
     row = json.loads((folder / "result.json").read_text())
     for key in OF_THE_MOMENT:
