@@ -59,7 +59,7 @@ Command = Callable[..., Ended]
 
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a random BERT of two layers with dropout (D = 5,554 with its head), and a tokenizer."""
+    """Return a random BERT of two layers with dropout, D = 5,554 with a head, and a tokenizer."""
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = BertConfig(
