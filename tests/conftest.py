@@ -126,9 +126,7 @@ def compose(tiny: list[str]) -> Compose:
 
 
 @pytest.fixture
-def main(
-    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Command]:
+def main(tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """Run the program in this process for tiny jobs that land in `out` below tmp_path."""
     handlers, level = logging.root.handlers[:], logging.root.level
 
