@@ -29,7 +29,7 @@ demo: $(VENV)/.demo ## measure d90 on an encoder and texts that come with the in
 	$(BIN)/said d90 multirun_outputs/demo
 
 test: $(VENV)/.dev ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal --durations=15
 
 wheel: ## build the wheel, install it into a fresh environment, and use it from an empty folder
 	$(PYTHON) .ci/wheel

@@ -57,7 +57,7 @@ def faulty(spec: RunSpec, *rest: Any) -> None:
     job.work(spec, *rest)
 
 
-@pytest.mark.parametrize("runs", [8, pytest.param(20, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("runs", [7, pytest.param(20, marks=pytest.mark.stress)])
 def test_a_sweep_with_every_kind_of_fault_ends_with_a_row_for_each_and_repeats_those_alone(
     main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: int
 ) -> None:

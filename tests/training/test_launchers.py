@@ -22,7 +22,11 @@ from said_lightning.runs.lease import lease
 ROOT = Path(__file__).parents[2]
 OF_THE_MOMENT = ("started", "ended", "wall_s", "peak_memory_bytes", "threads", "notes")
 STRESS = pytest.mark.stress
-LAUNCHERS = ["submitit_local", "slurm", "ray"]
+# Joblib's rows are compared below; those that start workers as it does are slow repetitions of it.
+LAUNCHERS = [
+    *("slurm", "ray"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("submitit_local", "gpus")),
+]
 TWO = ["method=full,did", "d=10"]
 TWELVE = ["method=full,said", "d=10,20,30", "seed=0,1,2"]
 SIZES = [
@@ -92,7 +96,7 @@ def needs(launcher: str) -> None:
         pytest.skip("there is no Slurm cluster; .ci/slurm starts one")
 
 
-@pytest.mark.parametrize("launcher", [*LAUNCHERS, pytest.param("gpus", marks=STRESS)])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_every_launcher_gives_the_same_rows(
     tiny: list[str], plain: Plain, tmp_path: Path, launcher: str
 ) -> None:
