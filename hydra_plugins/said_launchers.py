@@ -4,7 +4,6 @@ import itertools
 import logging
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -56,16 +55,13 @@ class SlurmLauncher(BaseSubmititLauncher):  # type: ignore[misc]
     """Submits jobs as Slurm arrays, as long as the cluster allows, and waits for them or not.
 
     `detach`: return at once; `said status` reports the rest from the runs' folders. A job that was
-    killed is a job without a result, and takes no other's with it. Raises UserError where submitit
-    or Slurm is not there.
+    killed is a job without a result, and takes no other's with it.
     """
 
     _EXECUTOR = "slurm"
 
     def __init__(self, detach: bool = False, poll_s: float = 5, **params: Any) -> None:
         require("submitit", "hydra/launcher=slurm", "slurm")
-        if shutil.which("sbatch") is None:
-            raise UserError("hydra/launcher=slurm: expected Slurm's sbatch on this machine")
         super().__init__(**params)
         self.detach = detach
         self.poll_s = poll_s
@@ -204,10 +200,13 @@ class RayLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what Hydra hands over."""
+        """Keep what Hydra hands over, and reach the cluster before anything is written."""
+        import ray
+
         self.context = hydra_context
         self.task = task_function
         self.config = config
+        ray.init(**self.init, ignore_reinit_error=True)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -215,7 +214,6 @@ class RayLauncher(Launcher):
         """Hand out the jobs and return what they returned."""
         import ray
 
-        ray.init(**self.init, ignore_reinit_error=True)
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         on_ray = ray.remote(**self.remote)(run_alone)
         jobs = []

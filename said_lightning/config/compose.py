@@ -122,7 +122,8 @@ def read_command(arguments: Sequence[str]) -> Command:
             overrides, errors = parse(given, check, composer)
             return _compose(composer, overrides, flags, errors)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(*errors, str(error)) from None
+        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+        raise UserError(*errors, f"{error}{cause}") from None
     except UserWarning as error:
         place = str(error).partition("path=")[2].partition(" is not")[0]
         line = f"hydra.searchpath: file://{place}: no such folder"

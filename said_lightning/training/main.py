@@ -1,6 +1,7 @@
 """From a command line to its exit code: check everything, plan, launch, report."""
 
 import logging
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
@@ -111,6 +112,11 @@ def prepare(command: Command) -> Callable[[], None]:
             f"hydra/launcher={choices['hydra/launcher']} hydra/sweeper={choices['hydra/sweeper']}: "
             f"cannot start: {lines[0]}"
         ) from None
+    # submitit itself would look for it once the jobs are planned.
+    by_slurm = getattr(getattr(sweeper, "launcher", None), "_EXECUTOR", None) == "slurm"
+    if by_slurm and shutil.which("sbatch") is None:
+        name = command.config.hydra.runtime.choices["hydra/launcher"]
+        raise UserError(f"hydra/launcher={name}: expected Slurm's sbatch on this machine")
     return partial(sweep, command, sweeper, callbacks)
 
 

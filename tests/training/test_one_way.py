@@ -6,10 +6,13 @@ Commands that are wrong leave the disk as it was.
 import itertools
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -188,3 +191,31 @@ def test_a_run_may_lie_above_the_folder_of_the_command(
     assert (ended.code, ended.err) == (0, "")
     (result,) = (tmp_path / "above").rglob("result.json")
     assert stored.read_spec(result.parent, Path.cwd()).folder == result.parent
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "submitit_slurm"])
+def test_without_slurm_no_launcher_of_it_plans_a_run(
+    main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setattr("shutil.which", lambda *_: None)
+    code, out, err = main("-m", "d=20,30", f"hydra/launcher={launcher}")
+    assert (code, out) == (2, "")
+    assert err == f"hydra/launcher={launcher}: expected Slurm's sbatch on this machine\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_ray_cluster_that_does_not_answer_leaves_no_planned_folder(
+    main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: object) -> None:
+        raise ConnectionError("nobody answers")
+
+    fake = ModuleType("ray")
+    fake.init = init  # type: ignore[attr-defined]
+    fake.__spec__ = ModuleSpec("ray", None)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    code, out, err = main("-m", "d=20,30", "hydra/launcher=ray")
+    assert (code, out) == (2, "")
+    assert "hydra/launcher=ray hydra/sweeper=basic: cannot start: nobody answers" in err
+    assert not (tmp_path / "out").exists()
