@@ -144,7 +144,6 @@ def _compose(
     multirun = flags.multirun or (config.hydra.mode == RunMode.MULTIRUN and not flags.run)
     config.hydra.mode = RunMode.MULTIRUN if multirun else RunMode.RUN
     config.hydra.overrides.task = [o.input_line for o in own]
-    composer.keep(fixed, config)
     HydraConfig.instance().set_config(config)  # for values that refer to it
     search = "D90Sweeper" in str(sweeper.get("_target_"))
     params = dict(sweeper.get("params") or {}) if multirun else {}

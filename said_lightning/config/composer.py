@@ -35,23 +35,22 @@ class Composer(ConfigLoader):
         self.specs: dict[Overrides, RunSpec] = {}
         self._folders: dict[Overrides, Path] = {}
         self._composed: dict[Overrides, DictConfig] = {}
+        self._copies: dict[tuple[Overrides, tuple[str, ...]], DictConfig] = {}
         self._jobs: dict[Overrides, DictConfig] = {}
         self._options: dict[str, list[str]] = {}
         self._parsed: dict[str, Override] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh: dict[str, Any] = {
-            "specs": {},
-            "_composed": {},
-            "_jobs": {},
-            "_options": {},
-            "_parsed": {},
-        }
-        return vars(self) | fresh
+        here = ("specs", "_composed", "_copies", "_jobs", "_options", "_parsed")
+        return vars(self) | {name: {} for name in here}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return a whole config, Hydra's own node included."""
-        return self.load_configuration(self.name, [*self.hydra, *overrides], RunMode.RUN, False)
+        choices, values = self._parted(overrides)
+        config = self.load_configuration(self.name, [*self.hydra, *choices], RunMode.RUN, False)
+        self._composed[choices] = _own(config)
+        _set(config, values)
+        return config
 
     def spec(self, overrides: Sequence[str]) -> RunSpec:
         """Return the spec of a job."""
@@ -65,10 +64,13 @@ class Composer(ConfigLoader):
         """Compose a job; files are read once for all jobs that differ in plain values alone."""
         choices, values = self._parted(overrides)
         if choices not in self._composed:
-            self._composed[choices] = _own(self.compose(choices))
-        config = self._composed[choices]
-        for override in values:
-            OmegaConf.update(config, override.key_or_group, override.value())
+            self.compose(choices)
+        # Jobs share a copy where each sets what the one before it set, and nothing is left over.
+        keys = tuple(override.key_or_group for override in values)
+        if (choices, keys) not in self._copies:
+            self._copies[choices, keys] = deepcopy(self._composed[choices])
+        config = self._copies[choices, keys]
+        _set(config, values)
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise UserError(*(f"{key}: has no value" for key in missing))
         plain: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
@@ -91,10 +93,6 @@ class Composer(ConfigLoader):
         if override not in self._parsed:
             self._parsed[override] = OverridesParser.create().parse_override(override)
         return self._parsed[override]
-
-    def keep(self, overrides: Sequence[str], config: DictConfig) -> None:
-        """Remember a composed config for the jobs that differ from it in plain values alone."""
-        self._composed[self._parted(overrides)[0]] = _own(config)
 
     def options(self, group: str) -> list[str]:
         """Return the names of a group's configs, wherever they lie; none where it is no group."""
@@ -180,6 +178,11 @@ class Composer(ConfigLoader):
     ) -> Any:
         """Return the defaults list of a config."""
         return self.loader.compute_defaults_list(config_name, overrides, run_mode)
+
+
+def _set(config: DictConfig, values: Sequence[Override]) -> None:
+    for override in values:
+        OmegaConf.update(config, override.key_or_group, override.value())
 
 
 def _own(config: DictConfig) -> DictConfig:

@@ -11,8 +11,10 @@ from said_lightning.config.identity import RunSpec
 from said_lightning.config.schema import ModelConfig
 from said_lightning.config.stored import validate_stored
 from said_lightning.config.validate import validate_config, validate_out
+from said_lightning.data.fields import violations
 from said_lightning.data.readers import data_bytes, read_task
 from said_lightning.data.task import TaskConfig
+from said_lightning.data.validate import validate_task
 from said_lightning.errors import UserError
 from said_lightning.models.locate import how_to_fetch, locate
 from said_lightning.training import server
@@ -31,13 +33,13 @@ def check(arguments: Sequence[str]) -> list[str]:
     command = read_command(arguments)
     rows: dict[str, int | None] = {}
     errors: list[str] = []
-    for spec in command.specs:
-        task = spec.config.task
-        if str(task) not in rows and not validate_config(spec.config):
-            try:
-                rows[str(task)] = training_rows(task)
-            except UserError as error:
-                errors += error.messages
+    for key, task in {str(spec.config.task): spec.config.task for spec in command.specs}.items():
+        if violations(task) or validate_task(task):
+            continue  # in `validate_command` too
+        try:
+            rows[key] = training_rows(task)
+        except UserError as error:
+            errors += error.messages
     validate_command(command, errors)
     jobs = [(spec.name, spec.config, rows[str(spec.config.task)]) for spec in command.specs]
     budgets: list[str] = server.call("said_lightning.training.budget:budgets", jobs)

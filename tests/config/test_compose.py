@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from said_lightning.config.compose import read_command
@@ -213,3 +215,17 @@ def test_an_override_reaches_into_an_experiments_own_sweep() -> None:
 )
 def test_every_key_of_the_schema_can_be_set(override: str) -> None:
     assert read_command([override]).errors == ()
+
+
+SETTINGS = ("d=20", "seed=1", "trainer.step_ratio=39", "trainer.stop_at=0.5", "method=did")
+
+
+@given(jobs=st.lists(st.sets(st.sampled_from(SETTINGS)).map(sorted), min_size=2, max_size=4))
+@settings(max_examples=15)
+def test_a_job_has_nothing_of_the_jobs_before_it(jobs: list[list[str]]) -> None:
+    """Those of a search set other keys from round to round."""
+    composer = read_command(["-m", "task=bbc", "d=10"]).composer
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for job in jobs:
+            expected = OmegaConf.to_object(compose("config", ["task=bbc", *job]))
+            assert composer.spec(["task=bbc", *job]).config == expected
