@@ -1,7 +1,6 @@
 """Data parallel training: several processes on one machine share each batch, and d numbers."""
 
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, distributed
 
-from said_lightning.runs.signals import ASKING, Preempted, end_with_parent
+from said_lightning.runs.signals import Preempted
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training import server
 
@@ -146,23 +145,14 @@ def start(
     """Start a process beside this one; the connection has a word when it is ready, or has ended."""
     reader, writer = Pipe(duplex=False)
     # Forked from the jobs' server, since neither threads nor a GPU of this process survive a fork.
-    other = server.process(beside, writer, environment, work, *arguments)
+    other = server.process(beside, writer, work, *arguments, environment=environment)
     other.start()
     writer.close()
     return other, reader
 
 
-def beside(
-    ready: Connection,
-    environment: dict[str, str],
-    work: Callable[..., object],
-    *arguments: object,
-) -> None:
-    """Run the work of a process that is not the first; it does not outlive the first."""
-    end_with_parent()
-    os.environ.update(environment)
-    for signum in ASKING:
-        signal.signal(signum, signal.SIG_DFL)
+def beside(ready: Connection, work: Callable[..., object], *arguments: object) -> None:
+    """Run the work of a process that is not the first."""
     _ready.append(ready)
     # Each process gets the signal; the first one reports it.
     with suppress(Preempted):

@@ -31,7 +31,7 @@ from said_lightning.runs import record as records
 from said_lightning.runs.index import LOG, STOPPED
 from said_lightning.runs.lease import lease
 from said_lightning.runs.record import Record
-from said_lightning.runs.signals import ASKING, Asked, end_with_parent, listening
+from said_lightning.runs.signals import Asked, listening
 from said_lightning.training import server
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def supervised(spec: RunSpec, asked: Asked, lost: threading.Event) -> Record:
     started = records.now()
     clock = time.monotonic()
     records.write(waiting(spec), spec.folder)
-    process = server.process(work, spec, os.getcwd(), job_log(spec.folder), dict(os.environ))
+    process = server.process(work, spec, job_log(spec.folder))
     process.start()
     passed_on: int | None = None
     reason: str | None = None
@@ -142,14 +142,8 @@ def job_log(folder: Path) -> dict[str, Any]:
     return {"log_config": OmegaConf.to_container(default), "verbose_config": False}
 
 
-def work(spec: RunSpec, cwd: str, log_as: dict[str, Any], environment: dict[str, str]) -> None:
-    """Train one run in this process, which ends when its supervisor does."""
-    end_with_parent()
-    os.environ.update(environment)
-    os.chdir(cwd)
-    # Until training listens itself, being asked to stop is to end at once.
-    for signum in ASKING:
-        signal.signal(signum, signal.SIG_DFL)
+def work(spec: RunSpec, log_as: dict[str, Any]) -> None:
+    """Train one run in this process, and leave its record."""
     configure_log(DictConfig(log_as["log_config"]), log_as["verbose_config"])
     from said_lightning.training.run import run as train
 

@@ -4,15 +4,17 @@ It imports while the launcher, which needs no torch, composes and checks the com
 """
 
 import multiprocessing
+import os
 import pkgutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from said_lightning.errors import UserError
-from said_lightning.runs.signals import end_with_parent
+from said_lightning.runs.signals import ASKING, end_with_parent
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # A worker of joblib asks its jobs to start processes by a method that this registers; where it is
@@ -26,10 +28,17 @@ def start() -> None:
     forkserver.ensure_running()
 
 
-def process(target: Callable[..., object], *arguments: object) -> ForkServerProcess:
-    """Return a process of the server, not started yet, that calls target(*arguments)."""
+def process(
+    target: Callable[..., object], *arguments: object, environment: Mapping[str, str] | None = None
+) -> ForkServerProcess:
+    """Return a process of the server, not started yet, that calls target(*arguments).
+
+    It works in this process's folder and environment, or another, and ends when this one does.
+    Until it listens itself, being asked to stop is to end at once.
+    """
     start()
-    return _CONTEXT.Process(target=target, args=arguments)
+    here = os.getcwd(), dict(environment or os.environ)
+    return _CONTEXT.Process(target=_work, args=(*here, target, *arguments))
 
 
 def call(name: str, *arguments: object) -> Any:
@@ -54,8 +63,18 @@ def call(name: str, *arguments: object) -> Any:
     return answer
 
 
-def _answer(writer: Connection, name: str, arguments: tuple[object, ...]) -> None:
+def _work(
+    cwd: str, environment: dict[str, str], target: Callable[..., object], *arguments: object
+) -> None:
     end_with_parent()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    for signum in ASKING:
+        signal.signal(signum, signal.SIG_DFL)
+    target(*arguments)
+
+
+def _answer(writer: Connection, name: str, arguments: tuple[object, ...]) -> None:
     try:
         answer = pkgutil.resolve_name(name)(*arguments)
     except UserError as error:

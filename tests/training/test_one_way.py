@@ -219,3 +219,13 @@ def test_a_ray_cluster_that_does_not_answer_leaves_no_planned_folder(
     assert (code, out) == (2, "")
     assert "hydra/launcher=ray hydra/sweeper=basic: cannot start: nobody answers" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_sought_from_the_folder_of_the_command(
+    main: Any, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untrained: None
+) -> None:
+    """The job server may have been started in another folder, by an earlier command."""
+    server.start()
+    monkeypatch.chdir(encoder.parent)
+    ended = main(f"model.path=./{encoder.name}")
+    assert (ended.code, ended.err) == (0, "")
