@@ -23,6 +23,7 @@ from said_lightning.config import identity, stored
 from said_lightning.config.compose import read_command
 from said_lightning.runs import record as records
 from said_lightning.training import budget, dry_run, main, server
+from said_lightning.training.run import run as train
 
 Counts = Counter[str]
 GRID = ["-m", "method=full,said,did", "seed=0,1,2,3,4,5,6,7", "d=20,30,40,50,60,70,80,90"]
@@ -44,6 +45,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 
     count(ConfigLoaderImpl, "load_configuration", "composed")
     count(identity, "decisive", "hashed")
+    count(stored, "decisive", "compared")
     count(stored, "write_config", "written")
     count(budget, "outline", "outlined")
     monkeypatch.setattr(budget, "_outlines", {})
@@ -229,3 +231,13 @@ def test_a_model_is_sought_from_the_folder_of_the_command(
     monkeypatch.chdir(encoder.parent)
     ended = main(f"model.path=./{encoder.name}")
     assert (ended.code, ended.err) == (0, "")
+
+
+def test_the_worker_of_a_planned_run_only_compares_its_folders_config(
+    compose: Any, counts: Counts, tmp_path: Path
+) -> None:
+    spec = compose(tmp_path, "trainer.epochs=1")
+    stored.plan(spec)
+    counts.clear()
+    assert train(spec).status == "done"
+    assert counts == {"compared": 1}
