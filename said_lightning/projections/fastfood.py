@@ -1,6 +1,7 @@
 """Fastfood (Le, Sarlos, Smola 2013): M = H G Pi H B, eq. 2 of arXiv 2012.13255."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +11,7 @@ from said_lightning.projections.core import random
 from said_lightning.projections.core.projection import Projection
 
 SMALLEST = 16  # order of the smallest block
+BANK = 2**13  # numbers of a bank of permutations at least: it stays in a processor's first cache
 
 
 def hadamard(x: Float[Tensor, "blocks n"]) -> Float[Tensor, "blocks n"]:
@@ -31,17 +33,52 @@ def hadamard(x: Float[Tensor, "blocks n"]) -> Float[Tensor, "blocks n"]:
 class Fastfood(Projection):
     """Stacked blocks H G Pi H B of n = 2^ceil(log2 d) rows (16 at least), restarted at each tensor.
 
-    H is Hadamard, B random signs, Pi a random permutation, G standard normal; B, Pi and G are drawn
-    for every block. Where fewer than n rows are left of a tensor, the block is of the smallest
-    order r that gives them, and B x, still of n numbers, is folded to r by adding its halves: else
-    a bias would cost as much as n weights. A row of a block of order r has expected squared norm r
-    for each of the d coordinates, hence the factor 1/sqrt(r D).
+    H is Hadamard, B random signs, Pi a random permutation, G standard normal. B and G are drawn for
+    every block. Pi is one of a few uniform ones that the blocks of an order share, rotated: where a
+    block's offset in their bank is q n + c, Pi takes row i from place sigma_q(i + c mod n). G and B
+    alone make blocks independent but for moments of order 8 and more; offsets walk evenly through
+    the bank.
+
+    Where fewer than n rows are left of a tensor, the block is of the smallest order r that gives
+    them, and B x, still of n numbers, is folded to r by adding its halves: else a bias would cost
+    as much as n weights. A row of a block of order r has expected squared norm r for each of the d
+    coordinates, hence the factor 1/sqrt(r D).
     """
 
     def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
         super().__init__(sizes, d, seed)
         self.n = self.grain = order(d)
         self.chunk = max(self.chunk, self.n)
+
+    @cached_property
+    def banks(self) -> Int[Tensor, " numbers"]:
+        """The permutations that blocks of an order share, of all orders up to n, ascending."""
+        drawn = []
+        for r in self.orders():
+            key = random.key(self.seed, str(r), f"{self.name} {self.d} permutations")
+            drawn.append(random.permutations(key, max(1, BANK // r), r).view(-1))
+        return torch.cat(drawn).int()
+
+    @cached_property
+    def inverse_banks(self) -> Int[Tensor, " numbers"]:
+        """The inverse of each of those permutations."""
+        banks = [self.banks[self.begin(r) : self.begin(2 * r)].view(-1, r) for r in self.orders()]
+        return torch.cat([bank.argsort(dim=1).view(-1) for bank in banks]).int()
+
+    def begin(self, r: int) -> int:
+        """Return where in `banks` the permutations of order r begin."""
+        return sum(max(BANK, smaller) for smaller in self.orders() if smaller < r)
+
+    def offsets(self, tensor: str, first: int, blocks: int, r: int) -> Int[Tensor, " blocks"]:
+        """Return where in their order's bank the permutations of blocks from `first` on begin.
+
+        They are multiples of 16, from the top bits of a sequence that adds an odd key word, so a
+        processor reads 16 entries as neighbours.
+        """
+        k0, k1 = self.keys[tensor]
+        steps = torch.arange(first, first + blocks) & random.MASK
+        drawn = (k0 + steps * (k1 | 1)) & random.MASK
+        return drawn * (max(BANK, r) // SMALLEST) >> 32 << 4
 
     def scale(self, r: int) -> float:
         """Return the factor of a block of order r."""
@@ -76,8 +113,8 @@ class Fastfood(Projection):
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
         halves = random.half_words(self.keys[tensor], start, min(self.n, 128))
         r = order(min(self.n, self.sizes[tensor] - start))
-        permutation = random.permutations(self.keys[tensor], start // r, 1, r, min(r, 128))
-        return torch.cat((halves, permutation.view(-1)))
+        (permutation,) = self._permutations(tensor, start // r, 1, r)
+        return torch.cat((halves, permutation[:128]))
 
     def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Split rows into runs of blocks of one order: first row, number of blocks, order."""
@@ -91,9 +128,22 @@ class Fastfood(Projection):
         self, tensor: str, first: int, blocks: int, r: int, device: torch.device
     ) -> tuple[Int[Tensor, "blocks n"], Int[Tensor, "blocks r"]]:
         """Draw the half-words (B and G) and the permutations of the blocks from row `first` on."""
-        key, n = self.keys[tensor], self.n
-        halves = random.half_words(key, first, blocks * n, device=device).view(blocks, n)
-        return halves, random.permutations(key, first // r, blocks, r, r, device=device)
+        n = self.n
+        halves = random.half_words(self.keys[tensor], first, blocks * n, device=device)
+        permutations = self._permutations(tensor, first // r, blocks, r)
+        return halves.view(blocks, n), permutations.to(device)
+
+    def _permutations(
+        self, tensor: str, first: int, blocks: int, r: int
+    ) -> Int[Tensor, "blocks r"]:
+        """Return each block's Pi: from where it takes its rows."""
+        offsets = self.offsets(tensor, first, blocks, r)[:, None]
+        turned = (offsets + torch.arange(r)) % r
+        return self.banks[self.begin(r) + offsets // r * r + turned].long()
+
+    def orders(self) -> list[int]:
+        """List the orders of blocks, ascending."""
+        return [1 << bits for bits in range(SMALLEST.bit_length() - 1, self.n.bit_length())]
 
 
 def fold(x: Float[Tensor, "blocks n"], r: int) -> Float[Tensor, "blocks r"]:

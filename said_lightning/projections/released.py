@@ -26,8 +26,8 @@ class Released(Projection):
     since lambda's gradient is right there as here; `gradient_weight` is the factor for theta's.
 
     A tensor is worked on at its padded length: in this reference some 70 bytes for each of N_i
-    numbers, for a while.
-    Raises ValueError for another `gradient`.
+    numbers, for a while. Pi is kept, 4 bytes for each of the N_i, as that code keeps it.
+    Raise ValueError for another `gradient`.
     """
 
     def __init__(
@@ -40,6 +40,14 @@ class Released(Projection):
         self.lengths = {name: 1 << (size - 1).bit_length() for name, size in sizes.items()}
         self.chunk = self.grain = max(self.lengths.values())
         self.gain = sum(min(1.0, length / d) for length in self.lengths.values())
+        self._orders: dict[str, Int[Tensor, " padded"]] = {}
+
+    def order(self, tensor: str) -> Int[Tensor, " padded"]:
+        """Return a tensor's Pi: from where it takes its numbers. It is drawn at first use."""
+        if tensor not in self._orders:
+            drawn = random.permutations(self.keys[tensor], 1, self.lengths[tensor])
+            self._orders[tensor] = drawn[0].int()
+        return self._orders[tensor]
 
     def gradient_weight(self, tensor: str) -> float:
         """Return the factor on what theta's gradient gets from a tensor."""
@@ -66,21 +74,16 @@ class Released(Projection):
         return torch.nn.functional.pad(hadamard(sums[None])[0] * signs, (0, self.d - n))
 
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
-        key, length = self.keys[tensor], self.lengths[tensor]
-        halves = random.half_words(key, 0, min(length, 128))
-        return torch.cat((halves, random.permutations(key, 0, 1, length, 128)[0]))
+        halves = random.half_words(self.keys[tensor], 0, min(self.lengths[tensor], 128))
+        return torch.cat((halves, self.order(tensor)[:128]))
 
     def _factors(
         self, tensor: str, like: Tensor
     ) -> tuple[Float[Tensor, " n"], Int[Tensor, " padded"], Float[Tensor, " padded"]]:
-        """Draw B where theta may be, Pi, and G with its divisor; n is at most the padded length.
-
-        Shorter than 16, a permutation is only nearly uniform.
-        """
+        """Draw B where theta may be, Pi, and G with its divisor; n is at most the padded length."""
         key, length = self.keys[tensor], self.lengths[tensor]
         halves = random.half_words(key, 0, length, device=like.device)
         signs = random.signs(halves[: 1 << (self.d - 1).bit_length()], like.dtype)
         normals = random.normals(halves, torch.float64)
         weights = normals * (self.sizes[tensor] * normals.square().sum()) ** -0.5
-        order = random.permutations(key, 0, 1, length, length, device=like.device)[0]
-        return signs, order, weights.to(like)
+        return signs, self.order(tensor).to(like.device), weights.to(like)

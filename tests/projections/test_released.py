@@ -39,7 +39,7 @@ def circulating(theta: Float[Tensor, " d"], projection: Released, tensor: str) -
     n, rows, key = PADDED[tensor], SIZES[tensor], projection.keys[tensor]
     halves = random.half_words(key, 0, n)
     signs, normals = random.signs(halves, theta.dtype), random.normals(halves, theta.dtype)
-    order = random.permutations(key, 0, 1, n, n)[0]
+    order = random.permutations(key, 1, n)[0]
     padded = torch.nn.functional.pad(theta, (0, n - len(theta)))
     mixed = CirculatingHadamard.apply(padded * signs)[order] * normals
     divisor = (n * normals.square().sum()).sqrt() * (rows / n) ** 0.5

@@ -1,7 +1,7 @@
 """Counter-based randomness: every draw is a pure function of (seed, tensor name, position).
 
-Everything random in P comes from here: Philox 4x32-10 (Salmon et al. 2011, "Parallel random
-numbers: as easy as 1, 2, 3"), the normal quantiles and the keyed permutation. All of it is integer
+Everything random in P comes from here: Philox 4x32-7 (Salmon et al. 2011, "Parallel random
+numbers: as easy as 1, 2, 3"), the normal quantiles and permutations. All of it is integer
 arithmetic and one fixed table, so P is the same on every device, thread count and version.
 These torch functions are the specification; the engines are tested against them.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 7  # the fewest that pass BigCrush with a margin (Salmon et al. 2011, table 2)
 
 # The streams keep the draws of one tensor apart: the third word of the counter.
 STREAM_ROWS, STREAM_PERMUTATION = 0, 1
@@ -25,7 +26,7 @@ STREAM_ROWS, STREAM_PERMUTATION = 0, 1
 HALVES = 8  # half-words of a counter
 QUANTILES = 4096  # magnitudes of a normal draw; with the sign 8,192 equally likely values
 NORMAL_SIGN, SIGN = 12, 13  # the bits of a half-word that are the signs of G and B
-COUNTERS = 4  # counters reserved for one permutation; the words of at most three are used
+PART = 2**20  # counters drawn at a time for a permutation, which bounds its memory
 
 
 def key(seed: int, tensor: str, purpose: str) -> tuple[int, int]:
@@ -34,11 +35,13 @@ def key(seed: int, tensor: str, purpose: str) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
-def philox(key: tuple[int, int], counter: Int[Tensor, "4 draws"]) -> Int[Tensor, "4 draws"]:
-    """Encrypt 128-bit counters by Philox 4x32-10, as 32-bit words held in int64."""
+def philox(
+    key: tuple[int, int], counter: Int[Tensor, "4 draws"], rounds: int = ROUNDS
+) -> Int[Tensor, "4 draws"]:
+    """Encrypt 128-bit counters by Philox 4x32-7, as 32-bit words held in int64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(10):
+    for _ in range(rounds):
         # The 64-bit products wrap as signed numbers; masking the shifted halves undoes the sign.
         p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         high0, high1 = (p0 >> 32) & MASK, (p1 >> 32) & MASK
@@ -92,40 +95,11 @@ def signs(halves: Int[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*
     return 1 - 2 * ((halves >> SIGN) & 1).to(dtype)
 
 
-def rounds(n: int) -> int:
-    """Return the rounds of a permutation of n numbers.
-
-    With fewer, the XOR of four values is not uniform: 5 show it at n = 64 within 2,000,000
-    permutations (3 at n = 1024), 8 at n = 16 within 400,000.
-    """
-    return 6 if n >= 64 else 10
-
-
-def permutations(
-    key: tuple[int, int],
-    first: int,
-    blocks: int,
-    n: int,
-    columns: int,
-    device: torch.device | None = None,
-) -> Int[Tensor, "blocks columns"]:
-    """Return the first values of the permutations of 0..n-1 of blocks, n = 2^k >= 16.
-
-    A keyed bijection on k bits: each round multiplies by an odd number and adds (low bits move up),
-    then XORs the low half with a multiply-shift hash of the high half (high bits move down). Up to
-    n = 2^16 the hash is 16-bit arithmetic, which fits twice as many lanes of a vector unit, and a
-    round's key is the two halves of a word; above, it is 32-bit arithmetic and two words.
-    """
-    counters = torch.arange(blocks * COUNTERS, dtype=torch.int64, device=device)
-    drawn = words(key, counters + first * COUNTERS, STREAM_PERMUTATION)
-    drawn = drawn.reshape(blocks, 4 * COUNTERS, 1)
-    width, low = 16 if n <= 2**16 else 32, (n.bit_length() - 1) // 2
-    x = torch.arange(min(n, columns), dtype=torch.int64, device=device)
-    for index in range(rounds(n)):
-        if width == 16:
-            a, c = drawn[:, index] & 0xFFFF, drawn[:, index] >> 16
-        else:
-            a, c = drawn[:, 2 * index], drawn[:, 2 * index + 1]
-        x = (x * (a | 1) + c) & (n - 1)
-        x = x ^ ((((x >> low) * (c | 1) + a) & ((1 << width) - 1)) >> (width - low))
-    return x
+def permutations(key: tuple[int, int], count: int, n: int) -> Int[Tensor, "count n"]:
+    """Draw permutations of 0..n-1, each uniform: the order of n random 63-bit numbers."""
+    parts = []
+    for first in range(0, -(-count * n // 2), PART):
+        counters = torch.arange(first, min(first + PART, -(-count * n // 2)))
+        drawn = words(key, counters, STREAM_PERMUTATION).reshape(-1, 2)
+        parts.append(drawn[:, 0] << 31 | drawn[:, 1] >> 1)
+    return torch.cat(parts)[: count * n].view(count, n).argsort(dim=1, stable=True)

@@ -69,9 +69,10 @@ def _write_turns(
     rows = sum(len(out) for out in outs)
     x = np.zeros(projection.n, theta.numpy().dtype)
     x[: len(theta)] = theta
-    scales = np.array([projection.scale(1 << bits) for bits in range(projection.n.bit_length())])
-    count = tasks(min(rows, len(turns) * step), step, projection.n)
-    kernels.write(count, *given, _addresses(bases), turns, x, scales.astype(x.dtype), first)
+    scales = np.array([projection.scale(r) for r in projection.orders()], x.dtype)
+    banks = _banks(projection, projection.banks)
+    count = tasks(min(rows, len(turns) * step), step, 1)
+    kernels.write(count, *given, _addresses(bases), turns, x, scales, *banks, first)
 
 
 def pull_back(
@@ -95,7 +96,8 @@ def _pull_back_turns(
     n, rows = projection.n, sum(len(part) for part in parts)
     sums = np.empty((tasks(rows, piece(projection), n), n))
     empty = np.empty(0, parts[0].numpy().dtype)
-    kernels.pull_back(len(sums), *_given(projection, names, parts), empty, sums, first)
+    banks = _banks(projection, projection.inverse_banks)
+    kernels.pull_back(len(sums), *_given(projection, names, parts), empty, sums, *banks, first)
     return torch.from_numpy(total(sums, projection.d, projection.scale(n)))
 
 
@@ -111,3 +113,10 @@ def _given(
 
 def _addresses(parts: Sequence[Tensor]) -> NDArray[np.int64]:
     return np.array([part.data_ptr() for part in parts])
+
+
+def _banks(
+    projection: Fastfood, banks: Int[Tensor, " numbers"]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    begins = np.array([projection.begin(r) for r in projection.orders()])
+    return banks.numpy().view(np.uint32), begins

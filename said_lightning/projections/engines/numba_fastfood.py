@@ -1,6 +1,7 @@
 """Fastfood's kernels on the CPU, over turns of blocks counted through many tensors.
 
-Tensors come as addresses, sizes, each one's last turn and keys.
+Tensors come as addresses, sizes, each one's last turn and keys. `begins` holds where the bank of
+order 2^(4 + i) begins in the banks, at i.
 """
 
 from typing import Any, no_type_check
@@ -8,31 +9,24 @@ from typing import Any, no_type_check
 import numpy as np
 from numba import njit, prange
 
-from said_lightning.projections.core.random import SIGN, STREAM_ROWS
+from said_lightning.projections.core.random import MASK, SIGN, STREAM_ROWS
 from said_lightning.projections.engines.numba_hadamard import LANES, hadamard
-from said_lightning.projections.engines.numba_random import (
-    half_words,
-    inverse_permutation,
-    log2,
-    normals,
-    permutation,
-    permutation_key,
-)
+from said_lightning.projections.engines.numba_random import half_words, normals
 from said_lightning.projections.engines.numba_tasks import SEEN, untouched
 from said_lightning.projections.engines.numba_vector import Memory, array_at, kernel, tile
-from said_lightning.projections.fastfood import SMALLEST
+from said_lightning.projections.fastfood import BANK, SMALLEST
 
-CHUNK = 1024  # rows of a task's turn at least, and values of a permutation drawn at a time
+CHUNK = 1024  # rows of a task's turn at least
 
 
 @kernel
 @no_type_check
-def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, first):
+def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, banks, begins, first):
     """Set out = base + P x in some turns; draws count from `first` on."""
     n = len(x)
     step = max(n, CHUNK)
     for task in prange(tasks):
-        halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
+        halves = np.empty(step, np.uint16)
         u, w = np.empty_like(x), np.empty_like(x)
         for index in range(task, len(turns), tasks):
             i, start = _turn(turns[index], last, step)
@@ -42,9 +36,9 @@ def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, first)
             for block in range(start, min(start + step, rows), n):
                 left = min(n, rows - block)
                 r = _order(left)
-                key = permutation_key(k0, k1, (first + block) // r)
-                scale = scales[log2(r)]
-                _forward(x, scale, r, halves, block - start, key, table, u, w, order)
+                begin, turn = _place(k0, k1, (first + block) // r, r, begins)
+                scale = scales[_bits(r)]
+                _forward(x, scale, r, halves, block - start, banks, begin, turn, table, u, w)
                 _add_rows(out, base, block, w, left)
 
 
@@ -58,7 +52,7 @@ def _turn(turn, last, step):
 
 @njit
 @no_type_check
-def _forward(x, scale, r, halves, h, key, table, u, w, order):
+def _forward(x, scale, r, halves, h, banks, begin, turn, table, u, w):
     """Set w[:r] = H G Pi H B x scale, the half-words being those from halves[h] on."""
     half = len(x)
     for j in range(0, half, LANES):
@@ -68,23 +62,20 @@ def _forward(x, scale, r, halves, h, key, table, u, w, order):
         for j in range(0, half, LANES):
             _fold(u, j, half)
     hadamard(u, r)
-    for first in range(0, r, CHUNK):
-        count = min(CHUNK, r - first)
-        permutation(key, log2(r), first, count, order)
-        for i in range(0, count, LANES):
-            _mix(w, first + i, u, order, i, halves, h + first + i, table)
+    for i in range(0, r, LANES):
+        _mix(w, i, u, banks, begin + (turn + i) % r, halves, h + i, table)
     hadamard(w, r)
 
 
 @kernel
 @no_type_check
-def pull_back(tasks, grads, sizes, last, keys, table, empty, sums, first):
+def pull_back(tasks, grads, sizes, last, keys, table, empty, sums, banks, begins, first):
     """Set each task's sums to P^T of the gradients in its turns, of the dtype of `empty`."""
     n = sums.shape[1]
     step = max(n, CHUNK)
     for task in prange(tasks):
         sums[task] = 0
-        halves, order = np.empty(step, np.uint16), np.empty(CHUNK, np.uint32)
+        halves = np.empty(step, np.uint16)
         u, w = np.empty(n, empty.dtype), np.empty(n, empty.dtype)
         bits = np.empty(SEEN, empty.dtype)
         for turn in range(task, last[-1], tasks):
@@ -97,28 +88,44 @@ def pull_back(tasks, grads, sizes, last, keys, table, empty, sums, first):
             for block in range(start, min(start + step, rows), n):
                 left = min(n, rows - block)
                 r = _order(left)
-                key = permutation_key(k0, k1, (first + block) // r)
+                begin, turn = _place(k0, k1, (first + block) // r, r, begins)
                 _copy_rows(w, grad, block, left, r)
                 if r < n:  # the sums are scaled for blocks of order n
                     w[:r] *= w.dtype.type(np.sqrt(n / r))
-                _backward(w, r, halves, block - start, key, table, u, order)
+                _backward(w, r, halves, block - start, banks, begin, turn, table, u)
                 for j in range(0, n, LANES):
                     _accumulate(sums[task], j, u, j % r, halves, block - start + j)
 
 
 @njit
 @no_type_check
-def _backward(w, r, halves, h, key, table, u, order):
+def _backward(w, r, halves, h, banks, begin, turn, table, u):
     """Set u[:r] = H Pi^T G H w[:r]."""
     hadamard(w, r)
     for j in range(0, r, LANES):
         _weigh(w, j, halves, h + j, table)
-    for first in range(0, r, CHUNK):
-        count = min(CHUNK, r - first)
-        inverse_permutation(key, log2(r), first, count, order)
-        for i in range(0, count, LANES):
-            _take(u, first + i, w, order, i)
+    for i in range(0, r, LANES):
+        _take(u, i, w, banks, begin + i, np.uint32(turn), np.uint32(r - 1))
     hadamard(u, r)
+
+
+@njit
+@no_type_check
+def _place(k0, k1, block, r, begins):
+    """Return where the permutation that a block takes begins in the banks, and its rotation."""
+    drawn = (np.uint64(k0) + np.uint64(block) * np.uint64(k1 | 1)) & np.uint64(MASK)
+    offset = np.int64(drawn * np.uint64(max(BANK, r) // SMALLEST) >> np.uint64(32)) * SMALLEST
+    return begins[_bits(r)] + offset // r * r, offset % r
+
+
+@njit
+@no_type_check
+def _bits(r):
+    """Return how many times an order is the smallest one doubled."""
+    bits = 0
+    while SMALLEST << bits < r:
+        bits += 1
+    return bits
 
 
 @njit
@@ -180,15 +187,15 @@ def _mix(
     w: Memory,
     j: Any,
     u: Memory,
-    order: Memory,
-    i: Any,
+    banks: Memory,
+    at: Any,
     halves: Memory,
     h: Any,
     table: Memory,
 ) -> None:
     """Apply Pi, then G."""
     weights = normals(halves.load(h, LANES), table, u.element)
-    w.store(j, u.gather(order.load(i, LANES)) * weights)
+    w.store(j, u.gather(banks.load(at, LANES)) * weights)
 
 
 @tile
@@ -198,9 +205,11 @@ def _weigh(builder: Any, w: Memory, j: Any, halves: Memory, h: Any, table: Memor
 
 
 @tile
-def _take(builder: Any, u: Memory, j: Any, w: Memory, order: Memory, i: Any) -> None:
+def _take(
+    builder: Any, u: Memory, j: Any, w: Memory, banks: Memory, at: Any, turn: Any, mask: Any
+) -> None:
     """Apply the transpose of Pi."""
-    u.store(j, w.gather(order.load(i, LANES)))
+    u.store(j, w.gather((banks.load(at, LANES) - turn) & mask))
 
 
 @tile

@@ -1,6 +1,5 @@
 """The draws of `core.random` for the numba engines, equal to them bit for bit."""
 
-from collections.abc import Sequence
 from typing import Any, no_type_check
 
 import numpy as np
@@ -8,19 +7,16 @@ from llvmlite import ir
 from numba import njit, uint32, uint64
 
 from said_lightning.projections.core.random import (
-    COUNTERS,
     HALVES,
     MULTIPLIERS,
     NORMAL_SIGN,
     QUANTILES,
-    STREAM_PERMUTATION,
+    ROUNDS,
     WEYL,
-    rounds,
 )
 from said_lightning.projections.engines.numba_vector import Memory, Vector, constants, spread, tile
 
 DRAWN = 256  # half-words of a tile: 32 counters in 64-bit lanes
-PERMUTED = 128  # numbers of a tile of a permutation
 MASK = 0xFFFFFFFF
 M0, M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 W0, W1 = np.uint32(WEYL[0]), np.uint32(WEYL[1])
@@ -32,7 +28,7 @@ LOW, HIGH = np.uint64(MASK), np.uint64(32)
 def philox(k0, k1, position, stream):
     """Draw the four 32-bit words of a 64-bit position of a stream."""
     c0, c1, c2, c3 = uint64(position) & LOW, uint64(position) >> HIGH, uint64(stream), uint64(0)
-    for _ in range(10):
+    for _ in range(ROUNDS):
         p0, p1 = c0 * M0, c2 * M1
         c0, c2 = (p1 >> HIGH) ^ c1 ^ uint64(k0), (p0 >> HIGH) ^ c3 ^ uint64(k1)
         c1, c3 = p1 & LOW, p0 & LOW
@@ -49,7 +45,7 @@ def _draw(builder: Any, k0: Any, k1: Any, counter: Any, stream: Any, out: Memory
     order = [group + lane // 2 + lane % 2 * 4 for group in range(0, lanes, 8) for lane in range(8)]
     c0 = constants(builder, word, order) + counter
     c1, c2, c3 = c0 >> 32, spread(builder, stream, lanes), constants(builder, word, [0] * lanes)
-    for _ in range(10):
+    for _ in range(ROUNDS):
         p0, p1 = (c0 & MASK) * MULTIPLIERS[0], (c2 & MASK) * MULTIPLIERS[1]
         c0, c2 = (p1 >> 32) ^ c1 ^ builder.zext(k0, word), (p0 >> 32) ^ c3 ^ builder.zext(k1, word)
         c1, c3 = p1, p0
@@ -78,97 +74,3 @@ def normals(halves: Vector, table: Memory, element: Any) -> Vector:
     """Emit the standard normals of half-words."""
     index = (halves & (QUANTILES - 1)).converted(ir.IntType(32))
     return table.gather(index).flipped(halves, NORMAL_SIGN).converted(element)
-
-
-@njit
-@no_type_check
-def log2(n):
-    """Return the bits of n = 2^bits."""
-    bits = 0
-    while 1 << bits < n:
-        bits += 1
-    return bits
-
-
-@njit
-@no_type_check
-def permutation_key(k0, k1, block):
-    """Draw the twelve words that key a block's permutation."""
-    first = block * COUNTERS
-    return (
-        *philox(k0, k1, first, STREAM_PERMUTATION),
-        *philox(k0, k1, first + 1, STREAM_PERMUTATION),
-        *philox(k0, k1, first + 2, STREAM_PERMUTATION),
-    )
-
-
-def _permute(least: int, width: int, inverse: bool) -> Any:
-    """Make the tile that writes values of a permutation of `least` or more numbers."""
-
-    def permute(
-        builder: Any, key: Sequence[Any], bits: Any, first: Any, out: Memory, at: Any
-    ) -> None:
-        word = ir.IntType(width)
-        k, one = builder.trunc(bits, word), ir.Constant(word, 1)
-        low = builder.lshr(k, one)
-        high = builder.sub(ir.Constant(word, width), low)
-        top = builder.sub(builder.shl(one, k), one)
-        x = constants(builder, word, range(PERMUTED)) + builder.trunc(first, word)
-        steps = [_step_key(builder, key, index, word) for index in range(rounds(least))]
-        for a, c in reversed(steps) if inverse else steps:
-            odd = builder.or_(a, one)
-            if not inverse:
-                x = (x * odd + c) & top
-            x = x ^ (((x >> low) * builder.or_(c, one) + a) >> high)
-            if inverse:
-                x = ((x - c) * _inverse(builder, odd)) & top
-        out.store(at, x.converted(ir.IntType(32)))
-
-    return tile(permute)
-
-
-def _step_key(builder: Any, key: Sequence[Any], index: int, word: Any) -> tuple[Any, Any]:
-    """Return a and c of a round."""
-    if word.width == 32:
-        return key[2 * index], key[2 * index + 1]
-    half = ir.Constant(ir.IntType(32), 16)
-    return builder.trunc(key[index], word), builder.trunc(builder.lshr(key[index], half), word)
-
-
-def _inverse(builder: Any, odd: Any) -> Any:
-    """Emit the inverse of an odd number modulo its word: each step doubles the right bits."""
-    two, three = ir.Constant(odd.type, 2), ir.Constant(odd.type, 3)
-    x = builder.xor(builder.mul(odd, three), two)  # right in 5 bits
-    for _ in range(3):
-        x = builder.mul(x, builder.sub(two, builder.mul(odd, x)))
-    return x
-
-
-_few, _many, _wide = (_permute(*kind, False) for kind in ((16, 16), (64, 16), (2**17, 32)))
-_unfew, _unmany, _unwide = (_permute(*kind, True) for kind in ((16, 16), (64, 16), (2**17, 32)))
-
-
-@njit
-@no_type_check
-def permutation(key, bits, first, count, out):
-    """Write values `first` to `first + count` of a permutation of 2^bits, in whole tiles."""
-    for at in range(0, count, PERMUTED):
-        if bits < 6:
-            _few(key, bits, first + at, out, at)
-        elif bits <= 16:
-            _many(key, bits, first + at, out, at)
-        else:
-            _wide(key, bits, first + at, out, at)
-
-
-@njit
-@no_type_check
-def inverse_permutation(key, bits, first, count, out):
-    """Write values of the inverse of what `permutation` gives."""
-    for at in range(0, count, PERMUTED):
-        if bits < 6:
-            _unfew(key, bits, first + at, out, at)
-        elif bits <= 16:
-            _unmany(key, bits, first + at, out, at)
-        else:
-            _unwide(key, bits, first + at, out, at)

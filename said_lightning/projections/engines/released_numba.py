@@ -15,13 +15,7 @@ from torch import Tensor
 
 from said_lightning.projections.core.random import SIGN, STREAM_ROWS, quantile_table
 from said_lightning.projections.engines.numba_hadamard import LANES, hadamard
-from said_lightning.projections.engines.numba_random import (
-    half_words,
-    log2,
-    normals,
-    permutation,
-    permutation_key,
-)
+from said_lightning.projections.engines.numba_random import half_words, normals
 from said_lightning.projections.engines.numba_tasks import keys
 from said_lightning.projections.engines.numba_vector import Memory, kernel, tile
 from said_lightning.projections.fastfood import SMALLEST
@@ -66,23 +60,24 @@ def _span(projection: Released, length: int) -> int:
     return min(length, block_order(projection.d))
 
 
-def _draws(projection: Released, tensor: str) -> tuple[np.uint32, np.uint32, NDArray[np.float32]]:
-    return *keys(projection, tensor), quantile_table()
+def _draws(projection: Released, tensor: str) -> tuple[Any, ...]:
+    order: NDArray[np.int32] = projection.order(tensor).numpy()
+    return *keys(projection, tensor), order, quantile_table()
 
 
 @kernel
 @no_type_check
-def _write(tasks, out, base, x, length, k0, k1, table):
-    halves, order = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
+def _write(tasks, out, base, x, length, k0, k1, order, table):
+    halves = np.empty(CHUNK, np.uint16)
     w, g = np.empty(length, x.dtype), np.empty(CHUNK, x.dtype)
     _flip(x, k0, k1, halves)
     hadamard(x, len(x))
-    key, squares = permutation_key(k0, k1, 0), 0.0
+    squares = 0.0
     for first in range(0, length, CHUNK):
         count = min(CHUNK, length - first)
-        squares += _draw(k0, k1, key, length, first, count, halves, order, g, table)
+        squares += _draw(k0, k1, first, count, halves, g, table)
         for j in range(count):
-            w[first + j] = x[order[j] & (len(x) - 1)] * g[j]
+            w[first + j] = x[order[first + j] & (len(x) - 1)] * g[j]
     hadamard(w, length)
     scale = w.dtype.type((len(out) * squares) ** -0.5)
     for row in range(len(out)):
@@ -91,17 +86,17 @@ def _write(tasks, out, base, x, length, k0, k1, table):
 
 @kernel
 @no_type_check
-def _pull_back(tasks, grad, sums, length, k0, k1, table):
-    halves, order = np.empty(CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
+def _pull_back(tasks, grad, sums, length, k0, k1, order, table):
+    halves = np.empty(CHUNK, np.uint16)
     w, g = np.zeros(length, grad.dtype), np.empty(CHUNK, grad.dtype)
     w[: len(grad)] = grad
     hadamard(w, length)
-    key, squares = permutation_key(k0, k1, 0), 0.0
+    squares = 0.0
     for first in range(0, length, CHUNK):
         count = min(CHUNK, length - first)
-        squares += _draw(k0, k1, key, length, first, count, halves, order, g, table)
+        squares += _draw(k0, k1, first, count, halves, g, table)
         for j in range(count):
-            sums[order[j] & (len(sums) - 1)] += w[first + j] * g[j]
+            sums[order[first + j] & (len(sums) - 1)] += w[first + j] * g[j]
     hadamard(sums, len(sums))
     _flip(sums, k0, k1, halves)
     sums *= (len(grad) * squares) ** -0.5
@@ -109,10 +104,9 @@ def _pull_back(tasks, grad, sums, length, k0, k1, table):
 
 @njit
 @no_type_check
-def _draw(k0, k1, key, length, first, count, halves, order, g, table):
-    """Draw Pi and G for some rows, and return the sum of G's squares."""
+def _draw(k0, k1, first, count, halves, g, table):
+    """Draw G for some rows, and return the sum of its squares."""
     half_words(k0, k1, first, halves, STREAM_ROWS)
-    permutation(key, log2(length), first, count, order)
     squares = 0.0
     for j in range(0, count, LANES):
         _normals(g, halves, j, table)
