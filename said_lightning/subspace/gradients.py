@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -17,7 +18,10 @@ from said_lightning.projections import Projection
 
 # Gradients wait until this many numbers are there, or the backward pass ends, and are pulled back
 # together: one by one, small ones cost more to hand over than to transform, on a GPU all the more.
-WAITING, WAITING_ON_GPU = 2**19, 2**23
+# Those of at most SMALL numbers, biases for the most part, wait for the end in any case: on a GPU
+# they take launches of their own.
+WAITING, WAITING_ON_GPU, SMALL = 2**19, 2**25, 2**16
+SUMS = 2**24  # numbers at most that the sums v_l of all groups take at a time
 
 
 class Gradients:
@@ -33,8 +37,12 @@ class Gradients:
         self.lambdas = lambdas
         self.pulled = False
         self._handles: list[RemovableHandle] = []
-        self._waiting: list[tuple[str, int, Tensor]] = []
-        self._waiting_numbers = 0
+        self._waiting: dict[str, Tensor] = {}
+        self._shares: dict[str, tuple[int, float]] = {}
+        self._sums: Float[Tensor, "rows d"] | None = None
+        self._rows: dict[tuple[int, float], int] = {}
+        self._task = -1  # the backward pass that is under way
+        self._factors: dict[tuple[tuple[int, float], ...], tuple[Tensor, Tensor]] = {}
 
     def hook(
         self, groups: Mapping[str, Sequence[str]], weights: Mapping[str, nn.Parameter]
@@ -43,8 +51,12 @@ class Gradients:
         self.pulled = False
         for index, tensors in enumerate(groups.values()):
             for name in tensors:
-                take = partial(self._take, name, index)
+                group = index if len(self.lambdas) else 0
+                self._shares[name] = group, self.projection.gradient_weight(name)
+                take = partial(self._take, name)
                 self._handles.append(weights[name].register_post_accumulate_grad_hook(take))
+        rows = min(len(set(self._shares.values())), max(1, SUMS // len(self.theta)))
+        self._sums = self.theta.new_zeros((rows, len(self.theta)), dtype=torch.float64)
 
     def unhook(self) -> None:
         """Remove the hooks, and what a backward pass that failed has left waiting."""
@@ -52,40 +64,77 @@ class Gradients:
             handle.remove()
         self._handles.clear()
         self._waiting.clear()
-        self._waiting_numbers = 0
+        self._shares.clear()
+        self._rows.clear()
+        self._factors.clear()
+        self._sums = None
 
-    def _take(self, name: str, index: int, weight: Tensor) -> None:
+    def _take(self, name: str, weight: Tensor) -> None:
         """Take a weight's gradient from it."""
         grad, weight.grad = weight.grad, None
         assert grad is not None
-        if not self._waiting:
-            torch.autograd.Variable._execution_engine.queue_callback(self._pull_back)
-        self._waiting.append((name, index, grad.reshape(-1)))
-        self._waiting_numbers += grad.numel()
-        if self._waiting_numbers >= waiting(grad.device):
-            self._pull_back()
+        # What a backward pass that failed has left waiting must not keep the next from ending.
+        if (task := torch._C._current_graph_task_id()) != self._task:
+            self._task = task
+            torch.autograd.Variable._execution_engine.queue_callback(self._finish)
+        self._waiting[name] = grad.reshape(-1)
+        large = {n: one for n, one in self._waiting.items() if one.numel() > SMALL}
+        if sum(one.numel() for one in large.values()) >= waiting(grad.device):
+            self._pull_back(large)
 
     @torch.no_grad()
-    def _pull_back(self) -> None:
-        """Pull back the gradients that wait, those of a group and factor together."""
-        shares: dict[tuple[int, float], dict[str, Tensor]] = {}
-        for name, index, grad in self._waiting:
-            factor = self.projection.gradient_weight(name)
-            shares.setdefault((index, factor), {})[name] = grad
-        self._waiting.clear()
-        self._waiting_numbers = 0
-        for (index, factor), grads in shares.items():
-            v = self.projection.pull_back_all(grads).to(self.theta)
-            self.pulled = True
-            if self.theta.grad is None:
-                self.theta.grad = torch.zeros_like(self.theta)
-            if not len(self.lambdas):
-                self.theta.grad += v * factor
-                continue
-            if self.lambdas.grad is None:
-                self.lambdas.grad = torch.zeros_like(self.lambdas)
-            self.theta.grad += v * (factor * self.lambdas[index])
-            self.lambdas.grad[index] += v @ self.theta
+    def _finish(self) -> None:
+        """Pull back what waits at the end of a backward pass, and give theta and lambda theirs."""
+        self._pull_back(dict(self._waiting))
+        if self._rows:
+            self._settle()
+
+    @torch.no_grad()
+    def _pull_back(self, grads: dict[str, Tensor]) -> None:
+        """Add gradients to the sums of their groups."""
+        assert self._sums is not None
+        for name in grads:
+            del self._waiting[name]
+        while grads:
+            room = len(self._sums) - len(self._rows)
+            shares = dict.fromkeys(self._shares[name] for name in grads)
+            new = [share for share in shares if share not in self._rows][:room]
+            self._rows.update({share: len(self._rows) + i for i, share in enumerate(new)})
+            now = {name: grad for name, grad in grads.items() if self._shares[name] in self._rows}
+            if now:
+                rows = {name: self._rows[self._shares[name]] for name in now}
+                self.projection.pull_back_all(now, rows, self._sums)
+            if grads := {name: grad for name, grad in grads.items() if name not in now}:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Add to theta's and lambda's gradients what the sums hold, and empty them."""
+        assert self._sums is not None
+        v = self._sums[: len(self._rows)]
+        index, factors = self._factors_of(tuple(self._rows))
+        weights = self.lambdas[index] * factors if len(self.lambdas) else factors
+        _add(self.theta, weights.double() @ v)
+        if len(self.lambdas):
+            share = torch.zeros_like(self.lambdas)
+            _add(self.lambdas, share.index_add_(0, index, (v @ self.theta.double()).to(share)))
+        v.zero_()
+        self._rows.clear()
+        self.pulled = True
+
+    def _factors_of(self, shares: tuple[tuple[int, float], ...]) -> tuple[Tensor, Tensor]:
+        """Return the groups and factors of rows on the device: the same after every step."""
+        if shares not in self._factors:
+            groups, factors = zip(*shares, strict=True)
+            device = self.theta.device
+            made = torch.tensor(groups, device=device), torch.tensor(factors, device=device)
+            self._factors[shares] = made
+        return self._factors[shares]
+
+
+def _add(parameter: nn.Parameter, grad: Tensor) -> None:
+    """Add to a parameter's gradient."""
+    grad = grad.to(parameter)
+    parameter.grad = grad if parameter.grad is None else parameter.grad + grad
 
 
 def waiting(device: torch.device) -> int:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from said_lightning.projections import Projection
+from said_lightning.subspace.gradients import SUMS
 from said_lightning.subspace.lazy import LazyTable
 
 
@@ -39,28 +40,44 @@ class Writer:
     @torch.no_grad()
     def write(self) -> None:
         """Write all weights, but leave lazy tables to those who read them."""
-        for index, tensors in enumerate(self.groups.values()):
-            scaled = self._scaled(self.theta, self.lambdas, index)
-            if self.origin is None:
-                scaled = scaled - self._scaled(*self.written, index)
-            for name in self.lazy.keys() & set(tensors):
-                self.lazy[name].outdate()
-            now = [name for name in tensors if name not in self.lazy]
-            weights = flat(self.weights, now)
-            bases = weights if self.origin is None else flat(self.origin, now)
-            if now:
-                self.projection.write_all(weights, bases, scaled)
+        for table in self.lazy.values():
+            table.outdate()
+        weights = flat(self.weights, [name for name in self.weights if name not in self.lazy])
+        bases = weights if self.origin is None else flat(self.origin, weights)
+        self._write_groups(weights, bases)
         self.note()
 
     @torch.no_grad()
     def adopt(self) -> None:
         """Take the weights as they are for theta_0 + lambda P theta."""
         if self.origin is not None:
-            for index, tensors in enumerate(self.groups.values()):
-                bases, weights = flat(self.origin, tensors), flat(self.weights, tensors)
-                scaled = self._scaled(self.theta, self.lambdas, index)
-                self.projection.write_all(bases, weights, -scaled)
+            weights = flat(self.weights, self.weights)
+            self._write_groups(flat(self.origin, weights), weights, -1)
         self.note()
+
+    def _write_groups(
+        self,
+        outs: Mapping[str, Float[Tensor, " _"]],
+        bases: Mapping[str, Float[Tensor, " _"]],
+        sign: int = 1,
+    ) -> None:
+        """Set outs = bases + P of what moves them, for a few groups at a time where d is large."""
+        most = max(1, SUMS // len(self.theta)) if len(self.lambdas) else len(self.groups)
+        for first in range(0, len(self.groups), most):
+            tensors = list(self.groups.values())[first : first + most]
+            rows = {name: i for i, names in enumerate(tensors) for name in names if name in outs}
+            if not len(self.lambdas):
+                rows = dict.fromkeys(rows, 0)
+            if rows:
+                thetas = sign * self._moves(slice(first, first + most))
+                self.projection.write_all({name: outs[name] for name in rows}, bases, thetas, rows)
+
+    def _moves(self, groups: slice) -> Float[Tensor, "rows d"]:
+        """Return by what theta moves each group, from theta_0 or from what is written."""
+        moves = self._scaled(self.theta, self.lambdas, groups)
+        if self.origin is None:
+            moves = moves - self._scaled(*self.written, groups)
+        return moves
 
     def note(self) -> None:
         """Note what the weights hold, and their versions, by which other writers are found."""
@@ -115,7 +132,7 @@ class Writer:
         (index,) = [i for i, tensors in enumerate(self.groups.values()) if name in tensors]
         weight = self.weights[name].detach().view(-1)
         expected = torch.empty_like(weight)
-        scaled = self._scaled(*self.written, index)
+        (scaled,) = self._scaled(*self.written, slice(index, index + 1))
         self.projection.write(expected, self.origin[name].view(-1), scaled, name)
         return torch.equal(expected, weight)
 
@@ -125,17 +142,17 @@ class Writer:
             return self.weights[name].detach().view(-1), self.origin[name].view(-1)
 
         def write(pieces: Tensor) -> None:
-            scaled = self._scaled(*self.written, index)
+            (scaled,) = self._scaled(*self.written, slice(index, index + 1))
             self.projection.write_pieces(*places(), scaled, name, pieces)
 
         if piece := self.projection.piece(*places()):
             self.lazy[name] = LazyTable(table, piece, write)
 
     def _scaled(
-        self, theta: Float[Tensor, " rest"], lambdas: Float[Tensor, " m"], index: int
-    ) -> Float[Tensor, " rest"]:
-        """Return lambda_l theta for a group, or theta alone where there is no lambda."""
-        return lambdas[index] * theta if len(lambdas) else theta
+        self, theta: Float[Tensor, " d"], lambdas: Float[Tensor, " m"], groups: slice
+    ) -> Float[Tensor, "rows d"]:
+        """Return lambda_l theta for some groups, or theta alone where there is no lambda."""
+        return lambdas[groups, None] * theta if len(lambdas) else theta[None]
 
 
 def flat(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Float[Tensor, " _"]]:

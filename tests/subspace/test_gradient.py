@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from said_lightning.projections import names
+from said_lightning.subspace import gradients
 from said_lightning.subspace.subspace import Subspace
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -151,13 +152,14 @@ def test_gradients_are_pulled_back_a_few_together_and_freed(
     taken: list[dict[str, int]] = []
     pull_back_all = subspace.projection.pull_back_all
 
-    def watched(grads: dict[str, Tensor]) -> Tensor:
+    def watched(grads: dict[str, Tensor], *others: Any) -> None:
         kept.append(sum(weight.grad is not None for weight in model.parameters()))
         taken.append({name: grad.numel() for name, grad in grads.items()})
-        return pull_back_all(grads)
+        pull_back_all(grads, *others)
 
     monkeypatch.setattr(subspace.projection, "pull_back_all", watched)
-    monkeypatch.setattr("said_lightning.subspace.gradients.WAITING", waiting := 1000)
+    monkeypatch.setattr(gradients, "WAITING", waiting := 1000)
+    monkeypatch.setattr(gradients, "SMALL", 0)
     pulled_back(model, subspace, batches[:2])
     assert not any(kept)
     assert sorted(name for part in taken for name in part) == sorted(

@@ -30,7 +30,9 @@ class Projection(ABC):
     torch: the specification. A module `engines/<name>_<engine>.py`, where there is one, does the
     same faster: `write(projection, out, base, theta, tensor, start)` sets rows from `start` on,
     `pull_back(projection, grad, tensor, start)` gives their P^T grad in float64; all it gets is
-    contiguous and of one dtype, float32 or float64, unless the module says MIXED.
+    contiguous and of one dtype, float32 or float64, unless the module says MIXED. It may have
+    `write_all(projection, [(tensor, out, base), ...], groups, thetas)` and
+    `pull_back_all(projection, [(tensor, grad), ...], groups, sums)` too.
 
     All methods raise ValueError where a size is wrong.
     """
@@ -134,40 +136,50 @@ class Projection(ABC):
             out[start:stop] = sums
 
     @torch.no_grad()
-    def pull_back_all(self, grads: Mapping[str, Float[Tensor, " _"]]) -> Float[Tensor, " d"]:
-        """Return the sum of P^T grad over tensors, which can cost less than one after the other."""
-        first = next(iter(grads.values()))
-        dtype, engine = _widest(*grads.values()), self._engine(first)
-        if engine and hasattr(engine, "pull_back_all") and _ready(engine, dtype, *grads.values()):
+    def pull_back_all(
+        self,
+        grads: Mapping[str, Float[Tensor, " _"]],
+        groups: Mapping[str, int],
+        sums: Float[Tensor, "groups d"],
+    ) -> None:
+        """Add each tensor's P^T grad to its group's row of float64 sums.
+
+        Together they can cost less than one after the other.
+        """
+        every = list(grads.values())
+        dtype, engine = _widest(*every), self._engine(every[0])
+        if engine and hasattr(engine, "pull_back_all") and _ready(engine, dtype, *every):
             for tensor, grad in grads.items():
                 self._check(grad.numel(), self.sizes[tensor], tensor)
-            v: Tensor = engine.pull_back_all(self, list(grads.items()))
-            return v.to(dtype)
-        total = first.new_zeros(self.d, dtype=dtype)
+            engine.pull_back_all(self, list(grads.items()), groups, sums)
+            return
         for tensor, grad in grads.items():
-            total += self.pull_back(grad, tensor)
-        return total
+            sums[groups[tensor]] += self.pull_back(grad, tensor)
 
     @torch.no_grad()
     def write_all(
         self,
         outs: Mapping[str, Float[Tensor, " _"]],
         bases: Mapping[str, Float[Tensor, " _"]],
-        theta: Float[Tensor, " d"],
+        thetas: Float[Tensor, "groups d"],
+        groups: Mapping[str, int],
     ) -> None:
-        """Write several tensors as `write` does, which can cost less than one after the other."""
+        """Write several tensors as `write` does, each with its group's row of `thetas`.
+
+        Together they can cost less than one after the other.
+        """
         parts = [(tensor, out, bases[tensor]) for tensor, out in outs.items()]
         every = [part for _, *both in parts for part in both]
-        dtype, engine = _widest(*every, theta), self._engine(every[0])
+        dtype, engine = _widest(*every, thetas), self._engine(every[0])
         if engine and hasattr(engine, "write_all") and _ready(engine, dtype, *every):
-            self._check(theta.numel(), self.d, "theta")
+            self._check(thetas.shape[1], self.d, "theta")
             for tensor, *both in parts:
                 for part in both:
                     self._check(part.numel(), self.sizes[tensor], tensor)
-            engine.write_all(self, parts, theta.to(dtype).contiguous())
+            engine.write_all(self, parts, groups, thetas.to(dtype).contiguous())
             return
         for tensor, out, base in parts:
-            self.write(out, base, theta, tensor)
+            self.write(out, base, thetas[groups[tensor]], tensor)
 
     def piece(self, out: Float[Tensor, " rows"], base: Float[Tensor, " rows"]) -> int | None:
         """Return the rows of a piece for `write_pieces`, None where it cannot serve these."""

@@ -3,7 +3,7 @@
 All randomness is drawn on the fly, and nothing of a tensor's length is allocated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from said_lightning.projections.core.random import quantile_table
 from said_lightning.projections.engines import numba_fastfood as kernels
 from said_lightning.projections.engines.numba_tasks import tasks, total
 from said_lightning.projections.fastfood import Fastfood
+
+Part = tuple[Any, ...]  # a tensor's name, and what is written, read or pulled back of it
 
 
 def write(
@@ -33,10 +35,12 @@ def write(
 def write_all(
     projection: Fastfood,
     weights: Sequence[tuple[str, Float[Tensor, " _"], Float[Tensor, " _"]]],
-    theta: Float[Tensor, " d"],
+    groups: Mapping[str, int],
+    thetas: Float[Tensor, "groups d"],
 ) -> None:
-    """Set out = base + P theta for many (tensor, out, base)."""
-    _write_turns(projection, weights, theta, 0)
+    """Set out = base + P theta for many (tensor, out, base), each with its group's theta."""
+    for group, together in _grouped(weights, groups).items():
+        _write_turns(projection, together, thetas[group], 0)
 
 
 def piece(projection: Fastfood) -> int:
@@ -83,10 +87,21 @@ def pull_back(
 
 
 def pull_back_all(
-    projection: Fastfood, grads: Sequence[tuple[str, Float[Tensor, " _"]]]
-) -> Float[Tensor, " d"]:
-    """Return the sum of P^T grad over many (tensor, grad), in float64."""
-    return _pull_back_turns(projection, grads, 0)
+    projection: Fastfood,
+    grads: Sequence[tuple[str, Float[Tensor, " _"]]],
+    groups: Mapping[str, int],
+    sums: Float[Tensor, "groups d"],
+) -> None:
+    """Add P^T grad of many (tensor, grad) to the rows of their groups."""
+    for group, together in _grouped(grads, groups).items():
+        sums[group] += _pull_back_turns(projection, together, 0)
+
+
+def _grouped(parts: Sequence[Part], groups: Mapping[str, int]) -> dict[int, list[Part]]:
+    found: dict[int, list[Part]] = {}
+    for part in parts:
+        found.setdefault(groups[part[0]], []).append(part)
+    return found
 
 
 def _pull_back_turns(

@@ -103,20 +103,23 @@ def projection_times(model: str, ds: list[int], rounds: int) -> Times:
         for name, grad in grads.items():
             weights[name].copy_(grad)
 
+    groups = dict.fromkeys(sizes, 0)
+
     def pull_back(projection: Projection) -> None:
+        sums = torch.zeros(1, projection.d, device=DEVICE, dtype=torch.float64)
         together: dict[str, Tensor] = {}
         for name, grad in grads.items():
             together[name] = grad
             if sum(part.numel() for part in together.values()) >= waiting(grad.device):
-                projection.pull_back_all(together)
+                projection.pull_back_all(together, groups, sums)
                 together = {}
         if together:
-            projection.pull_back_all(together)
+            projection.pull_back_all(together, groups, sums)
 
     actions: dict[str, Callable[[], object]] = {"copy": copy}
     for d in ds:
-        projection, theta = build("fastfood", sizes, d, 0), torch.zeros(d, device=DEVICE)
-        actions[f"project {d}"] = partial(projection.write_all, weights, weights, theta)
+        projection, thetas = build("fastfood", sizes, d, 0), torch.zeros(1, d, device=DEVICE)
+        actions[f"project {d}"] = partial(projection.write_all, weights, weights, thetas, groups)
         actions[f"pull back {d}"] = partial(pull_back, projection)
     return in_turn(actions, rounds)
 
