@@ -87,11 +87,11 @@ class TrainerConfig:
     full_lr: the rate of full fine-tuning (AdamW). step_ratio: see subspace/lr_rule.py. warmup: the
     share of the steps in which the rate rises; it falls to 0 in the rest. clip: norm of the
     gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
-    devices, which share each batch; a step has accumulate times as many. save_every: steps from
-    one saved state of a subspace run to the next (full fine-tuning's is saved after each epoch).
-    stop_at: the run ends after the first epoch whose metric reaches it; null is never. grow_from: d
-    in the first epoch, from where it grows to d in the last (training/growing.py); null is all d at
-    once.
+    devices, which share each batch; a step has accumulate times as many. save_every: seconds from
+    one saved state of a subspace run to the next, 0 is after every step (full fine-tuning's is
+    saved after each epoch). stop_at: the run ends after the first epoch whose metric reaches it;
+    null is never. grow_from: d in the first epoch, from where it grows to d in the last
+    (training/growing.py); null is all d at once.
     """
 
     epochs: Count = 3
@@ -106,7 +106,7 @@ class TrainerConfig:
     precision: Annotated[str, one_of("32-true", "bf16-mixed", "16-mixed", "bf16-true")] = "32-true"
     devices: Count = 1
     workers: Natural = 0
-    save_every: Count = 1
+    save_every: NotNegative = 30.0
     stop_at: Finite | None = None
     grow_from: Count | None = None
 

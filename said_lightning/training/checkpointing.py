@@ -1,7 +1,7 @@
 """Exact resume: what a run under way saves, and how it goes on from there to the same bits.
 
 Randomness is a function of (seed, epoch, batch), so a state is the trained numbers, the optimizer's
-moments and counters. Of a subspace run that is a few times d numbers, saved after every step; of
+moments and counters. Of a subspace run that is a few times d numbers, saved every few seconds; of
 full fine-tuning three times D, saved after every epoch. Nothing is pickled.
 """
 
@@ -60,7 +60,7 @@ def pack(state: dict[str, Any]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, Any]:
-    """Give what was packed; tuples come back as lists."""
+    """Return what was packed; tuples come back as lists."""
     tensors = safetensors.load(content)
 
     def decode(node: Any) -> Any:
@@ -85,7 +85,7 @@ class SafeCheckpointIO(CheckpointIO):
     """
 
     def __init__(self) -> None:
-        self._told = False
+        self._reported = False
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -94,9 +94,9 @@ class SafeCheckpointIO(CheckpointIO):
         try:
             generations.save(Path(path).parent, pack(checkpoint))
         except OSError as error:
-            if not self._told:
+            if not self._reported:
                 log.warning("the state cannot be saved, training goes on without: %s", error)
-            self._told = True
+            self._reported = True
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -110,16 +110,18 @@ class SafeCheckpointIO(CheckpointIO):
 
 
 class Saver(Callback):
-    """Saves a run's state every few steps and at each epoch's end, and stops it when asked.
+    """Saves a run's state every few seconds and at each epoch's end, and stops it when asked.
 
-    `every` counts optimizer steps. A run without a subspace, or whose weights are not a function of
-    theta alone (origin=none), has D numbers to save: it is saved after each epoch, and when asked
-    to stop. `inputs` are the checksums of what the run reads: a state of a run that read something
-    else is refused. `notes` gains a line where a state comes from other threads, torch or device,
-    with which the bits may differ. `seconds` is the time that earlier legs took.
+    `every` counts seconds from one save to the next, 0 is after every step. The step before an
+    epoch's last one is saved too: to stop in the evaluation that follows loses no more than the
+    last step. A run without a subspace, or whose weights are not a function of theta alone
+    (origin=none), has D numbers to save: it is saved after each epoch, and when asked to stop.
+    `inputs` are the checksums of what the run reads: a state of a run that read something else is
+    refused. `notes` gains a line where a state comes from other threads, torch or device, with
+    which the bits may differ. `seconds` is the time that earlier legs took.
     """
 
-    def __init__(self, folder: Path, every: int, inputs: dict[str, str]) -> None:
+    def __init__(self, folder: Path, every: float, inputs: dict[str, str]) -> None:
         self.path = folder / generations.STATE
         self.every = every
         self.inputs = inputs
@@ -128,7 +130,7 @@ class Saver(Callback):
         self._listening = ExitStack()
         self._resumed = False
         self.seconds = 0.0
-        self._clock = time.monotonic()
+        self._clock = self._saved = time.monotonic()
         # A state inside an epoch is at a batch; Lightning doubts every loader that it resumes.
         warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
 
@@ -159,8 +161,7 @@ class Saver(Callback):
 
         Raises UserError where the state is of other data or of another model.
         """
-        # A state of an earlier version does not say.
-        if wrong := self.validate_inputs(checkpoint.get("inputs", self.inputs)):
+        if wrong := self.validate_inputs(checkpoint["inputs"]):
             raise UserError(*wrong)
         self._resumed = True
         loop = checkpoint["loops"]["fit_loop"]
@@ -186,6 +187,7 @@ class Saver(Callback):
         """Let a new epoch of a resumed run begin with empty metrics."""
         # Not earlier, since Lightning sets handlers of its own, which stop between any two steps.
         self.asked = self._listening.enter_context(listening())
+        self._saved = time.monotonic()
         if not self._resumed:
             return
         if not trainer.fit_loop.restarted_mid_epoch:
@@ -200,44 +202,56 @@ class Saver(Callback):
         """Save after a step; but an epoch's last one is saved with the evaluation that follows."""
         if trainer.fit_loop._should_accumulate():
             return
-        if trainer.is_last_batch and self.loses_much(pl_module):
+        if trainer.is_last_batch and whole(pl_module):
             return
-        due = not whole(pl_module) and trainer.global_step % self.every == 0
-        self.agree(trainer)
+        due = self.agree(trainer, due=not whole(pl_module) and self.due(trainer, batch_idx))
         if (due or self.asked.signum) and not trainer.is_last_batch:
             # What is trained alone is saved of a subspace run: its weights need not be written.
             with nullcontext() if whole(pl_module) else pl_module.subspace.held():  # type: ignore
-                trainer.save_checkpoint(self.path, weights_only=False)
+                self.save(trainer)
         self.asked.check()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *_: Any
     ) -> None:
         """Stop if asked, where the state before the epoch's last step stands."""
-        if not self.loses_much(pl_module):
+        if not whole(pl_module):
             self.agree(trainer)
             self.asked.check()
-
-    def loses_much(self, pl_module: LightningModule) -> bool:
-        """Return whether to stop in an evaluation would lose more than the one step before it."""
-        return whole(pl_module) or self.every > 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the state as it will be when the next epoch begins."""
         progress = trainer.fit_loop.epoch_progress
         progress.increment_completed()
-        trainer.save_checkpoint(self.path, weights_only=False)
+        self.save(trainer)
         progress.total.completed -= 1
         progress.current.completed -= 1
         self.agree(trainer)
         self.asked.check()
 
-    def agree(self, trainer: Trainer) -> None:
-        """Let every process know of a signal to one: they save and stop together, or none does."""
-        if trainer.world_size > 1:
-            signum = torch.tensor(self.asked.signum or 0, device=trainer.strategy.root_device)
-            signum = trainer.strategy.reduce(signum, reduce_op="max")
-            self.asked.signum = int(signum) or None
+    def save(self, trainer: Trainer) -> None:
+        """Save the state, from when on the seconds count."""
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved = time.monotonic()
+
+    def due(self, trainer: Trainer, batch_idx: int) -> bool:
+        """Return whether the time has come to save, or the epoch's last step comes next."""
+        coming = trainer.num_training_batches - 1 - batch_idx
+        last_is_next = coming <= trainer.accumulate_grad_batches
+        return last_is_next or time.monotonic() - self._saved >= self.every
+
+    def agree(self, trainer: Trainer, due: bool = False) -> bool:
+        """Let every process know of a signal to any; return whether saving is due in the first.
+
+        So they save and stop together, or none does.
+        """
+        if trainer.world_size == 1:
+            return due
+        own = [self.asked.signum or 0, int(due and trainer.is_global_zero)]
+        asked = torch.tensor(own, device=trainer.strategy.root_device)
+        signum, saves = trainer.strategy.reduce(asked, reduce_op="max").tolist()
+        self.asked.signum = signum or None
+        return bool(saves)
 
     def on_train_end(self, *_: Any) -> None:
         """Leave signals to whom they were before."""
@@ -268,7 +282,7 @@ def inside(loop: dict[str, Any]) -> bool:
 
 
 def circumstances(trainer: Trainer) -> dict[str, Any]:
-    """Give what a run's bits depend on besides its config."""
+    """Return what a run's bits depend on besides its config."""
     return {
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -79,6 +79,7 @@ def setting_of(job: Config) -> str:
         "logger.project=mine",
         "task.data_dir=data",
         "trainer.workers=2",
+        "trainer.save_every=0",
     ],
 )
 def test_what_leaves_the_numbers_as_they_are_leaves_the_hash(job: Config, override: str) -> None:

@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from multiprocessing import active_children
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -60,7 +61,7 @@ def elsewhere(*arguments: Any) -> None:
     job.work(*arguments)
 
 
-Make = Callable[[Path], RunSpec]
+Make = Callable[..., RunSpec]
 Whole = tuple[Make, Record]
 
 
@@ -68,8 +69,8 @@ Whole = tuple[Make, Record]
 def whole(request: Any, compose: Any, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """Return what makes a spec of the epochs asked for, and a run of it that nothing strikes."""
 
-    def make(out: Path) -> RunSpec:
-        spec: RunSpec = compose(out, *RUN, f"trainer.epochs={request.param}")
+    def make(out: Path, *options: str) -> RunSpec:
+        spec: RunSpec = compose(out, *RUN, f"trainer.epochs={request.param}", *options)
         return spec
 
     # The first run compiles, for all that follow.
@@ -98,15 +99,17 @@ def struck(spec: RunSpec, seconds: float, signum: int) -> float | None:
 
 
 KILL, ASK = [signal.SIGKILL], [signal.SIGTERM, signal.SIGUSR2]
+# Saved after every step, and at moments that no step knows of.
+EVERY = (0.0, 0.02)
 IN_FULL = [
-    pytest.param(15, signals, 50, dice, marks=pytest.mark.stress)
-    for dice, signals in enumerate([KILL] * 4 + [ASK])
+    pytest.param(15, signals, every, 25, dice, marks=pytest.mark.stress)
+    for dice, (signals, every) in enumerate([*product([KILL] * 4 + [ASK], EVERY)])
 ]
 
 
 @pytest.mark.parametrize(
-    ("whole", "signals", "times", "dice"),
-    [(2, KILL + ASK, 3, 0), *IN_FULL],
+    ("whole", "signals", "every", "times", "dice"),
+    [(2, KILL + ASK, EVERY[1], 3, 0), *IN_FULL],
     indirect=["whole"],
 )
 def test_a_run_struck_at_a_random_moment_ends_with_the_bits_of_one_that_was_not(
@@ -114,6 +117,7 @@ def test_a_run_struck_at_a_random_moment_ends_with_the_bits_of_one_that_was_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     signals: list[signal.Signals],
+    every: float,
     times: int,
     dice: int,
 ) -> None:
@@ -125,7 +129,7 @@ def test_a_run_struck_at_a_random_moment_ends_with_the_bits_of_one_that_was_not(
     random_moment = random.Random(dice)
     resumed, ended_before, went_on = 0, 0, list[float]()
     while len(went_on) < times:
-        spec = make(tmp_path / "struck")
+        spec = make(tmp_path / "struck", f"trainer.save_every={every}")
         seconds = random_moment.uniform(0, record.wall_s)
         after = struck(spec, seconds, signals[len(went_on) % len(signals)])
         assert_nothing_is_torn(spec.folder)

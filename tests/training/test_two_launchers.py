@@ -87,7 +87,7 @@ def test_a_launcher_asked_to_stop_leaves_a_preempted_run_that_the_same_command_r
     tiny: list[str], tmp_path: Path
 ) -> None:
     launcher = Launcher(tiny)
-    jobs = ["trainer.epochs=12", "method=did", "trainer.batch_size=2"]
+    jobs = ["trainer.epochs=12", "method=did", "trainer.batch_size=2", "trainer.save_every=0"]
     since = 0
     for signum in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         launcher.start(tmp_path, *jobs)

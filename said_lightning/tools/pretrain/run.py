@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import sys
+import time
 from pathlib import Path
 from shutil import rmtree
 from statistics import fmean
@@ -160,6 +161,7 @@ class Keeper(Callback):
         self.tokenizer = tokenizer
         self.out = out
         self.asked = asked
+        self._saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -168,9 +170,10 @@ class Keeper(Callback):
         assert isinstance(pl_module, MaskedLM)
         config = pl_module.config
         keep(pl_module, self.tokenizer, self.out)
-        due = pl_module.step % config.save_every == 0 or pl_module.step in config.steps
+        due = time.monotonic() - self._saved >= config.save_every or pl_module.step in config.steps
         if due or self.asked.signum:
             generations.save(self.out / generations.FOLDER, pack(pl_module.state_to_keep()))
+            self._saved = time.monotonic()
         self.asked.check()
 
 

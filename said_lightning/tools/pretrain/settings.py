@@ -13,7 +13,7 @@ from pydantic import Field
 
 from said_lightning.config.compose import conf_folder
 from said_lightning.config.overrides import parse, validate_key
-from said_lightning.data.fields import Natural, Share, violations
+from said_lightning.data.fields import Natural, NotNegative, Share, violations
 from said_lightning.errors import UserError
 
 # More is not to be had in any memory or time, and would overflow what counts it.
@@ -27,8 +27,8 @@ class PretrainConfig:
     """One run of pre-training: the text, the BERT's shape, the steps and what is kept of them.
 
     text: files, or folders with .txt files below them. steps: a checkpoint is kept after each, in
-    `out`, and the last ends the run. length: tokens of a row. save_every: steps after which the
-    state is saved.
+    `out`, and the last ends the run. length: tokens of a row. save_every: seconds from one
+    saved state to the next, 0 is after every step; one is saved with each checkpoint too.
     """
 
     text: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class PretrainConfig:
     lr: Rate = 5e-4
     warmup: Share = 0.06
     seed: Natural = 0
-    save_every: Size = 200
+    save_every: NotNegative = 300.0
 
 
 def read_settings(arguments: list[str]) -> PretrainConfig:

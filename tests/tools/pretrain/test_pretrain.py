@@ -3,6 +3,8 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from said_lightning.config.schema import ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
 from said_lightning.models.encoder import load
+from said_lightning.runs import checkpoint
 from said_lightning.tools.pretrain import run as pretraining
 from said_lightning.tools.pretrain.mlm import Batches, MaskedLM
 from said_lightning.tools.pretrain.run import pretrain
@@ -45,7 +48,7 @@ def config(text: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConf
         heads=2,
         length=16,
         batch_size=4,
-        save_every=2,
+        save_every=0.0,
     )
     pretrain(config)
     return config
@@ -96,6 +99,27 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
         pairs = zip(weights(config, step).values(), weights(again, step).values(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
     assert not all(map(torch.equal, weights(config, 0).values(), weights(config, 8).values()))
+
+
+def test_the_state_is_saved_in_time_and_with_each_checkpoint(
+    config: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, saved = [0.0], []
+    save, step = checkpoint.save, MaskedLM.training_step
+
+    def ten_seconds(*arguments: Any) -> torch.Tensor:
+        now[0] += 10
+        return step(*arguments)
+
+    def noted(folder: Path, content: bytes) -> None:
+        save(folder, content)
+        saved.append(checkpoint.progress(folder)[0])
+
+    monkeypatch.setattr(pretraining, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(checkpoint, "save", noted)
+    monkeypatch.setattr(MaskedLM, "training_step", ten_seconds)
+    pretrain(replace(config, out=str(tmp_path), save_every=25.0))
+    assert saved == [3, 6, 8]
 
 
 def test_a_folder_of_another_run_is_refused(config: PretrainConfig) -> None:
