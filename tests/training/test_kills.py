@@ -102,7 +102,7 @@ KILL, ASK = [signal.SIGKILL], [signal.SIGTERM, signal.SIGUSR2]
 # Saved after every step, and at moments that no step knows of.
 EVERY = (0.0, 0.02)
 IN_FULL = [
-    pytest.param(15, signals, every, 25, dice, marks=pytest.mark.stress)
+    pytest.param(5, signals, every, 25, dice, marks=pytest.mark.stress)
     for dice, (signals, every) in enumerate([*product([KILL] * 4 + [ASK], EVERY)])
 ]
 
@@ -112,7 +112,7 @@ IN_FULL = [
     [(2, KILL + ASK, EVERY[1], 3, 0), *IN_FULL],
     indirect=["whole"],
 )
-def test_a_run_struck_at_a_random_moment_ends_with_the_bits_of_one_that_was_not(
+def test_a_run_struck_at_random_moments_ends_with_the_bits_of_one_that_was_not(
     whole: Whole,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -130,18 +130,22 @@ def test_a_run_struck_at_a_random_moment_ends_with_the_bits_of_one_that_was_not(
     resumed, ended_before, went_on = 0, 0, list[float]()
     while len(went_on) < times:
         spec = make(tmp_path / "struck", f"trainer.save_every={every}")
-        seconds = random_moment.uniform(0, record.wall_s)
-        after = struck(spec, seconds, signals[len(went_on) % len(signals)])
-        assert_nothing_is_torn(spec.folder)
-        resumed += (spec.folder / checkpoint.FOLDER / checkpoint.STATE).exists()
-        assert job.run(spec).status == "done"
-        assert outcome(spec.folder) == expected, (seconds, after)
-        shutil.rmtree(spec.out)
-        if after is None:
-            ended_before += 1
-        else:
+        moments = list[float]()
+        # One run is struck up to five times before it may end.
+        for _ in range(min(5, times - len(went_on))):
+            moments.append(random_moment.uniform(0, record.wall_s))
+            after = struck(spec, moments[-1], signals[len(went_on) % len(signals)])
+            assert_nothing_is_torn(spec.folder)
+            if after is None:
+                ended_before += 1
+                break
             went_on.append(after)
+            resumed += (spec.folder / checkpoint.FOLDER / checkpoint.STATE).exists()
+        assert job.run(spec).status == "done"
+        assert outcome(spec.folder) == expected, moments
+        shutil.rmtree(spec.out)
     print(
-        f"{times} of {times} alike, {resumed} of them with a state to resume, "
-        f"{max(went_on):.2f} s at most from signal to end; {ended_before} ended before"
+        f"save_every={every}: {times} times {'/'.join(s.name for s in signals)}, all alike; "
+        f"{resumed} left a state to resume; {max(went_on):.2f} s at most from signal to end; "
+        f"{ended_before} runs ended before"
     )
