@@ -15,9 +15,8 @@ import triton
 import triton.language as tl
 
 from said_lightning.projections import build
-from said_lightning.projections.core import random
 from said_lightning.projections.engines import fastfood_triton, triton_long
-from said_lightning.projections.engines.triton_random import half_words, permuted
+from said_lightning.projections.engines.triton_random import half_words, permuted, permuted_back
 from said_lightning.projections.fastfood import Fastfood
 
 # Triton reads this when it is imported, and then for good.
@@ -60,33 +59,32 @@ def test_the_kernels_pass_in_the_interpreter() -> None:
 
 @triton.jit
 @no_type_check
-def draw(halves, order, start, k0, k1, BITS: tl.constexpr, TILE: tl.constexpr, INV: tl.constexpr):
-    first = tl.program_id(0) * TILE
-    places = first + tl.arange(0, TILE)
-    tl.store(halves + places, half_words(k0, k1, (start + first) // 8 + tl.arange(0, TILE // 8)))
+def draw(halves, order, back, banks, inverse_banks, start, k0, k1, BITS: tl.constexpr):
+    places = tl.arange(0, 1 << BITS)
+    tl.store(halves + places, half_words(k0, k1, start // 8 + tl.arange(0, (1 << BITS) // 8)))
     block = tl.full((1, 1), 0, tl.int64) + (start >> BITS)
-    drawn = permuted(k0, k1, block, places[None, :], BITS, INV)
-    tl.store(order + places[None, :], drawn)
+    places = places[None, :]
+    tl.store(order + places, permuted(banks, k0, k1, block, places, BITS))
+    tl.store(back + places, permuted_back(inverse_banks, k0, k1, block, places, BITS))
 
 
-# Each kind of permutation in a block whose counters need 64 bits, and two in the first blocks.
-DRAWS = [(bits, 2**40 + 1) for bits in (4, 5, 6, 7, 13, 16, 17)]
-DRAWS += [(bits, block) for bits in (4, 13) for block in (0, 3)]
+# Orders below and above the bank's, in the first blocks and where a block's number needs 64 bits.
+DRAWS = [(bits, block) for bits in (4, 5, 10, 13, 16) for block in (0, 3, 2**40 + 1)]
 
 
 @pytest.mark.parametrize(("bits", "block"), DRAWS)
 def test_draws_are_the_reference_s_word_for_word(bits: int, block: int, device: str) -> None:
-    n, key = 1 << bits, random.key(7, "a", "test")
+    n = 1 << bits
+    P = build("fastfood", {"a": n}, n, 7, "torch")
+    assert isinstance(P, Fastfood)
     halves, order, back = (torch.empty(n, dtype=torch.int32, device=device) for _ in range(3))
-    words = [(word ^ 2**31) - 2**31 for word in key]
-    # The interpreter pays for programs, not for numbers; several are tried in any case.
-    tile = min(n, max(1024, n // 4) if INTERPRETED else 1024)
-    for places, inverse in ((order, False), (back, True)):
-        draw[(n // tile,)](halves, places, block * n, *words, BITS=bits, TILE=tile, INV=inverse)
-    expected = random.permutations(key, block, 1, n, n).view(-1)
-    assert torch.equal(halves.long().cpu(), random.half_words(key, block * n, n))
-    assert torch.equal(order.long().cpu(), expected)
-    assert torch.equal(back.long().cpu()[expected], torch.arange(n))
+    words = [(word ^ 2**31) - 2**31 for word in P.keys["a"]]
+    banks = [bank[P.begin(n) :].to(device) for bank in (P.banks, P.inverse_banks)]
+    draw[(1,)](halves, order, back, *banks, block * n, *words, BITS=bits)
+    expected, permutation = P._draw("a", block * n, 1, n, torch.device("cpu"))
+    assert torch.equal(halves.long().cpu(), expected[0])
+    assert torch.equal(order.long().cpu(), permutation[0])
+    assert torch.equal(back.long().cpu()[permutation[0]], torch.arange(n))
 
 
 @pytest.mark.parametrize(("d", "rows"), SIZES)
@@ -163,6 +161,7 @@ def test_untouched_blocks_are_left_out_and_a_nan_is_not(d: int, rows: int, devic
 @pytest.mark.parametrize("d", [16, 1000])
 def test_few_programs_take_many_tiles(d: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastfood_triton, "WARPS", 4)
+    fastfood_triton._launches.cache_clear()
     ours, reference = pair(d, 5000)
     grad = normal(5000)
     v = ours.pull_back(grad.to(device), "a")
@@ -193,13 +192,18 @@ def test_many_tensors_of_any_size_and_dtype_are_served_together(d: int, device: 
     outs = {name: torch.zeros(size, device=device) for name, size in sizes.items()}
     expected = {name: torch.zeros(size) for name, size in sizes.items()}
     there = {name: base.to(device, copy=True) for name, base in bases.items()}
-    ours.write_all(outs, there, theta.to(device))
-    reference.write_all(expected, bases, theta)
+    groups = {name: index % 3 for index, name in enumerate(sizes)}
+    thetas = torch.stack([theta, -2 * theta, theta.flip(0)])
+    ours.write_all(outs, there, thetas.to(device), groups)
+    reference.write_all(expected, bases, thetas, groups)
     for name in sizes:
         assert torch.equal(outs[name].cpu(), expected[name]), name
-    v = ours.pull_back_all(there)
-    exact = reference.pull_back_all({name: base.double() for name, base in bases.items()})
-    assert distance(v, exact) < 5e-7
+    sums = torch.ones(3, d, dtype=torch.float64)
+    exact, ours_sums = sums.clone(), sums.to(device)
+    ours.pull_back_all(there, groups, ours_sums)
+    reference.pull_back_all({n: base.double() for n, base in bases.items()}, groups, exact)
+    for group in range(3):
+        assert distance(ours_sums[group] - 1, exact[group] - 1) < 5e-7
 
 
 @pytest.mark.parametrize(("d", "rows"), SIZES)

@@ -14,23 +14,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from said_lightning.projections.engines.triton_hadamard import hadamard
-from said_lightning.projections.engines.triton_random import (
-    HALVES,
-    Draws,
-    normals,
-    permuted,
-    signed,
-)
+from said_lightning.projections.engines.triton_random import HALVES, normals, permuted, signed
 from said_lightning.projections.engines.triton_tiles import block, halves, places
 
 BUFFER = 2**22  # rows of a call, or one block: 16 MB a buffer
+# What kernels draw from: the magnitudes, the bank of permutations and the two key words.
+Draws = tuple[Tensor, Tensor, int, int]
 NEAR = 12  # bits of a place in a block that near butterflies run over
 
 
 def write(
     out: Float[Tensor, " rows"],
     base: Float[Tensor, " rows"],
-    x: Float[Tensor, " d"],
+    x: Float[Tensor, " n"],
     n: int,
     flip: bool,
     first: int,
@@ -40,12 +36,12 @@ def write(
 
     `first` is the position of the first row's draws.
     """
-    rows, (table, *key) = len(out), draws
+    rows, (table, bank, *key) = len(out), draws
     blocks = triton.cdiv(rows, n)
     u, w = x.new_empty((2, blocks, n))
-    _run(n, _flip, _near(n), blocks, x, len(x), u, first, *key, flip)
+    _run(n, _flip, _near(n), blocks, x, u, first, *key, flip)
     _run(n, _again, _far(n), blocks, u, None)
-    _run(n, _mix, _near(n), blocks, u, w, first, table, *key)
+    _run(n, _mix, _near(n), blocks, u, w, first, table, bank, *key)
     _run(n, _add, _far(n), blocks, w, base, out, rows)
 
 
@@ -53,14 +49,14 @@ def pull_back(
     grad: Float[Tensor, " rows"], n: int, flip: bool, first: int, draws: Draws
 ) -> Float[Tensor, " n"]:
     """Return the sum of B H Pi^T G H grad over the blocks, in float64; no B where not `flip`."""
-    rows, (table, *key) = len(grad), draws
+    rows, (table, bank, *key) = len(grad), draws
     blocks = triton.cdiv(rows, n)
     w = grad.new_empty((blocks, n), dtype=torch.promote_types(grad.dtype, torch.float32))
     u = torch.zeros_like(w)
     # Embedding rows that the batch did not touch have zero gradient: their blocks stay zero.
     touched = grad.new_zeros(blocks, dtype=torch.int32)
     _run(n, _read, _near(n), blocks, grad, w, touched, rows)
-    _run(n, _scatter, _far(n), blocks, w, u, touched, first, table, *key)
+    _run(n, _scatter, _far(n), blocks, w, u, touched, first, table, bank, *key)
     _run(n, _again, _near(n), blocks, u, touched)
     _run(n, _flip_back, _far(n), blocks, u, touched, first, *key, flip)
     return u.sum(0, dtype=torch.float64)
@@ -99,15 +95,15 @@ def _run(n: int, kernel: Any, tiles: tuple[int, dict[str, int]], blocks: int, *g
 @triton.jit(do_not_specialize=["k0", "k1"])
 @no_type_check
 def _flip(
-    x, d, u, first, k0, k1, FLIP: tl.constexpr,
+    x, u, first, k0, k1, FLIP: tl.constexpr,
     FIRST: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr,
     BITS: tl.constexpr,
 ):  # fmt: skip
     """u = H B x."""
     at = places(1, HIGH, COLUMNS, STRIDE)
-    v = tl.load(x + at, mask=at < d, other=0)
+    v = tl.load(x + at)
     if FLIP:
-        v = signed(v, halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS))
+        v = signed(v, halves(k0, k1, first + block(BITS), HIGH, COLUMNS, STRIDE))
     tl.store(u + block(BITS) + at, hadamard(v, FIRST, HIGH + COLUMNS))
 
 
@@ -127,14 +123,14 @@ def _again(
 @triton.jit(do_not_specialize=["k0", "k1"])
 @no_type_check
 def _mix(
-    u, w, first, table, k0, k1,
+    u, w, first, table, bank, k0, k1,
     FIRST: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr,
     BITS: tl.constexpr,
 ):  # fmt: skip
     """w = H G Pi u."""
     at = places(1, HIGH, COLUMNS, STRIDE)
-    drawn = halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
-    order = _order(k0, k1, first, at, BITS)
+    drawn = halves(k0, k1, first + block(BITS), HIGH, COLUMNS, STRIDE)
+    order = _order(bank, k0, k1, first, at, BITS)
     v = tl.load(u + block(BITS) + order) * normals(drawn, table, u.dtype.element_ty)
     tl.store(w + block(BITS) + at, hadamard(v, FIRST, HIGH + COLUMNS))
 
@@ -171,16 +167,16 @@ def _read(
 @triton.jit(do_not_specialize=["k0", "k1"])
 @no_type_check
 def _scatter(
-    w, u, touched, first, table, k0, k1,
+    w, u, touched, first, table, bank, k0, k1,
     FIRST: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr,
     BITS: tl.constexpr,
 ):  # fmt: skip
     """u = Pi^T G H w."""
     if tl.load(touched + tl.program_id(1)) != 0:
         at = places(1, HIGH, COLUMNS, STRIDE)
-        drawn = halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS)
+        drawn = halves(k0, k1, first + block(BITS), HIGH, COLUMNS, STRIDE)
         v = hadamard(tl.load(w + block(BITS) + at), FIRST, HIGH + COLUMNS)
-        order = _order(k0, k1, first, at, BITS)
+        order = _order(bank, k0, k1, first, at, BITS)
         tl.store(u + block(BITS) + order, v * normals(drawn, table, v.dtype))
 
 
@@ -196,13 +192,13 @@ def _flip_back(
         at = u + block(BITS) + places(1, HIGH, COLUMNS, STRIDE)
         v = hadamard(tl.load(at), FIRST, HIGH + COLUMNS)
         if FLIP:
-            v = signed(v, halves(k0, k1, first, HIGH, COLUMNS, STRIDE, BITS))
+            v = signed(v, halves(k0, k1, first + block(BITS), HIGH, COLUMNS, STRIDE))
         tl.store(at, v)
 
 
 @triton.jit
 @no_type_check
-def _order(k0, k1, first, places, BITS: tl.constexpr):
+def _order(bank, k0, k1, first, places, BITS: tl.constexpr):
     """Return from where in its block Pi takes the numbers of some places."""
     index = tl.full((1, 1), 0, tl.int64) + ((first + block(BITS)) >> BITS)
-    return tl.reshape(permuted(k0, k1, index, places[None, :], BITS, False), (places.numel,))
+    return tl.reshape(permuted(bank, k0, k1, index, places[None, :], BITS), (places.numel,))

@@ -1,11 +1,11 @@
-"""Runs: the rows of a tensor whose blocks are of one order, and how a launch finds them.
+"""Runs: rows of tensors that one launch serves, and how its programs find them.
 
-A launch serves the runs of many tensors, since a GPU is done with a small one before Python has
-asked for the next. It reads where they lie from a table on the GPU, one row for each run.
+A launch serves runs of many tensors, since a GPU is done with a small one before Python has asked
+for the next. Where runs lie in their tensors is a table that stays on the GPU. The tensors'
+addresses go there with each call, from pinned memory and without waiting: those of gradients move.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import NamedTuple, no_type_check
 
 import numpy as np
@@ -15,105 +15,111 @@ import triton.language as tl
 from jaxtyping import Int
 from torch import Tensor
 
-from said_lightning.projections.fastfood import Fastfood, order
-
-# The columns of a table; the addresses of the run's numbers follow.
-BEGIN, POSITION, ROWS, K0, K1, ADDRESS = (tl.constexpr(column) for column in range(6))
-COLUMNS = tl.constexpr(8)
+# The columns of a table, and of the spans of tiles that programs take.
+TENSOR, FIRST, ROWS, BEGIN, POSITION, K0, K1, GROUP = (tl.constexpr(column) for column in range(8))
+WIDTH, SPAN = tl.constexpr(8), tl.constexpr(3)
 ALIGNED = 16  # what addresses and rows must be multiples of for the widest loads
-SUMS = torch.float64  # what sums over runs and programs are formed in
-
-# A tensor's name, and the views of it that a kernel reads or writes.
-Part = tuple[str, Tensor, *tuple[Tensor, ...]]
+WARPS = 16 * 132  # of the programs that sum: 16 for each multiprocessor of an H100
 
 
 class Run(NamedTuple):
-    """Rows `first` to `last` of a tensor's views; `position` is where the draws of `first` are."""
+    """Rows of a tensor from `first` on; `position` is where their draws begin."""
 
+    tensor: int
     first: int
-    last: int
+    rows: int
     position: int
     key: tuple[int, int]
-    views: tuple[Tensor, ...]
-
-    def parts(self) -> list[Tensor]:
-        """Return the rows themselves."""
-        return [view[self.first : self.last] for view in self.views]
-
-
-# Runs of one order whose views are of the same dtypes: what one launch can serve.
-Kinds = dict[tuple[int, tuple[torch.dtype, ...]], list[Run]]
-
-
-def runs_of(projection: Fastfood, parts: Iterable[Part], start: int) -> Kinds:
-    """Split tensors, given from row `start` on, into runs, by order and dtypes."""
-    found: Kinds = {}
-    n = projection.n
-    for tensor, *views in parts:
-        rows = len(views[0])
-        rest = rows % n
-        whole = rows - rest if rest and order(rest) < n else rows
-        k0, k1 = ((word ^ 2**31) - 2**31 for word in projection.keys[tensor])
-        dtypes = tuple(view.dtype for view in views)
-        for first, last, r in ((0, whole, n), (whole, rows, order(rest))):
-            if first < last:
-                run = Run(first, last, start + first, (k0, k1), tuple(views))
-                found.setdefault((r, dtypes), []).append(run)
-    return found
+    group: int
 
 
 class Table(NamedTuple):
-    """A table of runs, whether their addresses and rows allow the widest loads, and all tiles."""
+    """Runs on a device, sorted by group, and for each of their tiles the run that it is of.
+
+    `aligned` is whether all rows allow the widest loads.
+    """
 
     rows: Int[Tensor, "runs columns"]
+    owners: Int[Tensor, " tiles"]
     aligned: bool
-    tiles: int
+    groups: list[int]
 
 
-def table_of(runs: Sequence[Run], tile: int) -> Table:
-    """Put runs into a table on their device, cut into tiles of `tile` rows."""
-    lines, tiles = [], 0
-    for run in runs:
-        rows = run.last - run.first
-        at = [view.data_ptr() + run.first * view.element_size() for view in run.views]
-        lines.append((tiles, run.position, rows, *run.key, *at))
-        tiles += -(-rows // tile)
-    return Table(*_table(tuple(lines), runs[0].views[0].device), tiles)
+class Spans(NamedTuple):
+    """The tiles that each program sums, and which programs' sums go to which group.
+
+    A program has its first tile, where to stop and its step; a group its first program, where they
+    stop, and its number.
+    """
+
+    programs: Int[Tensor, "programs span"]
+    groups: Int[Tensor, "groups span"]
 
 
-# Weights stay where they are, and gradients mostly come to lie where they lay a step before.
-@lru_cache(maxsize=1024)
-def _table(
-    lines: tuple[tuple[int, ...], ...], device: torch.device
-) -> tuple[Int[Tensor, "runs columns"], bool]:
-    """Return the table of lines on a device, and whether it allows the widest loads."""
-    table = np.zeros((len(lines), COLUMNS.value), np.int64)
-    for row, line in zip(table, lines, strict=True):
-        row[: len(line)] = line
-    aligned = not (table[:, [ROWS.value, *range(ADDRESS.value, COLUMNS.value)]] % ALIGNED).any()
-    return torch.from_numpy(table).to(device), aligned
+def table_of(runs: Sequence[Run], tile: int, device: torch.device) -> Table:
+    """Put runs into a table, cut into tiles of `tile` rows."""
+    runs = sorted(runs, key=lambda run: run.group)
+    tiles = [-(-run.rows // tile) for run in runs]
+    begins = np.cumsum([0, *tiles[:-1]])
+    lines = []
+    for run, begin in zip(runs, begins.tolist(), strict=True):
+        # The addresses and sums of 64 bits; a key's words as signed numbers of 32.
+        k0, k1 = ((word ^ 2**31) - 2**31 for word in run.key)
+        lines.append((run.tensor, run.first, run.rows, begin, run.position, k0, k1, run.group))
+    owners = np.repeat(np.arange(len(runs)), tiles)
+    return Table(
+        torch.tensor(lines).to(device),
+        torch.from_numpy(owners.astype(np.int32)).to(device),
+        all(run.first % ALIGNED == run.rows % ALIGNED == 0 for run in runs),
+        np.repeat([run.group for run in runs], tiles).tolist(),
+    )
+
+
+def spans_of(table: Table, most: int) -> Spans:
+    """Deal the tiles of each group out to at most about `most` programs in all.
+
+    No more on a larger GPU, so that every GPU adds in the same order.
+    """
+    programs, groups, begin = [], [], 0
+    for group in dict.fromkeys(table.groups):
+        tiles = table.groups.count(group)
+        share = min(tiles, max(1, round(most * tiles / len(table.groups))))
+        groups.append((len(programs), len(programs) + share, group))
+        programs += [(begin + one, begin + tiles, share) for one in range(share)]
+        begin += tiles
+    device = table.rows.device
+    return Spans(torch.tensor(programs).to(device), torch.tensor(groups).to(device))
+
+
+def addresses_of(views: Sequence[Sequence[Tensor]]) -> tuple[Int[Tensor, "tensors views"], bool]:
+    """Send the addresses of each tensor's views to their device without waiting.
+
+    Return with them whether all allow the widest loads.
+    """
+    places = torch.tensor([[view.data_ptr() for view in both] for both in views])
+    aligned = not (places % ALIGNED).any()
+    if (device := views[0][0].device).type == "cuda":
+        places = places.pin_memory()
+    return places.to(device, non_blocking=True), bool(aligned)
 
 
 @triton.jit
 @no_type_check
-def find(table, count, tile):
-    """Find the run that a tile belongs to, the last that begins at it or before: its row."""
-    low, high = tile * 0, tile * 0 + count
-    while high - low > 1:
-        middle = (low + high) // 2
-        before = tl.load(table + middle * COLUMNS + BEGIN) <= tile
-        low, high = tl.where(before, middle, low), tl.where(before, high, middle)
-    return table + low * COLUMNS
+def run_of(table, owners, tile):
+    """Return a pointer to the run that a tile belongs to."""
+    return table + tl.load(owners + tile).to(tl.int64) * WIDTH
 
 
 @triton.jit
 @no_type_check
-def numbers(run, view: tl.constexpr, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return where one of a run's views lies."""
-    address = tl.load(run + ADDRESS + view)
+def numbers(run, addresses, view: tl.constexpr, views: tl.constexpr, DTYPE: tl.constexpr,
+            ALIGNED: tl.constexpr):  # fmt: skip
+    """Return where one of a run's views begins."""
+    address = tl.load(addresses + tl.load(run + TENSOR) * views + view)
+    place = address.to(tl.pointer_type(DTYPE)) + tl.load(run + FIRST)
     if ALIGNED:
-        address = tl.multiple_of(address, 16)
-    return address.to(tl.pointer_type(DTYPE))
+        place = tl.multiple_of(place, 16)
+    return place
 
 
 @triton.jit

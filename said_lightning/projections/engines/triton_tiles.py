@@ -31,10 +31,6 @@ def places(STEP: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE
 
 @triton.jit
 @no_type_check
-def halves(
-    k0, k1, first,
-    HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr, BITS: tl.constexpr,
-):  # fmt: skip
-    """Draw the half-words of a program's tile."""
-    positions = first + block(BITS) + places(HALVES, HIGH, COLUMNS, STRIDE)
-    return half_words(k0, k1, positions // HALVES)
+def halves(k0, k1, first, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr):
+    """Draw the half-words of a program's tile in the block whose draws begin at `first`."""
+    return half_words(k0, k1, (first + places(HALVES, HIGH, COLUMNS, STRIDE)) // HALVES)
