@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -20,7 +20,7 @@ from said_lightning.projections import Projection
 # together: one by one, small ones cost more to hand over than to transform, on a GPU all the more.
 # Those of at most SMALL numbers, biases for the most part, wait for the end in any case: on a GPU
 # they take launches of their own.
-WAITING, WAITING_ON_GPU, SMALL = 2**19, 2**25, 2**16
+WAITING, WAITING_ON_GPU, SMALL = 2**19, 3 * 2**24, 2**16
 SUMS = 2**24  # numbers at most that the sums v_l of all groups take at a time
 
 
@@ -37,25 +37,33 @@ class Gradients:
         self.lambdas = lambdas
         self.pulled = False
         self._handles: list[RemovableHandle] = []
-        self._waiting: dict[str, Tensor] = {}
-        self._shares: dict[str, tuple[int, float]] = {}
-        self._sums: Float[Tensor, "rows d"] | None = None
-        self._rows: dict[tuple[int, float], int] = {}
         self._task = -1  # the backward pass that is under way
-        self._factors: dict[tuple[tuple[int, float], ...], tuple[Tensor, Tensor]] = {}
+        self._waiting: dict[str, Tensor] = {}
+        # A share is what goes into one sum: a group's tensors of one factor on theta's gradient.
+        self._shares: dict[str, int] = {}
+        self._groups: Int[Tensor, " shares"] = torch.empty(0, dtype=torch.long)
+        self._factors: Float[Tensor, " shares"] | None = None
+        self._sums: Float[Tensor, "rows d"] | None = None
+        self._first: int | None = None  # the share of the first row, None while all are empty
 
     def hook(
         self, groups: Mapping[str, Sequence[str]], weights: Mapping[str, nn.Parameter]
     ) -> None:
         """Put hooks on the weights of all groups, until `unhook`."""
         self.pulled = False
+        found: dict[tuple[int, float], int] = {}
         for index, tensors in enumerate(groups.values()):
             for name in tensors:
-                group = index if len(self.lambdas) else 0
-                self._shares[name] = group, self.projection.gradient_weight(name)
+                factor = self.projection.gradient_weight(name)
+                share = (index if len(self.lambdas) else 0), factor
+                self._shares[name] = found.setdefault(share, len(found))
                 take = partial(self._take, name)
                 self._handles.append(weights[name].register_post_accumulate_grad_hook(take))
-        rows = min(len(set(self._shares.values())), max(1, SUMS // len(self.theta)))
+        indices, factors = zip(*found, strict=True)
+        self._groups = torch.tensor(indices).to(self.theta.device)
+        ones = set(factors) == {1.0}
+        self._factors = None if ones else torch.tensor(factors).to(self.theta)
+        rows = min(len(found), max(1, SUMS // len(self.theta)))
         self._sums = self.theta.new_zeros((rows, len(self.theta)), dtype=torch.float64)
 
     def unhook(self) -> None:
@@ -65,9 +73,7 @@ class Gradients:
         self._handles.clear()
         self._waiting.clear()
         self._shares.clear()
-        self._rows.clear()
-        self._factors.clear()
-        self._sums = None
+        self._sums = self._first = None
 
     def _take(self, name: str, weight: Tensor) -> None:
         """Take a weight's gradient from it."""
@@ -86,49 +92,42 @@ class Gradients:
     def _finish(self) -> None:
         """Pull back what waits at the end of a backward pass, and give theta and lambda theirs."""
         self._pull_back(dict(self._waiting))
-        if self._rows:
-            self._settle()
+        self._settle()
 
     @torch.no_grad()
     def _pull_back(self, grads: dict[str, Tensor]) -> None:
-        """Add gradients to the sums of their groups."""
+        """Add gradients to the sums of their shares, of which a few have rows at a time."""
         assert self._sums is not None
+        most = len(self._sums)
+        together: dict[int, list[str]] = {}
         for name in grads:
             del self._waiting[name]
-        while grads:
-            room = len(self._sums) - len(self._rows)
-            shares = dict.fromkeys(self._shares[name] for name in grads)
-            new = [share for share in shares if share not in self._rows][:room]
-            self._rows.update({share: len(self._rows) + i for i, share in enumerate(new)})
-            now = {name: grad for name, grad in grads.items() if self._shares[name] in self._rows}
-            if now:
-                rows = {name: self._rows[self._shares[name]] for name in now}
-                self.projection.pull_back_all(now, rows, self._sums)
-            if grads := {name: grad for name, grad in grads.items() if name not in now}:
+            together.setdefault(self._shares[name] // most * most, []).append(name)
+        for first, names in together.items():
+            if self._first != first:
                 self._settle()
+                self._first = first
+            rows = {name: self._shares[name] - first for name in names}
+            self.projection.pull_back_all({n: grads[n] for n in names}, rows, self._sums)
 
     def _settle(self) -> None:
         """Add to theta's and lambda's gradients what the sums hold, and empty them."""
+        if self._first is None:
+            return
         assert self._sums is not None
-        v = self._sums[: len(self._rows)]
-        index, factors = self._factors_of(tuple(self._rows))
-        weights = self.lambdas[index] * factors if len(self.lambdas) else factors
+        now = slice(self._first, self._first + len(self._sums))
+        groups = self._groups[now]
+        v = self._sums[: len(groups)]
+        weights = self.lambdas[groups] if len(self.lambdas) else torch.ones_like(v[:, 0])
+        if self._factors is not None:
+            weights = weights * self._factors[now]
         _add(self.theta, weights.double() @ v)
         if len(self.lambdas):
             share = torch.zeros_like(self.lambdas)
-            _add(self.lambdas, share.index_add_(0, index, (v @ self.theta.double()).to(share)))
+            _add(self.lambdas, share.index_add_(0, groups, (v @ self.theta.double()).to(share)))
         v.zero_()
-        self._rows.clear()
+        self._first = None
         self.pulled = True
-
-    def _factors_of(self, shares: tuple[tuple[int, float], ...]) -> tuple[Tensor, Tensor]:
-        """Return the groups and factors of rows on the device: the same after every step."""
-        if shares not in self._factors:
-            groups, factors = zip(*shares, strict=True)
-            device = self.theta.device
-            made = torch.tensor(groups, device=device), torch.tensor(factors, device=device)
-            self._factors[shares] = made
-        return self._factors[shares]
 
 
 def _add(parameter: nn.Parameter, grad: Tensor) -> None:

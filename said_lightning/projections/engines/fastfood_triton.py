@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from said_lightning.projections.core.random import quantile_table
-from said_lightning.projections.engines import triton_long
 from said_lightning.projections.engines import triton_fastfood as kernels
+from said_lightning.projections.engines import triton_long
 from said_lightning.projections.engines.triton_fold import add_up, fold, unfold
 from said_lightning.projections.engines.triton_runs import (
     WARPS,
@@ -49,7 +49,7 @@ class Launch(NamedTuple):
     runs: list[Run]
     table: Table
     spans: Spans
-    scale: Float[Tensor, ""]
+    scales: dict[torch.dtype, Float[Tensor, ""]]
     bank: Tensor
     inverse_bank: Tensor
     options: dict[str, Any]
@@ -79,20 +79,20 @@ def write_all(
 ) -> None:
     """Set out = base + P theta for many (tensor, out, base), each with its group's theta."""
     addresses, aligned = addresses_of([views for _, *views in parts])
+    x = torch.nn.functional.pad(thetas, (0, projection.n - projection.d))
     with torch.cuda.device_of(thetas):
         for launch in _launches(projection, _kinds(parts, groups), start, thetas.device):
-            r, n = launch.r, projection.n
-            x = torch.nn.functional.pad(thetas * projection.scale(r), (0, n - projection.d))
-            if r < n:
-                x = fold(x, r, launch.table)
+            r, is_whole = launch.r, launch.r == projection.n
+            scale = launch.scales[x.dtype]
+            folded = x if is_whole else fold(x, r, launch.table, scale)
             if r > LONGEST:
                 for number, (out, base), position, draws in _long(launch, parts):
-                    mine = x[launch.runs[number].group if r == n else number]
-                    triton_long.write(out, base, mine, r, r == n, position, draws)
+                    mine = x[launch.runs[number].group] * scale if is_whole else folded[number]
+                    triton_long.write(out, base, mine, r, is_whole, position, draws)
             else:
                 kernels.write[(len(launch.table.owners),)](
-                    *launch.table[:2], addresses, x, _magnitudes(x.device), launch.bank,
-                    *map(_element, launch.dtypes), **launch.options,
+                    *launch.table[:2], addresses, folded, scale, _magnitudes(x.device),
+                    launch.bank, *map(_element, launch.dtypes), **launch.options,
                     ALIGNED=aligned and launch.table.aligned,
                 )  # fmt: skip
 
@@ -129,7 +129,7 @@ def pull_back_all(
                 rows = torch.stack(pieces)
             else:
                 rows = _pull_back_tiles(launch, addresses, aligned)
-            given = (launch.spans, launch.scale, sums)
+            given = (launch.spans, launch.scales[SUMS], sums)
             if launch.r == projection.n:
                 add_up(rows, *given)
             else:
@@ -189,15 +189,13 @@ def _launch(
 ) -> Launch:
     is_whole = r == projection.n
     tile = (max(r, TILE) if r <= LONGEST else max(r, triton_long.BUFFER)) if is_whole else r
-    # 16 numbers a thread leave registers for several programs on a multiprocessor. With a single
-    # warp Pi would become a shuffle for each 32 numbers of the tile, not one pass through shared
-    # memory.
-    warps = min(16, max(2, tile // 512))
+    warps = warps_of(tile)
     runs = sorted(runs, key=lambda run: run.group)
     table = table_of(runs, tile, device)
     most = WARPS // warps if is_whole and r <= LONGEST else len(table.groups)
     bank = slice(projection.begin(r), projection.begin(2 * r))
     short = torch.int16 if r <= LONGEST else torch.int32
+    scale = torch.tensor(projection.scale(r), dtype=SUMS).to(device)
     options = {
         "TILE": tile,
         "BITS": r.bit_length() - 1,
@@ -211,7 +209,7 @@ def _launch(
         runs,
         table,
         spans_of(table, most),
-        torch.tensor(projection.scale(r), dtype=SUMS, device=device),
+        {dtype: scale.to(dtype) for dtype in (torch.float32, torch.float64)},
         projection.banks[bank].to(device, short),
         projection.inverse_banks[bank].to(device, short),
         options,
@@ -230,6 +228,15 @@ def _long(
         for first in range(0, run.rows, step):
             piece = [view[first : first + step] for view in views]
             yield number, piece, run.position + first, draws
+
+
+def warps_of(tile: int) -> int:
+    """Return the warps of a program.
+
+    16 numbers a thread leave registers for several programs on a multiprocessor. With a single warp
+    Pi would become a shuffle for each 32 numbers of the tile, not one pass through shared memory.
+    """
+    return min(16, max(2, tile // 512))
 
 
 def _element(dtype: torch.dtype) -> Any:

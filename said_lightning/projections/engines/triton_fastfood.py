@@ -30,12 +30,12 @@ from said_lightning.projections.engines.triton_runs import (
 @triton.jit
 @no_type_check
 def write(
-    table, owners, addresses, x, magnitudes, bank, OUT: tl.constexpr, BASE: tl.constexpr,
+    table, owners, addresses, x, scale, magnitudes, bank, OUT: tl.constexpr, BASE: tl.constexpr,
     TILE: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
     """Set out = base + H G Pi H B x in a program's tile.
 
-    x is its group's, B x its run's where not FLIP.
+    x is its group's, times scale; B x is its run's, scaled and folded, where not FLIP.
     """
     tile = tl.program_id(0).to(tl.int64)
     run = run_of(table, owners, tile)
@@ -48,7 +48,7 @@ def write(
     row = tl.load(run + GROUP) if FLIP else tile
     v = tl.load(x + (row << BITS) + tl.arange(0, TILE) % (1 << BITS))
     if FLIP:
-        v = signed(v, drawn)
+        v = signed(v * tl.load(scale), drawn)
     blocks, places = _blocks(TILE, BITS), tl.arange(0, 1 << BITS)[None, :]
     order = permuted(bank, k0, k1, (position >> BITS) + blocks, places, BITS)
     order = tl.reshape((blocks << BITS) + order, (TILE,))

@@ -24,8 +24,10 @@ TILE = 12  # bits of a program's numbers
 NEAR = 4  # bits of its columns at least: the 8 numbers of a counter are neighbours
 
 
-def fold(x: Float[Tensor, "groups n"], r: int, table: Table) -> Float[Tensor, "runs r"]:
-    """Add the halves of each run's B x, x being its group's, until r numbers are left.
+def fold(
+    x: Float[Tensor, "groups n"], r: int, table: Table, scale: Float[Tensor, ""]
+) -> Float[Tensor, "runs r"]:
+    """Add the halves of each run's B x, x being its group's times scale, until r are left.
 
     They are added in the reference's order.
     """
@@ -37,7 +39,7 @@ def fold(x: Float[Tensor, "groups n"], r: int, table: Table) -> Float[Tensor, "r
         y = x.new_empty((len(table.rows), left))
         tile = {"HIGH": high, "COLUMNS": columns, "STRIDE": left.bit_length() - 1}
         grid = (left >> columns, len(y))
-        _fold[grid](x, y, table.rows, IS_FIRST=first, **tile)
+        _fold[grid](x, y, table.rows, scale, IS_FIRST=first, **tile)
         x, n, first = y, left, False
     return x
 
@@ -76,7 +78,7 @@ def add_up(
 @triton.jit
 @no_type_check
 def _fold(
-    x, y, table,
+    x, y, table, scale,
     IS_FIRST: tl.constexpr, HIGH: tl.constexpr, COLUMNS: tl.constexpr, STRIDE: tl.constexpr,
 ):  # fmt: skip
     number = tl.program_id(1).to(tl.int64)
@@ -86,7 +88,7 @@ def _fold(
     v = tl.load(x + (row << (STRIDE + HIGH)) + at)
     if IS_FIRST:
         k0, k1, first = tl.load(run + K0), tl.load(run + K1), tl.load(run + POSITION)
-        v = signed(v, halves(k0, k1, first, HIGH, COLUMNS, STRIDE))
+        v = signed(v * tl.load(scale), halves(k0, k1, first, HIGH, COLUMNS, STRIDE))
     for _ in tl.static_range(HIGH):
         one, other = tl.split(tl.trans(tl.reshape(v, (2, v.numel // 2)), (1, 0)))
         v = one + other
