@@ -34,10 +34,10 @@ class Fastfood(Projection):
     """Stacked blocks H G Pi H B of n = 2^ceil(log2 d) rows (16 at least), restarted at each tensor.
 
     H is Hadamard, B random signs, Pi a random permutation, G standard normal. B and G are drawn for
-    every block. Pi is one of a few uniform ones that the blocks of an order share, rotated: where a
-    block's offset in their bank is q n + c, Pi takes row i from place sigma_q(i + c mod n). G and B
-    alone make blocks independent but for moments of order 8 and more; offsets walk evenly through
-    the bank.
+    every block. Pi takes row i from place sigma(p(i)), where sigma is one of a few uniform
+    permutations that the blocks of an order share, and p, a block's own, permutes groups of 16
+    neighbours: the k-th of them goes to a k + c, a odd, modulo their number. G and B alone make
+    blocks independent but for moments of order 8 and more; p makes those rare too.
 
     Where fewer than n rows are left of a tensor, the block is of the smallest order r that gives
     them, and B x, still of n numbers, is folded to r by adding its halves: else a bias would cost
@@ -69,16 +69,20 @@ class Fastfood(Projection):
         """Return where in `banks` the permutations of order r begin."""
         return sum(max(BANK, smaller) for smaller in self.orders() if smaller < r)
 
-    def offsets(self, tensor: str, first: int, blocks: int, r: int) -> Int[Tensor, " blocks"]:
-        """Return where in their order's bank the permutations of blocks from `first` on begin.
+    def variants(
+        self, tensor: str, first: int, blocks: int, r: int
+    ) -> tuple[Int[Tensor, " blocks"], Int[Tensor, " blocks"]]:
+        """Return the offsets and factors of blocks from number `first` on.
 
-        They are multiples of 16, from the top bits of a sequence that adds an odd key word, so a
-        processor reads 16 entries as neighbours.
+        An offset is where p begins in the order's bank of permutations, a multiple of 16 that names
+        sigma and c; a factor is a. Both are bits, from the top on, of a sequence that adds an odd
+        key word, so that they walk evenly through all there are.
         """
         k0, k1 = self.keys[tensor]
         steps = torch.arange(first, first + blocks) & random.MASK
-        drawn = (k0 + steps * (k1 | 1)) & random.MASK
-        return drawn * (max(BANK, r) // SMALLEST) >> 32 << 4
+        drawn = ((k0 + steps * (k1 | 1)) & random.MASK) * (max(BANK, r) // SMALLEST)
+        factors = ((drawn & random.MASK) * (r // SMALLEST) >> 32) | 1
+        return drawn >> 32 << 4, factors
 
     def scale(self, r: int) -> float:
         """Return the factor of a block of order r."""
@@ -137,9 +141,10 @@ class Fastfood(Projection):
         self, tensor: str, first: int, blocks: int, r: int
     ) -> Int[Tensor, "blocks r"]:
         """Return each block's Pi: from where it takes its rows."""
-        offsets = self.offsets(tensor, first, blocks, r)[:, None]
-        turned = (offsets + torch.arange(r)) % r
-        return self.banks[self.begin(r) + offsets // r * r + turned].long()
+        offsets, factors = (x[:, None] for x in self.variants(tensor, first, blocks, r))
+        rows = torch.arange(r)
+        places = (rows // SMALLEST * SMALLEST * factors + offsets) % r + rows % SMALLEST
+        return self.banks[self.begin(r) + offsets // r * r + places].long()
 
     def orders(self) -> list[int]:
         """List the orders of blocks, ascending."""

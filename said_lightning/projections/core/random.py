@@ -18,7 +18,7 @@ from torch import Tensor
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
-ROUNDS = 7  # the fewest that pass BigCrush with a margin (Salmon et al. 2011, table 2)
+ROUNDS = 7  # the fewest that pass BigCrush (Salmon et al. 2011, table 2)
 
 # The streams keep the draws of one tensor apart: the third word of the counter.
 STREAM_ROWS, STREAM_PERMUTATION = 0, 1

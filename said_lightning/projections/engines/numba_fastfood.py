@@ -36,9 +36,9 @@ def write(tasks, outs, sizes, last, keys, table, bases, turns, x, scales, banks,
             for block in range(start, min(start + step, rows), n):
                 left = min(n, rows - block)
                 r = _order(left)
-                begin, turn = _place(k0, k1, (first + block) // r, r, begins)
+                variant = _variant(k0, k1, (first + block) // r, r, begins)
                 scale = scales[_bits(r)]
-                _forward(x, scale, r, halves, block - start, banks, begin, turn, table, u, w)
+                _forward(x, scale, r, halves, block - start, banks, variant, table, u, w)
                 _add_rows(out, base, block, w, left)
 
 
@@ -52,7 +52,7 @@ def _turn(turn, last, step):
 
 @njit
 @no_type_check
-def _forward(x, scale, r, halves, h, banks, begin, turn, table, u, w):
+def _forward(x, scale, r, halves, h, banks, variant, table, u, w):
     """Set w[:r] = H G Pi H B x scale, the half-words being those from halves[h] on."""
     half = len(x)
     for j in range(0, half, LANES):
@@ -62,8 +62,9 @@ def _forward(x, scale, r, halves, h, banks, begin, turn, table, u, w):
         for j in range(0, half, LANES):
             _fold(u, j, half)
     hadamard(u, r)
+    begin, turn, factor = variant
     for i in range(0, r, LANES):
-        _mix(w, i, u, banks, begin + (turn + i) % r, halves, h + i, table)
+        _mix(w, i, u, banks, begin + (i * factor + turn) % r, halves, h + i, table)
     hadamard(w, r)
 
 
@@ -88,34 +89,48 @@ def pull_back(tasks, grads, sizes, last, keys, table, empty, sums, banks, begins
             for block in range(start, min(start + step, rows), n):
                 left = min(n, rows - block)
                 r = _order(left)
-                begin, turn = _place(k0, k1, (first + block) // r, r, begins)
+                variant = _variant(k0, k1, (first + block) // r, r, begins)
                 _copy_rows(w, grad, block, left, r)
                 if r < n:  # the sums are scaled for blocks of order n
                     w[:r] *= w.dtype.type(np.sqrt(n / r))
-                _backward(w, r, halves, block - start, banks, begin, turn, table, u)
+                _backward(w, r, halves, block - start, banks, variant, table, u)
                 for j in range(0, n, LANES):
                     _accumulate(sums[task], j, u, j % r, halves, block - start + j)
 
 
 @njit
 @no_type_check
-def _backward(w, r, halves, h, banks, begin, turn, table, u):
+def _backward(w, r, halves, h, banks, variant, table, u):
     """Set u[:r] = H Pi^T G H w[:r]."""
     hadamard(w, r)
     for j in range(0, r, LANES):
         _weigh(w, j, halves, h + j, table)
+    begin, turn, factor = variant
+    inverse, top = _inverse(np.uint32(factor)), np.uint32(r - 1)
     for i in range(0, r, LANES):
-        _take(u, i, w, banks, begin + i, np.uint32(turn), np.uint32(r - 1))
+        _take(u, i, w, banks, begin + i, np.uint32(turn), inverse, top)
     hadamard(u, r)
 
 
 @njit
 @no_type_check
-def _place(k0, k1, block, r, begins):
-    """Return where the permutation that a block takes begins in the banks, and its rotation."""
+def _variant(k0, k1, block, r, begins):
+    """Return where a block's sigma begins in the banks, and c (in numbers) and a of its p."""
     drawn = (np.uint64(k0) + np.uint64(block) * np.uint64(k1 | 1)) & np.uint64(MASK)
-    offset = np.int64(drawn * np.uint64(max(BANK, r) // SMALLEST) >> np.uint64(32)) * SMALLEST
-    return begins[_bits(r)] + offset // r * r, offset % r
+    drawn *= np.uint64(max(BANK, r) // SMALLEST)
+    offset = np.int64(drawn >> np.uint64(32)) * SMALLEST
+    factor = (drawn & np.uint64(MASK)) * np.uint64(r // SMALLEST) >> np.uint64(32) | np.uint64(1)
+    return begins[_bits(r)] + offset // r * r, offset % r, np.int64(factor)
+
+
+@njit
+@no_type_check
+def _inverse(odd):
+    """Invert an odd number modulo 2^32: it is its own inverse modulo 8, and each step doubles."""
+    x = odd
+    for _ in range(4):
+        x = np.uint32(x * np.uint32(np.uint32(2) - np.uint32(odd * x)))
+    return x
 
 
 @njit
@@ -206,10 +221,20 @@ def _weigh(builder: Any, w: Memory, j: Any, halves: Memory, h: Any, table: Memor
 
 @tile
 def _take(
-    builder: Any, u: Memory, j: Any, w: Memory, banks: Memory, at: Any, turn: Any, mask: Any
+    builder: Any,
+    u: Memory,
+    j: Any,
+    w: Memory,
+    banks: Memory,
+    at: Any,
+    turn: Any,
+    inverse: Any,
+    top: Any,
 ) -> None:
     """Apply the transpose of Pi."""
-    u.store(j, w.gather((banks.load(at, LANES) - turn) & mask))
+    place = banks.load(at, LANES) - turn
+    group = (place & -SMALLEST) * inverse & top
+    u.store(j, w.gather(group | (place & (SMALLEST - 1))))
 
 
 @tile

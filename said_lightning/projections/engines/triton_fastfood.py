@@ -91,6 +91,8 @@ def pull_back(
             position = tl.load(run + POSITION) + start
             drawn = half_words(k0, k1, position // HALVES + tl.arange(0, TILE // HALVES))
             w = hadamard(g, 0, BITS) * normals(drawn, magnitudes, g.dtype)
+            if IN_MEMORY:
+                tl.debug_barrier()  # or Pi's numbers would be loaded, and held, before
             blocks, places = _blocks(TILE, BITS), tl.arange(0, N)[None, :]
             order = permuted_back(inverse_bank, k0, k1, (position >> BITS) + blocks, places, BITS)
             order = tl.reshape((blocks << BITS) + order, (TILE,))

@@ -16,7 +16,7 @@ HALVES = tl.constexpr(random.HALVES)
 QUANTILES = tl.constexpr(random.QUANTILES)
 NORMAL_SIGN, SIGN = tl.constexpr(random.NORMAL_SIGN), tl.constexpr(random.SIGN)
 BANK_BITS = tl.constexpr(fastfood.BANK.bit_length() - 1)
-STEP_BITS = tl.constexpr(fastfood.SMALLEST.bit_length() - 1)
+STEP, STEP_BITS = tl.constexpr(fastfood.SMALLEST), tl.constexpr(fastfood.SMALLEST.bit_length() - 1)
 
 
 @triton.jit
@@ -62,26 +62,37 @@ def normals(halves, table, dtype: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def offsets(k0, k1, block, BITS: tl.constexpr):
-    """Return where in the bank of order 2^BITS the permutations of blocks begin, and rotations."""
-    BANK: tl.constexpr = BITS if BITS > BANK_BITS else BANK_BITS
+def variants(k0, k1, block, BITS: tl.constexpr):
+    """Return where the sigma of blocks begins in the bank of order 2^BITS, and their c and a."""
+    OFFSETS: tl.constexpr = (BITS if BITS > BANK_BITS else BANK_BITS) - STEP_BITS
     drawn = k0.to(tl.uint32) + block.to(tl.uint32) * (k1.to(tl.uint32) | 1)
-    offset = (drawn >> (32 - BANK + STEP_BITS)) << STEP_BITS
-    return (offset >> BITS) << BITS, offset % (1 << BITS)
+    offset = (drawn >> (32 - OFFSETS)) << STEP_BITS
+    factor = tl.zeros_like(drawn) + 1
+    if BITS > STEP_BITS:
+        factor = ((drawn << OFFSETS) >> (32 - BITS + STEP_BITS)) | 1
+    return (offset >> BITS) << BITS, offset % (1 << BITS), factor
 
 
 @triton.jit
 @no_type_check
 def permuted(bank, k0, k1, block, places, BITS: tl.constexpr):
     """Return from where Pi takes the numbers of places (rows, columns) of blocks (rows, 1)."""
-    begin, turn = offsets(k0, k1, block, BITS)
-    return tl.load(bank + (begin + (turn + places) % (1 << BITS))).to(tl.int32)
+    begin, turn, factor = variants(k0, k1, block, BITS)
+    # By % and //, unlike & and >>, the compiler sees that neighbours stay neighbours.
+    group, rest = places // STEP, places % STEP
+    place = ((group.to(tl.uint32) * factor) << STEP_BITS) + turn
+    return tl.load(bank + (begin + place % (1 << BITS) + rest)).to(tl.int32)
 
 
 @triton.jit
 @no_type_check
 def permuted_back(inverse_bank, k0, k1, block, places, BITS: tl.constexpr):
     """Return from where the transpose of Pi takes its numbers."""
-    begin, turn = offsets(k0, k1, block, BITS)
-    order = tl.load(inverse_bank + (begin + places)).to(tl.int32)
-    return (order - turn.to(tl.int32)) & ((1 << BITS) - 1)
+    begin, turn, factor = variants(k0, k1, block, BITS)
+    inverse = factor  # modulo 8; each step doubles the bits that are right
+    for _ in tl.static_range(3):
+        inverse *= 2 - factor * inverse
+    inverse = inverse.to(tl.int32)
+    place = tl.load(inverse_bank + (begin + places)).to(tl.int32)
+    group = (place & -STEP) * inverse - turn.to(tl.int32) * inverse
+    return (group | (place & (STEP - 1))) & ((1 << BITS) - 1)
