@@ -23,14 +23,19 @@ class Partition(Projection):
     """
 
     @cached_property
+    def counts(self) -> Int[Tensor, " d"]:
+        """Rows of all tensors in each slot, on the CPU."""
+        counts = torch.zeros(self.d, dtype=torch.int64)
+        count = getattr(self._engine(counts), "count", Partition._count)
+        for tensor in self.sizes:
+            counts += count(self, tensor)
+        return counts
+
+    @cached_property
     def factors(self) -> Float[Tensor, " d"]:
         """Magnitude of the entries in each slot, in float64; 0 in an empty one."""
-        counts = torch.zeros(self.d, dtype=torch.int64)
-        engine = self._engine(counts)
-        for tensor in self.sizes:
-            counts += engine.count(self, tensor) if engine else self._count(tensor)
-        share = self.d / int(counts.count_nonzero())
-        return torch.where(counts > 0, (share / counts.double()).sqrt(), 0.0)
+        share = self.d / int(self.counts.count_nonzero())
+        return torch.where(self.counts > 0, (share / self.counts.double()).sqrt(), 0.0)
 
     def forward_rows(
         self, theta: Float[Tensor, " d"], tensor: str, start: int, stop: int

@@ -28,7 +28,7 @@ def write(
     """Set out = base + P theta for the rows of a tensor from `start` on."""
     x = (theta * projection.scale).numpy()
     draws = (start, *keys(projection, tensor), quantile_table())
-    _write(tasks(len(out), STEP, projection.d), out.numpy(), base.numpy(), x, *draws)
+    _write(tasks(len(out), STEP), out.numpy(), base.numpy(), x, *draws)
 
 
 def pull_back(

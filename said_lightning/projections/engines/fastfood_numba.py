@@ -75,7 +75,7 @@ def _write_turns(
     x[: len(theta)] = theta
     scales = np.array([projection.scale(r) for r in projection.orders()], x.dtype)
     banks = _banks(projection, projection.banks)
-    count = tasks(min(rows, len(turns) * step), step, 1)
+    count = tasks(min(rows, len(turns) * step), step)
     kernels.write(count, *given, _addresses(bases), turns, x, scales, *banks, first)
 
 

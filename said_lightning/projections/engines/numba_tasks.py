@@ -18,15 +18,16 @@ SPAN = 2**13  # sums that a task adds up
 SUMS = 2**22  # numbers at most that the tasks of one call keep
 
 
-def tasks(rows: int, step: int, d: int) -> int:
+def tasks(rows: int, step: int, sums: int = 1) -> int:
     """Return the number of tasks for `rows` rows, dealt out `step` at a time.
 
-    Each has its own d sums, which are added in order, so that the number of threads changes no bit.
+    A task that sums rows up has `sums` numbers of its own. Tasks' sums are added in order, so that
+    the number of threads changes no bit.
     """
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(min(torch.get_num_threads(), most))
     turns = -(-rows // step)
-    return 1 if rows <= ALONE else max(1, min(turns, 4 + turns // 8, MOST, SUMS // d))
+    return 1 if rows <= ALONE else max(1, min(turns, 4 + turns // 8, MOST, SUMS // sums))
 
 
 @tile

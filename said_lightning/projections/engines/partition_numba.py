@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from numba import njit, prange
 from torch import Tensor
 
+from said_lightning.projections.core.projection import STAGED
 from said_lightning.projections.core.random import STREAM_ROWS
 from said_lightning.projections.engines.numba_random import half_words
 from said_lightning.projections.engines.numba_tasks import SEEN, keys, tasks, total, untouched
@@ -29,26 +30,34 @@ def write(
     """Set out = base + P theta for the rows of a tensor from `start` on."""
     x = theta * projection.factors.to(theta)
     arrays = (part.numpy() for part in (out, base, torch.stack((x, -x), dim=1).view(-1)))
-    _write(tasks(len(out), CHUNK, 1), *arrays, start, *keys(projection, tensor))
+    _write(tasks(len(out), CHUNK), *arrays, start, *keys(projection, tensor))
 
 
 def pull_back(
     projection: Partition, grad: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Float[Tensor, " d"]:
     """Return P^T grad for the rows of a tensor from `start` on, in float64."""
-    d = 2 * projection.d
-    sums = np.zeros((tasks(len(grad), CHUNK, d), d))
-    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor))
-    plus, minus = torch.from_numpy(total(sums, d, 1.0)).view(-1, 2).unbind(1)
+    plus, minus = _sums(projection, grad, tensor, start)
     return (plus - minus) * projection.factors
 
 
 def count(projection: Partition, tensor: str) -> Int[Tensor, " d"]:
     """Count a tensor's rows in each slot."""
-    rows, d = projection.sizes[tensor], projection.d
-    counts = np.zeros((tasks(rows, CHUNK, d), d), dtype=np.int64)
-    _count(len(counts), counts, rows, *keys(projection, tensor))
-    return torch.from_numpy(counts.sum(0))
+    counts, size = torch.zeros(projection.d, dtype=torch.float64), projection.sizes[tensor]
+    ones = torch.ones(min(size, STAGED))
+    for start in range(0, size, STAGED):
+        counts += sum(_sums(projection, ones[: size - start], tensor, start))
+    return counts.long()
+
+
+def _sums(
+    projection: Partition, grad: Float[Tensor, " rows"], tensor: str, start: int
+) -> tuple[Float[Tensor, " d"], ...]:
+    """Sum numbers by the slots of their rows, those of positive signs and those of negative."""
+    d = 2 * projection.d
+    sums = np.zeros((tasks(len(grad), CHUNK, d), d))
+    _pull_back(len(sums), grad.numpy(), sums, start, *keys(projection, tensor))
+    return torch.from_numpy(total(sums, d, 1.0)).view(-1, 2).unbind(1)
 
 
 @njit
@@ -89,15 +98,3 @@ def _pull_back(tasks, grad, sums, first, k0, k1):
             _draw(k0, k1, first + start, d, halves, entries)
             for j in range(min(CHUNK, rows - start)):
                 sums[task, entries[j]] += grad[start + j]
-
-
-@kernel
-@no_type_check
-def _count(tasks, counts, rows, k0, k1):
-    d = np.uint64(counts.shape[1])
-    for task in prange(tasks):
-        halves, entries = np.empty(2 * CHUNK, np.uint16), np.empty(CHUNK, np.uint32)
-        for start in range(task * CHUNK, rows, tasks * CHUNK):
-            _draw(k0, k1, start, d, halves, entries)
-            for j in range(min(CHUNK, rows - start)):
-                counts[task, entries[j] >> np.uint32(ONE)] += 1

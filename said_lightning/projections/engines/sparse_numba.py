@@ -28,7 +28,7 @@ def write(
     """Set out = base + P theta for the rows of a tensor from `start` on."""
     x = (theta * projection.scales[tensor]).numpy()
     draws = (start, *keys(projection, tensor), projection.thresholds[tensor].numpy())
-    _write(tasks(len(out), STEP, projection.d), out.numpy(), base.numpy(), x, *draws)
+    _write(tasks(len(out), STEP), out.numpy(), base.numpy(), x, *draws)
 
 
 def pull_back(
