@@ -11,7 +11,6 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
-import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,10 +20,14 @@ from said_lightning.projections.engines import triton_long
 from said_lightning.projections.engines.triton_fold import add_up, fold, unfold
 from said_lightning.projections.engines.triton_runs import (
     WARPS,
+    Kind,
+    Part,
     Run,
     Spans,
     Table,
     addresses_of,
+    element,
+    kinds_of,
     spans_of,
     table_of,
 )
@@ -34,11 +37,6 @@ MIXED = True  # kernels read and write any floating dtype
 TILE = 1024  # rows of a program where blocks are shorter
 LONGEST = 2**14  # block of one program: 32 numbers a thread, 64 KB of shared memory for Pi
 SUMS = torch.float64  # what sums over programs are formed in
-
-# A tensor's name, and the views of it that a kernel reads or writes.
-Part = tuple[str, *tuple[Tensor, ...]]
-# What of a part decides how it is served: name, rows, dtypes and group.
-Kind = tuple[str, int, tuple[torch.dtype, ...], int]
 
 
 class Launch(NamedTuple):
@@ -81,7 +79,7 @@ def write_all(
     addresses, aligned = addresses_of([views for _, *views in parts])
     x = torch.nn.functional.pad(thetas, (0, projection.n - projection.d))
     with torch.cuda.device_of(thetas):
-        for launch in _launches(projection, _kinds(parts, groups), start, thetas.device):
+        for launch in _launches(projection, kinds_of(parts, groups), start, thetas.device):
             r, is_whole = launch.r, launch.r == projection.n
             scale = launch.scales[x.dtype]
             folded = x if is_whole else fold(x, r, launch.table, scale)
@@ -92,7 +90,7 @@ def write_all(
             else:
                 kernels.write[(len(launch.table.owners),)](
                     *launch.table[:2], addresses, folded, scale, _magnitudes(x.device),
-                    launch.bank, *map(_element, launch.dtypes), **launch.options,
+                    launch.bank, *map(element, launch.dtypes), **launch.options,
                     ALIGNED=aligned and launch.table.aligned,
                 )  # fmt: skip
 
@@ -120,7 +118,7 @@ def pull_back_all(
     """Add P^T grad of many (tensor, grad) to the float64 sums of their groups."""
     addresses, aligned = addresses_of([views for _, *views in parts])
     with torch.cuda.device_of(sums):
-        for launch in _launches(projection, _kinds(parts, groups), start, sums.device):
+        for launch in _launches(projection, kinds_of(parts, groups), start, sums.device):
             if launch.r > LONGEST:
                 pieces = [
                     triton_long.pull_back(grad, launch.r, launch.r == projection.n, *draws)
@@ -146,17 +144,10 @@ def _pull_back_tiles(
     rows = programs.new_empty((len(programs), launch.r), dtype=wide)
     kernels.pull_back[(len(programs),)](
         *launch.table[:2], addresses, programs, rows, _magnitudes(rows.device),
-        launch.inverse_bank, _element(dtype), **launch.options,
+        launch.inverse_bank, element(dtype), **launch.options,
         ALIGNED=aligned and launch.table.aligned,
     )  # fmt: skip
     return rows
-
-
-def _kinds(parts: Sequence[Part], groups: Mapping[str, int]) -> tuple[Kind, ...]:
-    return tuple(
-        (name, len(views[0]), tuple(view.dtype for view in views), groups[name])
-        for name, *views in parts
-    )
 
 
 @lru_cache(maxsize=512)
@@ -237,11 +228,6 @@ def warps_of(tile: int) -> int:
     Pi would become a shuffle for each 32 numbers of the tile, not one pass through shared memory.
     """
     return min(16, max(2, tile // 512))
-
-
-def _element(dtype: torch.dtype) -> Any:
-    """Return a dtype as Triton has it."""
-    return getattr(tl, str(dtype).removeprefix("torch."))
 
 
 @cache

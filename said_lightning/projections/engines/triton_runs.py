@@ -5,8 +5,8 @@ for the next. Where runs lie in their tensors is a table that stays on the GPU. 
 addresses go there with each call, from pinned memory and without waiting: those of gradients move.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, no_type_check
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -20,6 +20,11 @@ TENSOR, FIRST, ROWS, BEGIN, POSITION, K0, K1, GROUP = (tl.constexpr(column) for 
 WIDTH, SPAN = tl.constexpr(8), tl.constexpr(3)
 ALIGNED = 16  # what addresses and rows must be multiples of for the widest loads
 WARPS = 16 * 132  # of the programs that sum: 16 for each multiprocessor of an H100
+
+# A tensor's name, and the views of it that a kernel reads or writes.
+Part = tuple[str, *tuple[Tensor, ...]]
+# What of a part decides how it is served: name, rows, dtypes and group.
+Kind = tuple[str, int, tuple[torch.dtype, ...], int]
 
 
 class Run(NamedTuple):
@@ -54,6 +59,19 @@ class Spans(NamedTuple):
 
     programs: Int[Tensor, "programs span"]
     groups: Int[Tensor, "groups span"]
+
+
+def kinds_of(parts: Sequence[Part], groups: Mapping[str, int]) -> tuple[Kind, ...]:
+    """Return what decides how each part is served: parts of the same kinds share tables."""
+    return tuple(
+        (name, len(views[0]), tuple(view.dtype for view in views), groups[name])
+        for name, *views in parts
+    )
+
+
+def element(dtype: torch.dtype) -> Any:
+    """Return a dtype as Triton has it."""
+    return getattr(tl, str(dtype).removeprefix("torch."))
 
 
 def table_of(runs: Sequence[Run], tile: int, device: torch.device) -> Table:
