@@ -13,7 +13,7 @@ from said_lightning.tools.bench.measure import (
 
 SHAPE, D = (32, 128), 1000
 
-steps = step_times(["full", "said"], "minilm", D, SHAPE, rounds=15)
+steps = step_times(["full", "said"], "minilm", D, [SHAPE], rounds=15)
 updates = update_times(["full", "said"], "minilm", D, SHAPE, rounds=15)
 alone = projection_times("minilm", [D], rounds=10)
 ours = median(alone[f"project {D}"]) + median(alone[f"pull back {D}"])

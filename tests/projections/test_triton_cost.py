@@ -10,38 +10,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-import triton.language as tl
-
 from said_lightning.projections.core import projection
 from said_lightning.projections.engines import fastfood_triton, triton_fold
 from said_lightning.projections.engines import triton_fastfood as kernels
 from said_lightning.subspace import gradients, subspace
 from said_lightning.tools.bench.models import MODELS
-from said_lightning.tools.bench.sass import Cost, cost
+from said_lightning.tools.bench.sass import fastfood_cost
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing"
 )
-
-POINTERS = {"table": "*i64", "owners": "*i32", "addresses": "*i64", "magnitudes": "*fp32"}
-WRITE = POINTERS | {"x": "*fp32", "scale": "*fp32", "bank": "*i16"}
-PULL_BACK = POINTERS | {"spans": "*i64", "sums": "*fp32", "inverse_bank": "*i16"}
-
-
-def counted(name: str, n: int) -> tuple[Cost, float]:
-    """Return the cost of a kernel for blocks of n float32, and its instructions a number."""
-    tile = max(n, fastfood_triton.TILE)
-    warps = fastfood_triton.warps_of(tile)
-    constants: dict[str, Any] = {"TILE": tile, "BITS": n.bit_length() - 1}
-    constants |= {"FLIP": True, "ALIGNED": True}
-    if name == "write":
-        found = cost(
-            kernels.write, constants | {"OUT": tl.float32, "BASE": tl.float32}, WRITE, warps
-        )
-    else:
-        found = cost(kernels.pull_back, constants | {"GRAD": tl.float32}, PULL_BACK, warps)
-    return found, found.instructions * warps * 32 / tile
-
 
 # What was reached, and 3 % for other versions of the compiler.
 CEILINGS = [
@@ -56,7 +34,7 @@ CEILINGS = [
 def test_a_number_costs_few_instructions_and_no_register_spills(
     name: str, n: int, ceiling: float
 ) -> None:
-    found, instructions = counted(name, n)
+    found, instructions = fastfood_cost(name, n)
     assert instructions <= ceiling
     assert found.spilled == 0
 
@@ -64,8 +42,8 @@ def test_a_number_costs_few_instructions_and_no_register_spills(
 @pytest.mark.parametrize("n", [1024, 16384])
 def test_weights_and_gradients_are_read_and_written_128_bits_at_a_time(n: int) -> None:
     numbers = max(n, fastfood_triton.TILE) // (fastfood_triton.warps_of(n) * 32)  # of a thread
-    write, _ = counted("write", n)
-    pull_back, _ = counted("pull_back", n)
+    write, _ = fastfood_cost("write", n)
+    pull_back, _ = fastfood_cost("pull_back", n)
     # Of 4 bytes: base and x; of 2: the permutation.
     assert write.wide["LDG"] >= 2 * numbers / 4 + numbers / 8
     assert write.wide["STG"] == numbers / 4

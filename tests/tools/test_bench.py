@@ -72,7 +72,7 @@ def test_the_public_formulation_has_the_gradient_of_its_own_map() -> None:
 
 def test_times_are_taken_in_turn_and_updates_are_a_part_of_steps() -> None:
     names, shape = ["full", "said"], (4, 16)
-    steps = step_times(names, "bert-tiny", 100, shape, rounds=3)
+    steps = step_times(names, "bert-tiny", 100, [shape], rounds=3)
     updates = update_times(names, "bert-tiny", 100, shape, rounds=3)
     assert all(len(taken) == 3 for taken in (*steps.values(), *updates.values()))
     for name in names:
@@ -87,7 +87,7 @@ def test_peak_memory_counts_the_moments() -> None:
 
 
 def test_what_a_subspace_keeps_does_not_grow_with_the_model() -> None:
-    assert 0 < state_bytes("bert-tiny", 1000) == state_bytes("bert-mini", 1000) < 1e5
+    assert 0 < state_bytes("bert-tiny", 1000) == state_bytes("bert-mini", 1000) < 1e6
 
 
 def test_a_claim_holds_up_to_its_bound() -> None:

@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def make_batch(model: nn.Module, size: int, tokens: int) -> Batch:
     """Draw a batch of `size` rows of `tokens` random tokens, all labelled 0, for a model."""
     generator = torch.Generator().manual_seed(0)
     words: int = model.config.vocab_size  # type: ignore[union-attr, assignment]
-    ids = torch.randint(1000, words, (size, tokens), generator=generator)
+    ids = torch.randint(min(1000, words // 2), words, (size, tokens), generator=generator)
     labels = torch.zeros(size, dtype=torch.long)
     return {"input_ids": ids.to(DEVICE), "labels": labels.to(DEVICE)}
 
@@ -66,11 +66,18 @@ def ratio(times: Mapping[str, list[float]], one: str, other: str) -> float:
     return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
 
 
-def step_times(names: list[str], model: str, d: int, shape: tuple[int, int], rounds: int) -> Times:
-    """Time steps of contenders side by side on one batch of (size, tokens)."""
+def step_times(
+    names: list[str], model: str, d: int, shapes: Sequence[tuple[int, int]], rounds: int
+) -> Times:
+    """Time steps of contenders side by side on batches of (size, tokens), one after the other."""
     made = {name: contender(name, model, d) for name in names}
-    batch = make_batch(MODELS[model](), *shape)
-    return in_turn({name: partial(one.step, batch) for name, one in made.items()}, rounds)
+    batches = [make_batch(MODELS[model](), *shape) for shape in shapes]
+
+    def steps(one: Contender) -> None:
+        for batch in batches:
+            one.step(batch)
+
+    return in_turn({name: partial(steps, one) for name, one in made.items()}, rounds)
 
 
 def update_times(
@@ -89,7 +96,7 @@ def update_times(
     return {name: taken[1:] for name, taken in times.items()}
 
 
-def projection_times(model: str, ds: list[int], rounds: int) -> Times:
+def projection_times(model: str, ds: list[int], rounds: int, name: str = "fastfood") -> Times:
     """Time passes over all D numbers: "copy", and "project" and "pull back" for each d.
 
     Gradients are dense, word embeddings too, and go together as in training; `project` writes
@@ -98,11 +105,6 @@ def projection_times(model: str, ds: list[int], rounds: int) -> Times:
     sizes = {name: weight.numel() for name, weight in MODELS[model]().named_parameters()}
     grads = {name: torch.randn(size, device=DEVICE) for name, size in sizes.items()}
     weights = {name: torch.randn(size, device=DEVICE) for name, size in sizes.items()}
-
-    def copy() -> None:
-        for name, grad in grads.items():
-            weights[name].copy_(grad)
-
     groups = dict.fromkeys(sizes, 0)
 
     def pull_back(projection: Projection) -> None:
@@ -116,9 +118,11 @@ def projection_times(model: str, ds: list[int], rounds: int) -> Times:
         if together:
             projection.pull_back_all(together, groups, sums)
 
-    actions: dict[str, Callable[[], object]] = {"copy": copy}
+    actions: dict[str, Callable[[], object]] = {
+        "copy": lambda: torch._foreach_copy_(list(weights.values()), list(grads.values()))
+    }
     for d in ds:
-        projection, thetas = build("fastfood", sizes, d, 0), torch.zeros(1, d, device=DEVICE)
+        projection, thetas = build(name, sizes, d, 0), torch.zeros(1, d, device=DEVICE)
         actions[f"project {d}"] = partial(projection.write_all, weights, weights, thetas, groups)
         actions[f"pull back {d}"] = partial(pull_back, projection)
     return in_turn(actions, rounds)
@@ -200,11 +204,12 @@ def _watch(one: Contender) -> list[float]:
 
         setattr(owner, method, watched)
 
-    if one.space is None:
-        watch(one.optimizer, "step")
-    else:
-        for method in ("pull_back_all", "write_all", "write_pieces"):
-            watch(one.space.projection, method)
+    # A subspace's optimizer writes the weights in its step.
+    watch(one.optimizer, "step")
+    if one.space is not None:
+        watch(one.space._gradients, "_pull_back")
+        watch(one.space._gradients, "_settle")
+        watch(one.space.projection, "write_pieces")
     return clock
 
 

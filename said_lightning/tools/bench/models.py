@@ -33,6 +33,29 @@ def random_bert(shape: str) -> nn.Module:
     return model.train()
 
 
+def toy() -> nn.Module:
+    """Build the smallest model that everything can be tried on, in training mode."""
+    config = BertConfig(
+        vocab_size=64,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+    )
+    model: nn.Module = AutoModelForSequenceClassification.from_config(config)
+    return model.train()
+
+
+def random_minilm() -> nn.Module:
+    """Build a model of MiniLM's shapes (22.7M) with random weights, in training mode."""
+    config = BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    )
+    model: nn.Module = AutoModelForSequenceClassification.from_config(config)
+    return model.train()
+
+
 def random_roberta_large() -> nn.Module:
     """Build a model of RoBERTa-large's shapes (355M) with random weights, in training mode."""
     config = RobertaConfig(
@@ -51,5 +74,7 @@ def random_roberta_large() -> nn.Module:
 MODELS: dict[str, Callable[[], nn.Module]] = {
     **{f"bert-{shape}": partial(random_bert, shape) for shape in SHAPES},
     "minilm": minilm,
+    "minilm-shapes": random_minilm,
+    "toy": toy,
     "roberta-large": random_roberta_large,
 }

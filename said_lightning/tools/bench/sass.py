@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+
+from said_lightning.projections.engines import fastfood_triton, triton_fastfood
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 H100 = GPUTarget("cuda", 90, 32)
@@ -66,6 +69,26 @@ def cost(kernel: Any, constants: Mapping[str, Any], types: Mapping[str, str], wa
         Counter(kind[:3] for kind in access if ".128" in kind),
         Counter(kind[:3] for kind in access if ".128" not in kind),
     )
+
+
+# The types of fastfood's arguments where weights, gradients and theta are float32.
+_POINTERS = {"table": "*i64", "owners": "*i32", "addresses": "*i64", "magnitudes": "*fp32"}
+_WRITE = _POINTERS | {"x": "*fp32", "scale": "*fp32", "bank": "*i16"}
+_PULL_BACK = _POINTERS | {"spans": "*i64", "sums": "*fp32", "inverse_bank": "*i16"}
+
+
+def fastfood_cost(name: str, n: int) -> tuple[Cost, float]:
+    """Return the cost of fastfood's kernel `name` for blocks of n, and instructions a number."""
+    tile = max(n, fastfood_triton.TILE)
+    warps = fastfood_triton.warps_of(tile)
+    constants: dict[str, Any] = {"TILE": tile, "BITS": n.bit_length() - 1}
+    constants |= {"FLIP": True, "ALIGNED": True}
+    if name == "write":
+        constants |= {"OUT": tl.float32, "BASE": tl.float32}
+        found = cost(triton_fastfood.write, constants, _WRITE, warps)
+    else:
+        found = cost(triton_fastfood.pull_back, constants | {"GRAD": tl.float32}, _PULL_BACK, warps)
+    return found, found.instructions * warps * 32 / tile
 
 
 def _run(tool: str, *arguments: str) -> str:

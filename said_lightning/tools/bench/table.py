@@ -21,9 +21,9 @@ SHAPE = (32, 128)
 def bench(model: str, d: int, rounds: int) -> dict[str, Any]:
     """Measure all: steps in seconds, memory in bytes, projections of each model over d."""
     names = [name for name in CONTENDERS if name != "public"]
-    steps = step_times(names, model, d, SHAPE, rounds)
+    steps = step_times(names, model, d, [SHAPE], rounds)
     # One round of it takes as long as all rounds of the others.
-    steps |= step_times(["public"], model, d, SHAPE, 1)
+    steps |= step_times(["public"], model, d, [SHAPE], 1)
     return {
         "device": torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
