@@ -7,17 +7,17 @@ one program are left to `triton_long`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from said_lightning.projections.core.random import quantile_table
 from said_lightning.projections.engines import triton_fastfood as kernels
 from said_lightning.projections.engines import triton_long
 from said_lightning.projections.engines.triton_fold import add_up, fold, unfold
+from said_lightning.projections.engines.triton_random import magnitudes
 from said_lightning.projections.engines.triton_runs import (
     WARPS,
     Kind,
@@ -28,6 +28,7 @@ from said_lightning.projections.engines.triton_runs import (
     addresses_of,
     element,
     kinds_of,
+    signed_words,
     spans_of,
     table_of,
 )
@@ -89,7 +90,7 @@ def write_all(
                     triton_long.write(out, base, mine, r, is_whole, position, draws)
             else:
                 kernels.write[(len(launch.table.owners),)](
-                    *launch.table[:2], addresses, folded, scale, _magnitudes(x.device),
+                    *launch.table[:2], addresses, folded, scale, magnitudes(x.device),
                     launch.bank, *map(element, launch.dtypes), **launch.options,
                     ALIGNED=aligned and launch.table.aligned,
                 )  # fmt: skip
@@ -143,7 +144,7 @@ def _pull_back_tiles(
     wide = torch.promote_types(dtype, torch.float32)
     rows = programs.new_empty((len(programs), launch.r), dtype=wide)
     kernels.pull_back[(len(programs),)](
-        *launch.table[:2], addresses, programs, rows, _magnitudes(rows.device),
+        *launch.table[:2], addresses, programs, rows, magnitudes(rows.device),
         launch.inverse_bank, element(dtype), **launch.options,
         ALIGNED=aligned and launch.table.aligned,
     )  # fmt: skip
@@ -214,8 +215,7 @@ def _long(
     step = launch.options["TILE"]
     for number, run in enumerate(launch.runs):
         views = [view[run.first :][: run.rows] for view in parts[run.tensor][1:]]
-        k0, k1 = ((word ^ 2**31) - 2**31 for word in run.key)
-        draws = (_magnitudes(views[0].device), launch.bank, k0, k1)
+        draws = (magnitudes(views[0].device), launch.bank, *signed_words(run.key))
         for first in range(0, run.rows, step):
             piece = [view[first : first + step] for view in views]
             yield number, piece, run.position + first, draws
@@ -228,8 +228,3 @@ def warps_of(tile: int) -> int:
     Pi would become a shuffle for each 32 numbers of the tile, not one pass through shared memory.
     """
     return min(16, max(2, tile // 512))
-
-
-@cache
-def _magnitudes(device: torch.device) -> Tensor:
-    return torch.from_numpy(quantile_table()).to(device)

@@ -1,9 +1,13 @@
 """The draws of `core.random` and of fastfood as Triton functions, equal to them bit for bit."""
 
+from functools import cache
 from typing import no_type_check
 
+import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
 
 from said_lightning.projections import fastfood
 from said_lightning.projections.core import random
@@ -19,9 +23,15 @@ BANK_BITS = tl.constexpr(fastfood.BANK.bit_length() - 1)
 STEP, STEP_BITS = tl.constexpr(fastfood.SMALLEST), tl.constexpr(fastfood.SMALLEST.bit_length() - 1)
 
 
+@cache
+def magnitudes(device: torch.device) -> Float[Tensor, " quantiles"]:
+    """Return the magnitudes of normals on a device."""
+    return torch.from_numpy(random.quantile_table()).to(device)
+
+
 @triton.jit
 @no_type_check
-def philox(k0, k1, position, stream: tl.constexpr):
+def philox(k0, k1, position, stream):
     """Draw the four 32-bit words of the 64-bit positions of a stream."""
     position = position.to(tl.int64)
     c0, c1 = position.to(tl.uint32), (position >> 32).to(tl.uint32)

@@ -74,6 +74,12 @@ def element(dtype: torch.dtype) -> Any:
     return getattr(tl, str(dtype).removeprefix("torch."))
 
 
+def signed_words(key: tuple[int, int]) -> tuple[int, int]:
+    """Return the words of a key as signed numbers of 32 bits with the same bits."""
+    k0, k1 = ((word ^ 2**31) - 2**31 for word in key)
+    return k0, k1
+
+
 def table_of(runs: Sequence[Run], tile: int, device: torch.device) -> Table:
     """Put runs into a table, cut into tiles of `tile` rows."""
     runs = sorted(runs, key=lambda run: run.group)
@@ -81,9 +87,8 @@ def table_of(runs: Sequence[Run], tile: int, device: torch.device) -> Table:
     begins = np.cumsum([0, *tiles[:-1]])
     lines = []
     for run, begin in zip(runs, begins.tolist(), strict=True):
-        # The addresses and sums of 64 bits; a key's words as signed numbers of 32.
-        k0, k1 = ((word ^ 2**31) - 2**31 for word in run.key)
-        lines.append((run.tensor, run.first, run.rows, begin, run.position, k0, k1, run.group))
+        words = signed_words(run.key)
+        lines.append((run.tensor, run.first, run.rows, begin, run.position, *words, run.group))
     owners = np.repeat(np.arange(len(runs)), tiles)
     return Table(
         torch.tensor(lines).to(device),
