@@ -169,3 +169,58 @@ def test_gradients_are_pulled_back_a_few_together_and_freed(
     # Without its last, which filled it up, a bundle is below the limit.
     assert all(sum(part.values()) - list(part.values())[-1] < waiting for part in taken)
     assert not subspace._gradients._waiting
+
+
+@pytest.mark.parametrize("waiting", [1, 1000])
+def test_sums_that_have_no_room_for_all_groups_change_nothing(
+    make_model: Any, batches: Any, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    monkeypatch.setattr(gradients, "SUMS", 3 * D)
+    monkeypatch.setattr(gradients, "WAITING", waiting)
+    monkeypatch.setattr(gradients, "SMALL", 0)
+    model = make_model(dtype=torch.float64)
+    assert_right(model, batches[:2], torch.float64, groups="tensor")
+
+
+def test_a_backward_pass_that_fails_keeps_no_later_one_from_ending(
+    make_model: Any, batches: Any
+) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    model = make_model(dtype=torch.float64).eval()
+    subspace = Subspace(model, D, seed=3).to(torch.float64)
+    subspace.attach()
+    words = model.bert.embeddings.word_embeddings
+    handle = words.weight.register_hook(fail)
+    with pytest.raises(MemoryError):
+        loss_of(model, batches[0]).backward()
+    handle.remove()
+    assert subspace.theta.grad is None
+    subspace.detach()
+    subspace.attach()
+    loss_of(model, batches[1]).backward()
+    model.zero_grad()
+    failed = [number.grad for number in subspace.numbers()]
+    subspace.detach()
+    subspace.theta.grad = subspace.lambdas.grad = None
+    for one, other in zip(failed, pulled_back(model, subspace, batches[1:2]), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_reentrant_checkpointing_changes_nothing(make_model: Any, batches: Any) -> None:
+    model, plain = make_model(dtype=torch.float64), make_model(dtype=torch.float64)
+    model.bert.gradient_checkpointing_enable({"use_reentrant": True})
+    model.enable_input_require_grads()
+    model.train()
+    plain.train()
+    grads = []
+    for one in (model, plain):
+        for module in one.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        subspace = Subspace(one, D, seed=3).to(torch.float64)
+        randomise(subspace)
+        grads.append(pulled_back(one, subspace, batches[:2]))
+    for mine, right in zip(*grads, strict=True):
+        assert (mine - right).norm() <= 1e-10 * right.norm()
