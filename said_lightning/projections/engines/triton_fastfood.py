@@ -87,21 +87,8 @@ def pull_back(
         g = tl.load(grad + at, mask=at < rows, other=0).to(sums.dtype.element_ty)
         # Embedding rows that the batch did not touch have zero gradient.
         if tl.max((g != 0).to(tl.int32), 0) != 0:
-            k0, k1 = tl.load(run + K0), tl.load(run + K1)
             position = tl.load(run + POSITION) + start
-            drawn = half_words(k0, k1, position // HALVES + tl.arange(0, TILE // HALVES))
-            w = hadamard(g, 0, BITS) * normals(drawn, magnitudes, g.dtype)
-            if IN_MEMORY:
-                tl.debug_barrier()  # or Pi's numbers would be loaded, and held, before
-            blocks, places = _blocks(TILE, BITS), tl.arange(0, N)[None, :]
-            order = permuted_back(inverse_bank, k0, k1, (position >> BITS) + blocks, places, BITS)
-            order = tl.reshape((blocks << BITS) + order, (TILE,))
-            u = hadamard(tl.gather(w, order, 0), 0, BITS)
-            if FLIP:
-                if IN_MEMORY:  # drawn again, rather than kept in registers all along
-                    k0 = tl.load(run + K0, volatile=True)
-                    drawn = half_words(k0, k1, position // HALVES + tl.arange(0, TILE // HALVES))
-                u = signed(u, drawn)
+            u = _back(g, run, position, magnitudes, inverse_bank, TILE, BITS, FLIP, IN_MEMORY)
             if IN_MEMORY:
                 tl.store(own, tl.load(own) + u)
             else:
@@ -109,6 +96,29 @@ def pull_back(
         tile += step
     if not IN_MEMORY:
         tl.store(own, tl.sum(tl.reshape(total, (TILE // N, N)), 0))
+
+
+@triton.jit
+@no_type_check
+def _back(
+    g, run, position, magnitudes, inverse_bank,
+    TILE: tl.constexpr, BITS: tl.constexpr, FLIP: tl.constexpr, FRUGAL: tl.constexpr,
+):  # fmt: skip
+    """Return B H Pi^T G H g, without B where not FLIP; FRUGAL spares registers, not time."""
+    k0, k1 = tl.load(run + K0), tl.load(run + K1)
+    drawn = half_words(k0, k1, position // HALVES + tl.arange(0, TILE // HALVES))
+    w = hadamard(g, 0, BITS) * normals(drawn, magnitudes, g.dtype)
+    if FRUGAL:
+        tl.debug_barrier()  # or Pi's numbers would be loaded, and held, before
+    blocks, places = _blocks(TILE, BITS), tl.arange(0, 1 << BITS)[None, :]
+    order = permuted_back(inverse_bank, k0, k1, (position >> BITS) + blocks, places, BITS)
+    u = hadamard(tl.gather(w, tl.reshape((blocks << BITS) + order, (TILE,)), 0), 0, BITS)
+    if FLIP:
+        if FRUGAL:  # drawn again, rather than kept in registers all along
+            k0 = tl.load(run + K0, volatile=True)
+            drawn = half_words(k0, k1, position // HALVES + tl.arange(0, TILE // HALVES))
+        u = signed(u, drawn)
+    return u
 
 
 @triton.jit
