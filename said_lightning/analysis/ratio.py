@@ -1,0 +1,185 @@
+"""How two d90 compare, and whether d90 rises or falls over a family: each with an interval.
+
+A ratio is not read off two intervals. Both series are drawn together, the same seeds, the same
+report rows and the same full fine-tuning in both where they share them, so that what moves both
+falls out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from said_lightning.analysis.crossing import rise
+from said_lightning.analysis.d90 import (
+    DIGITS,
+    DRAWS,
+    LEVEL,
+    SHARE,
+    Cells,
+    Estimate,
+    Full,
+    Points,
+    at,
+    crossings,
+    groups,
+    settle,
+    validate_scores,
+)
+from said_lightning.analysis.noise import Noise
+from said_lightning.errors import UserError
+
+Draws = Float[ndarray, " draws"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ratio:
+    """The d90 of one series over that of another, None where either is out of the range run.
+
+    `low` and `high` are the ends of its interval, None for an open one; `level` is None, and both
+    are, where no two runs differ in their seed alone. `sentence` says it.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    level: float | None
+    sentence: str
+
+
+def ratio(
+    one: tuple[Points, Full],
+    other: tuple[Points, Full],
+    names: tuple[str, str] = ("the first", "the second"),
+    share: float = SHARE,
+    offset: float = 0.0,
+    trivial: float | None = None,
+    rows: int | None = None,
+    level: float = LEVEL,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Ratio:
+    """Compare the d90 of two series; the arguments are those of `estimate`.
+
+    Raise UserError where scores are missing or differ in kind.
+    """
+    if messages := [*validate_scores(*one), *validate_scores(*other)]:
+        raise UserError(*messages)
+    pair = [settle(*series, share, offset, trivial) for series in (one, other)]
+    if _same(pair[0].full, pair[1].full):
+        pair[1] = pair[1]._replace(full=pair[0].full)
+    thresholds = [round(offset + share * cells.full.mean, DIGITS) for cells in pair]
+    found = [at(cells, threshold) for cells, threshold in zip(pair, thresholds, strict=True)]
+    value = float(np.exp(found[0] - found[1])) if np.isfinite(found).all() else None
+    noise = Noise(groups(pair, thresholds), rows)
+    low, high = None, None
+    if noise.measured:
+        low, high = _interval(pair, noise, thresholds, share, level, seed, draws)
+    known = level if noise.measured else None
+    return Ratio(
+        value=value, low=low, high=high, level=known, sentence=_sentence(names, value, low, high)
+    )
+
+
+def rank_correlation(
+    place: Sequence[float], family: Sequence[Estimate], level: float = LEVEL
+) -> tuple[float, float, float]:
+    """Return Spearman's correlation of d90 with `place` over a family, and its interval.
+
+    `place` is what orders the family: the models' sizes, or steps of pre-training. The interval
+    holds for this family; whether another would show the same is not in it. A d90 out of its range
+    ranks first or last.
+    """
+    if len(place) != len(family) or len(family) < 3:
+        raise UserError("rank correlation: expected a place for each of three estimates at least")
+    middle = [
+        -np.inf if one.below else np.inf if one.above else np.log(one.d90 or 1) for one in family
+    ]
+    number = min(len(one.draws) for one in family)
+    rng = np.random.default_rng(0)
+    drawn = np.stack([rng.permutation(one.draws[:number]) for one in family], axis=1)
+    found = _spearman(np.array(place, dtype=float), np.vstack([middle, drawn]))
+    tail = (1 - level) / 2
+    low, high = np.quantile(found[1:], [tail, 1 - tail])
+    return float(found[0]), float(low), float(high)
+
+
+def _same(one: object, other: object) -> bool:
+    """Return whether two cells of full fine-tuning are the same runs."""
+    return bool(
+        getattr(one, "seeds") == getattr(other, "seeds")
+        and np.array_equal(getattr(one, "values"), getattr(other, "values"))
+    )
+
+
+def _interval(
+    pair: Sequence[Cells],
+    noise: Noise,
+    thresholds: Sequence[float],
+    share: float,
+    level: float,
+    seed: int,
+    draws: int,
+) -> tuple[float | None, float | None]:
+    """Return the ends of the ratio's interval.
+
+    A draw whose crossing is out of the range lies beyond its end, however far.
+    """
+    rng = np.random.default_rng(seed)
+    errors = noise.draw(rng, draws)
+    first, second = (len(cells.x) for cells in pair)
+    tops = errors[:, [first + second, errors.shape[1] - 1]]
+    curves = (errors[:, :first], errors[:, first : first + second])
+    least, most = [], []
+    for which, cells in enumerate(pair):
+        own = np.column_stack([curves[which], tops[:, which]])
+        drawn = crossings(cells, own, thresholds[which], share, rise(rng, draws))
+        least.append(np.where(drawn == np.inf, cells.x[-1], drawn))
+        most.append(np.where(drawn == -np.inf, cells.x[0], drawn))
+    tail = (1 - level) / 2
+    low = np.quantile(least[0] - most[1], tail, method="nearest")
+    high = np.quantile(most[0] - least[1], 1 - tail, method="nearest")
+    return tuple(float(np.exp(end)) if np.isfinite(end) else None for end in (low, high))
+
+
+def _spearman(place: Draws, values: Float[ndarray, "draws family"]) -> Draws:
+    """Return the rank correlation of each draw with `place`, ties at their mean rank."""
+    one = _ranks(place[None])
+    other = _ranks(values)
+    one, other = (ranks - ranks.mean(1, keepdims=True) for ranks in (one, other))
+    scale = np.sqrt((one**2).sum(1) * (other**2).sum(1))
+    return (one * other).sum(1) / np.where(scale > 0, scale, np.inf)
+
+
+def _ranks(values: Float[ndarray, "draws family"]) -> Float[ndarray, "draws family"]:
+    """Return the rank of each value within its draw, equals at their mean."""
+    less = (values[:, :, None] > values[:, None, :]).sum(2)
+    equal = (values[:, :, None] == values[:, None, :]).sum(2)
+    return less + (equal - 1) / 2
+
+
+def _sentence(
+    names: tuple[str, str], value: float | None, low: float | None, high: float | None
+) -> str:
+    """Return what the interval shows."""
+    first, second = names
+    span = f"[{_digits(low)}, {_digits(high)}]"
+    if low is None and high is None:
+        return f"{first} against {second}: nothing can be said of the ratio of their d90"
+    if value is not None and ((low or 0) > 1 or (high is not None and high < 1)):
+        return f"{first} needs {_digits(value)} {span} of {second}'s d90"
+    if low is not None and low > 1:
+        return f"{first} needs more than {second}: at least {_digits(low)} of its d90"
+    if high is not None and high < 1:
+        return f"{first} needs less than {second}: at most {_digits(high)} of its d90"
+    if low is None or high is None:
+        return f"no difference can be shown between {first} and {second}, whose ratio is {span}"
+    factor = _digits(max(high, 1 / low))
+    return f"no difference can be shown between {first} and {second}, down to a factor of {factor}"
+
+
+def _digits(number: float | None) -> str:
+    """Return a number to two digits, `...` for an open end."""
+    return "..." if number is None else f"{float(f'{number:.2g}'):g}"
