@@ -1,0 +1,72 @@
+"""How often an interval holds the truth: overall, for narrow ones, by width and by family."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NARROW = 1.25
+
+
+@dataclass(frozen=True)
+class Case:
+    """One interval, its ends 0 or infinite where open, the truth, and the range that was run."""
+
+    low: float
+    high: float
+    truth: float
+    span: tuple[float, float]
+    family: str
+    tails: str
+    stuck: bool
+
+    @property
+    def held(self) -> bool:
+        """Whether the interval holds the truth."""
+        return self.low <= self.truth <= self.high
+
+    @property
+    def width(self) -> float:
+        """The width as a factor, an open end taken at the end of the range."""
+        return min(self.high, self.span[1]) / max(self.low, self.span[0])
+
+
+def tally(cases: Sequence[Case]) -> dict[str, Any]:
+    """Return the shares that held, with how many cases each is of."""
+    ascending = sorted(cases, key=lambda case: case.width)
+    third = len(cases) / 3
+    thirds = [ascending[round(i * third) : round((i + 1) * third)] for i in range(3)]
+    groups = {
+        "family": [case.family for case in cases],
+        "tails": [case.tails for case in cases],
+        "stuck": ["stuck" if case.stuck else "none" for case in cases],
+    }
+    return {
+        "series": len(cases),
+        "held": _held(cases),
+        "too_low": round(sum(case.high < case.truth for case in cases) / len(cases), 4),
+        "too_high": round(sum(case.low > case.truth for case in cases) / len(cases), 4),
+        "median_width": round(float(np.median([case.width for case in cases])), 3),
+        "open": sum(case.low == 0 or case.high == math.inf for case in cases),
+        "narrower_than_1.25": _part([case for case in cases if case.width < NARROW]),
+        "thirds_by_width": [_part(part) for part in thirds],
+        **{name: _by(cases, labels) for name, labels in groups.items()},
+    }
+
+
+def _by(cases: Sequence[Case], labels: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, list[Case]] = defaultdict(list)
+    for label, case in zip(labels, cases, strict=True):
+        found[label].append(case)
+    return {label: _part(found[label]) for label in sorted(found)}
+
+
+def _part(cases: Sequence[Case]) -> dict[str, Any]:
+    return {"series": len(cases), "held": _held(cases) if cases else None}
+
+
+def _held(cases: Sequence[Case]) -> float:
+    return round(sum(case.held for case in cases) / len(cases), 4)
