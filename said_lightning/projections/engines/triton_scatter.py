@@ -165,15 +165,14 @@ def unit(peak, headroom, WIDE: tl.constexpr):
 
     It is 0 where one of them is infinite or NaN.
     """
+    INTEGER: tl.constexpr = tl.int64 if tl.float64 == WIDE else tl.int32
     MANTISSA: tl.constexpr = 52 if tl.float64 == WIDE else 23
     BIAS: tl.constexpr = 1023 if tl.float64 == WIDE else 127
     bits = tl.load(peak)
     exponent = (bits >> MANTISSA) - BIAS
     power = tl.minimum(61 - headroom - exponent, BIAS - 1)
     found = tl.where(exponent <= BIAS, (power + BIAS) << MANTISSA, 0)
-    if tl.float64 == WIDE:
-        return found.to(tl.int64).to(tl.float64, bitcast=True)
-    return found.to(tl.int32).to(tl.float32, bitcast=True)
+    return found.to(INTEGER).to(WIDE, bitcast=True)
 
 
 @triton.jit
