@@ -43,15 +43,6 @@ def pull_back(
 
 @njit
 @no_type_check
-def _words(halves, at):
-    """Put together the four words of a row's first draw."""
-    one, two = halves[at] | halves[at + 1] << 16, halves[at + 2] | halves[at + 3] << 16
-    three, four = halves[at + 4] | halves[at + 5] << 16, halves[at + 6] | halves[at + 7] << 16
-    return np.uint32(one), np.uint32(two), np.uint32(three), np.uint32(four)
-
-
-@njit
-@no_type_check
 def _count(thresholds, word):
     """Draw the number of a row's entries."""
     return 0 if word < thresholds[0] else np.searchsorted(thresholds, word, side="right")
@@ -63,10 +54,12 @@ def _write(tasks, out, base, x, first, k0, k1, thresholds):
     rows, d = len(out), np.int64(len(x))
     for task in prange(tasks):
         halves = np.empty(STEP * HALVES, np.uint16)
+        drawn = halves.view(np.uint32)
         for start in range(task * STEP, rows, tasks * STEP):
             half_words(k0, k1, (first + start) * HALVES, halves, 0)
             for row in range(min(STEP, rows - start)):
-                words = _words(halves, row * HALVES)
+                at = 4 * row
+                words = drawn[at], drawn[at + 1], drawn[at + 2], drawn[at + 3]
                 total = 0.0
                 for entry in range(1, _count(thresholds, np.int64(words[0])) + 1):
                     if entry % 4 == 0:
@@ -83,13 +76,15 @@ def _pull_back(tasks, grad, sums, first, k0, k1, thresholds):
     rows, d = len(grad), sums.shape[1]
     for task in prange(tasks):
         halves = np.empty(STEP * HALVES, np.uint16)
+        drawn = halves.view(np.uint32)
         bits = np.empty(SEEN, grad.dtype)
         for start in range(task * STEP, rows, tasks * STEP):
             if untouched(grad, start, min(STEP, rows - start), bits):
                 continue
             half_words(k0, k1, (first + start) * HALVES, halves, 0)
             for row in range(min(STEP, rows - start)):
-                words = _words(halves, row * HALVES)
+                at = 4 * row
+                words = drawn[at], drawn[at + 1], drawn[at + 2], drawn[at + 3]
                 g = grad[start + row]
                 for entry in range(1, _count(thresholds, np.int64(words[0])) + 1):
                     if entry % 4 == 0:
