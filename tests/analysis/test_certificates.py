@@ -13,7 +13,7 @@ from said_lightning.runs.index import CONFIG
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
-COMMITTED = next((Path(__file__).parents[2] / "results" / "certified").rglob(f"said-*/{CONFIG}"))
+COMMITTED = next((Path(__file__).parents[2] / "results" / "sst2").rglob(f"said-*/{CONFIG}"))
 PARTS = ("model", "task", "method", "projection", "trainer", "d", "seed", "lr", "levels")
 ONE = Certificate(
     model="minilm",

@@ -10,8 +10,6 @@ from rich.console import Console
 from said_lightning.analysis.estimator import estimate
 from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.table import bracket, estimate_of, show
-from said_lightning.certify.verify import verdict
-from said_lightning.runs import certificate
 from said_lightning.runs.index import find
 
 ROOT = Path(__file__).parents[2]
@@ -104,17 +102,6 @@ def test_the_cost_tables_are_those_of_their_measurement() -> None:
         ]
         rows.append(f"| {model} | {times['copy'] * 1e3:.1f} | {' | '.join(both)} |")
     assert [row for row in rows if row not in lines(page("steps"))] == []
-
-
-def test_the_certificates_are_those_of_their_results() -> None:
-    blocks = re.findall(r"```\n(error <= .*?)```", page("certificates"), re.S)
-    found = [
-        lines(verdict(certificate.read(path)))
-        for path in sorted(RESULTS.rglob(certificate.CERTIFICATE))
-    ]
-    assert len(blocks) == len(found)
-    for block in blocks:
-        assert any(set(lines(block)) <= set(whole) for whole in found)
 
 
 def test_the_simulated_figures_are_those_of_the_results() -> None:
