@@ -30,13 +30,18 @@ class Case:
 
     @property
     def width(self) -> float:
-        """The width as a factor, an open end taken at the end of the range."""
+        """The width as a factor, infinite where an end is open."""
+        return self.high / self.low if self.low > 0 else math.inf
+
+    @property
+    def within(self) -> float:
+        """The width within the range that was run."""
         return min(self.high, self.span[1]) / max(self.low, self.span[0])
 
 
 def tally(cases: Sequence[Case]) -> dict[str, Any]:
     """Return the shares that held, with how many cases each is of."""
-    ascending = sorted(cases, key=lambda case: case.width)
+    ascending = sorted(cases, key=lambda case: (case.width, case.within))
     third = len(cases) / 3
     thirds = [ascending[round(i * third) : round((i + 1) * third)] for i in range(3)]
     groups = {
@@ -49,8 +54,8 @@ def tally(cases: Sequence[Case]) -> dict[str, Any]:
         "held": _held(cases),
         "too_low": round(sum(case.high < case.truth for case in cases) / len(cases), 4),
         "too_high": round(sum(case.low > case.truth for case in cases) / len(cases), 4),
-        "median_width": round(float(np.median([case.width for case in cases])), 3),
-        "open": sum(case.low == 0 or case.high == math.inf for case in cases),
+        "median_width": round(float(np.median([case.within for case in cases])), 3),
+        "open": sum(case.width == math.inf for case in cases),
         "narrower_than_1.25": _part([case for case in cases if case.width < NARROW]),
         "thirds_by_width": [_part(part) for part in thirds],
         **{name: _by(cases, labels) for name, labels in groups.items()},

@@ -197,6 +197,4 @@ def beside(one: Simulated, key: int, families: Mapping[str, Family], factor: flo
     kept = {name: getattr(one, name) for name in (*same, *rest)}
     part = (SHARE * one.full - one.trivial) / (one.limit - one.trivial)
     shift = where(other.shape, part)
-    return replace(
-        other, **kept, limit=one.limit, x90=one.x90 + math.log10(factor), shift=shift
-    )
+    return replace(other, **kept, limit=one.limit, x90=one.x90 + math.log10(factor), shift=shift)

@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from numpy.random import Generator
 
-from said_lightning.analysis.crossing import crossing, rise
+from said_lightning.analysis.crossing import crossing
 from said_lightning.analysis.noise import Cell, Group, Noise, Scores, cell
 from said_lightning.analysis.stuck import Run, stuck_runs
 from said_lightning.errors import UserError
@@ -128,7 +129,7 @@ def estimate(
     drawn = np.full(draws, found)
     if noise.measured:
         errors = noise.draw(rng, draws)
-        drawn = crossings(cells, errors, threshold, share, rise(rng, draws))
+        drawn = crossings(cells, errors, threshold, share, rng)
     low, high = ends(drawn, level) if noise.measured else (None, None)
     reached = {one: at(cells, round(offset + one * whole, DIGITS)) for one in SHARES}
     less, more = (at(cells, round(threshold + share * step, DIGITS)) for step in (-0.01, 0.01))
@@ -226,11 +227,11 @@ def crossings(
     errors: Float[ndarray, "draws cells"],
     threshold: float,
     share: float,
-    rises: Float[ndarray, "draws mesh"] | None,
+    bends: Generator | None,
 ) -> Float[ndarray, " draws"]:
     """Return the log d of each draw's crossing; the last error is full fine-tuning's."""
     levels = threshold + share * errors[:, -1]
-    return crossing(cells.x, cells.means + errors[:, :-1], cells.runs, levels, rises)
+    return crossing(cells.x, cells.means + errors[:, :-1], cells.runs, levels, bends)
 
 
 def ends(drawn: Float[ndarray, " draws"], level: float) -> tuple[float | None, float | None]:
@@ -249,8 +250,8 @@ def _parts(
     widths: dict[Part, float] = {}
     for part in ("seeds", "rows", "between"):
         errors = noise.draw(rng, number, seeds=part == "seeds", rows=part == "rows")
-        rises = rise(rng, number) if part == "between" else None
-        drawn = crossings(cells, errors, threshold, share, rises)
+        bends = rng if part == "between" else None
+        drawn = crossings(cells, errors, threshold, share, bends)
         low, high = ends(drawn, level)
         widths[part] = np.inf if low is None or high is None else high / low
     return widths

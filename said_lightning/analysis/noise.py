@@ -17,13 +17,14 @@ from numpy.random import Generator
 
 # What few seeds show of the variance shared over d is held against the variance that is not, which
 # all d measure together: as much as this many seeds more would, at this share of it.
-PRIOR_SEEDS, PRIOR_SHARE = 3.0, 0.5
+PRIOR_SEEDS, PRIOR_SHARE = 3.0, 0.25
 # Without row scores: the part of a 0/1 score's variance that lies in the row and not in the run,
 # and the correlation of rows between a curve and full fine-tuning.
 ROW_SHARE, ROW_PAIRED = 0.5, 0.5
 
 Scores = float | Float[ndarray, " rows"]
 Matrix = Float[ndarray, "cells cells"]
+Errors = Float[ndarray, "draws cells"]
 
 
 class Cell(NamedTuple):
@@ -64,11 +65,13 @@ class Noise:
     """
 
     def __init__(self, groups: Sequence[Group], rows: int | None = None) -> None:
-        self.groups = groups
         self.cells = [one for group in groups for one in group.cells]
         self._of = np.repeat(np.arange(len(groups)), [len(group.cells) for group in groups])
-        self._runs = np.array([len(one.seeds) for one in self.cells], dtype=float)
-        floors = self._rows(rows)
+        self._weight = np.concatenate([group.weight for group in groups])
+        seeds = sorted({seed for one in self.cells for seed in one.seeds})
+        self._has = np.array([[seed in one.seeds for seed in seeds] for one in self.cells], float)
+        self._runs = self._has.sum(1)
+        self.row_covariance, floors = self._rows(rows)
         self._seeds(floors)
 
     @property
@@ -76,7 +79,7 @@ class Noise:
         """Whether any two runs differ in their seed alone."""
         return bool((self._runs > 1).any())
 
-    def draw(self, rng: Generator, draws: int, seeds: bool = True, rows: bool = True) -> ndarray:
+    def draw(self, rng: Generator, draws: int, seeds: bool = True, rows: bool = True) -> Errors:
         """Draw the error of each cell's mean, from seeds and from rows, or from one alone."""
         found = np.zeros((draws, len(self.cells)))
         if rows:
@@ -85,128 +88,125 @@ class Noise:
             found += self._seed_errors(rng, draws)
         return found
 
-    def _rows(self, rows: int | None) -> Float[ndarray, " cells"]:
-        """Set the covariance that other rows would give; return what each run owes to them."""
-        every = [one.rows for one in self.cells]
-        if all(one is not None for one in every):
-            return self._row_scores([one for one in every if one is not None])
+    def _rows(self, rows: int | None) -> tuple[Matrix, Float[ndarray, " cells"]]:
+        """Return the covariance that other rows would give, and each run's own variance."""
+        scores = [one.rows for one in self.cells if one.rows is not None]
+        if len(scores) == len(self.cells):
+            return _row_scores(scores)
         number = len(self.cells)
         if rows is None:
-            self.row_covariance: Matrix = np.zeros((number, number))
-            return np.zeros(number)
+            return np.zeros((number, number)), np.zeros(number)
         means = np.clip([one.mean for one in self.cells], 0.0, 1.0)
         binomial = means * (1 - means) / rows
         paired = np.where(self._of[:, None] == self._of, 1.0, ROW_PAIRED)
-        self.row_covariance = ROW_SHARE * paired * np.sqrt(np.outer(binomial, binomial))
-        return (1 - ROW_SHARE) * binomial
-
-    def _row_scores(self, every: list[Float[ndarray, "..."]]) -> Float[ndarray, " cells"]:
-        """Set the covariance of the rows' own difficulty, the scatter of single runs taken off."""
-        number = len(every)
-        length = every[0].shape[1]
-        own = np.array(
-            [one.var(0, ddof=1).mean() / length if len(one) > 1 else np.nan for one in every]
-        )
-        whole = np.array([one.var(1).mean() / length for one in every])
-        share = np.nansum(own) / max(float(whole[~np.isnan(own)].sum()), 1e-300)
-        own = np.where(np.isnan(own), share * whole, own)
-        covariance = np.zeros((number, number))
-        for size in {one.shape[1] for one in every}:
-            same = [i for i, one in enumerate(every) if one.shape[1] == size]
-            means = np.stack([every[i].mean(0) for i in same])
-            covariance[np.ix_(same, same)] = np.atleast_2d(np.cov(means)) / size
-        self.row_covariance = covariance - np.diag(own / self._runs)
-        return own
+        covariance = ROW_SHARE * paired * np.sqrt(np.outer(binomial, binomial))
+        return covariance, (1 - ROW_SHARE) * binomial
 
     def _seeds(self, floors: Float[ndarray, " cells"]) -> None:
-        """Set the variance of seeds: of each run's own, and of what a seed shares over d."""
-        groups = len(self.groups)
-        own = np.zeros(groups)
-        self._freedom = np.full(groups, np.inf)
-        effects: list[dict[int, float]] = []
-        for g, group in enumerate(self.groups):
-            floor = float(group.weight @ floors[self._of == g] / group.weight.sum())
-            effect, variance, self._freedom[g] = _effects(group)
-            effects.append(effect)
-            own[g] = max(variance, floor)
-        curves = [g for g, group in enumerate(self.groups) if len(group.cells) > 1]
-        typical = float(np.mean(own[curves])) if curves else 0.0
-        covariance = np.zeros((groups, groups))
-        known = np.zeros((groups, groups))
-        for g in range(groups):
-            for h in range(groups):
-                common = sorted(set(effects[g]) & set(effects[h]))
-                known[g, h] = freedom = max(len(common) - 1, 0)
-                total = sum(effects[g][seed] * effects[h][seed] for seed in common)
-                prior = 0.0
-                if g == h:
-                    spread = self.groups[g].weight / self.groups[g].weight.sum()
-                    scale = own[g] if g in curves else typical
-                    prior = scale * (PRIOR_SHARE + float(spread @ spread))
-                covariance[g, h] = (total + PRIOR_SEEDS * prior) / (freedom + PRIOR_SEEDS)
-                mean = [self._mean_runs(one) for one in (g, h)]
-                covariance[g, h] *= 1 / mean[0] if g == h else len(common) / (mean[0] * mean[1])
-            if g not in curves:
-                covariance[g, g] = max(covariance[g, g], own[g] / self._mean_runs(g))
-                own[g] = 0.0
-        self._own = own
-        self.shared = covariance
+        """Set the variance of seeds: of each run's own, and of what a seed shares over d.
+
+        What is shared is measured together with the mean of the runs' own over d, which is taken
+        off those again where they are drawn. Full fine-tuning's is all in the shared part.
+        """
+        every = [self._effects(g) for g in range(self._of[-1] + 1)]
+        floor = [self._spread(g) @ floors for g in range(len(every))]
+        self._own = np.array([max(f, one.variance) for f, one in zip(floor, every, strict=True)])
+        curves = np.array([one.freedom > 0 for one in every])
+        typical = self._own[curves].mean() if curves.any() else 0.0
+        self.shared = np.zeros((len(every), len(every)))
+        known = np.zeros_like(self.shared)
+        for g, one in enumerate(every):
+            for h, other in enumerate(every):
+                known[g, h] = abs((one.map * other.map).sum())
+                self.shared[g, h] = one.effect @ other.effect / (known[g, h] + PRIOR_SEEDS)
+            spread = self._spread(g)
+            own = (self._own[g] if curves[g] else typical) * (PRIOR_SHARE + spread @ spread)
+            self.shared[g, g] += PRIOR_SEEDS * own / (known[g, g] + PRIOR_SEEDS)
+            if not curves[g]:
+                self.shared[g, g] = max(self.shared[g, g], floor[g])
+                self._own[g] = 0.0
+        self._freedom = np.array([one.freedom for one in every])
         self._shared_freedom = float(known.diagonal().min()) + PRIOR_SEEDS
 
-    def _mean_runs(self, g: int) -> float:
-        return float(self._runs[self._of == g].mean())
+    def _spread(self, g: int) -> Float[ndarray, " cells"]:
+        """Return what each cell counts for the seeds' noise of its group, in sum 1."""
+        weight = np.where(self._of == g, self._weight, 0.0)
+        return weight / weight.sum()
 
-    def _seed_errors(self, rng: Generator, draws: int) -> ndarray:
+    def _effects(self, g: int) -> "Effects":
+        """Return what each seed of a group has in common over its cells."""
+        has = self._has[self._of == g] * (self._runs[self._of == g] > 1)[:, None]
+        runs = np.maximum(has.sum(1, keepdims=True), 1)
+        values = np.zeros_like(has)
+        for i, one in enumerate(self._in(g)):
+            values[i, self._has[self._of == g][i] > 0] = one.values
+        rests = (values - (values * has).sum(1, keepdims=True) / runs) * has
+        weight = has * self._weight[self._of == g][:, None]
+        part = weight / np.maximum(weight.sum(0), 1e-300)
+        effect = (part * rests).sum(0)
+        # The effects' map from what seeds have in common; a cell's mean takes its part of it off.
+        of_seeds = np.diag((has.sum(0) > 0).astype(float)) - part.T @ (has / runs)
+        left = has * (1 - 1 / runs) * (1 - 2 * part + (part**2).sum(0))
+        known = float((weight * left).sum())
+        if known < 1e-9:
+            return Effects(effect, of_seeds, 0.0, 0.0)
+        variance = float((weight * (rests - effect) ** 2 * has).sum()) / known
+        return Effects(effect, of_seeds, variance, known**2 / float((weight**2 * left).sum()))
+
+    def _in(self, g: int) -> list[Cell]:
+        return [one for one, of in zip(self.cells, self._of, strict=True) if of == g]
+
+    def _seed_errors(self, rng: Generator, draws: int) -> Errors:
         """Draw the errors of the cells' means from seeds."""
-        size = np.sqrt(self._shared_freedom / rng.chisquare(self._shared_freedom, (draws, 1)))
-        found = (_normal(rng, draws, self.shared) * size)[:, self._of]
-        single = rng.standard_normal((draws, len(self.cells))) / np.sqrt(self._runs)
-        for g, group in enumerate(self.groups):
-            if self._own[g] == 0.0:
-                continue
-            freedom = self._freedom[g]
-            scale = self._own[g] * (freedom / rng.chisquare(freedom, (draws, 1)))
-            own = single[:, self._of == g] * np.sqrt(scale)
-            found[:, self._of == g] += own - own @ (group.weight / group.weight.sum())[:, None]
+        common = self._has @ self._has.T / np.outer(self._runs, self._runs)
+        shared = _normal(rng, draws, self.shared[np.ix_(self._of, self._of)] * common)
+        found = shared * _student(rng, draws, self._shared_freedom)
+        single = rng.standard_normal(found.shape) / np.sqrt(self._runs)
+        for g in np.flatnonzero(self._own):
+            size = _student(rng, draws, self._freedom[g]) if self._freedom[g] else 1.0
+            own = np.where(self._of == g, single, 0.0) * np.sqrt(self._own[g]) * size
+            found += np.where(self._of == g, own - own @ self._spread(g)[:, None], 0.0)
         return found
 
 
-def _effects(group: Group) -> tuple[dict[int, float], float, float]:
-    """Return each seed's effect over the cells, the variance of single runs around it, its freedom.
+class Effects(NamedTuple):
+    """What seeds have in common over d, and what runs scatter around it.
 
-    The variance is 0 and its freedom infinite where there is nothing to measure it.
+    `map` leads from the true effects of all seeds to the ones seen; `freedom` is that of the
+    variance, 0 where there is nothing to measure it.
     """
-    cells = [
-        (w, one) for w, one in zip(group.weight, group.cells, strict=True) if len(one.seeds) > 1
-    ]
-    sums: dict[int, list[tuple[float, float]]] = {}
-    for w, one in cells:
-        for seed, value in zip(one.seeds, one.values, strict=True):
-            sums.setdefault(seed, []).append((w, value - one.mean))
-    effects = {
-        seed: sum(w * rest for w, rest in found) / sum(w for w, _ in found)
-        for seed, found in sums.items()
-    }
-    weight = np.array([w for w, _ in cells])
-    if len(cells) < 2:
-        return effects, 0.0, np.inf
-    spread = weight / weight.sum()
-    left = 1 - 2 * spread + spread @ spread
-    seeds = np.array([len(one.seeds) - 1 for _, one in cells])
-    squares = np.array(
-        [
-            sum(
-                (v - one.mean - effects[s]) ** 2 for s, v in zip(one.seeds, one.values, strict=True)
-            )
-            for _, one in cells
-        ]
-    )
-    variance = float(weight @ squares / (weight @ (seeds * left)))
-    freedom = float((weight @ (seeds * left)) ** 2 / (weight**2 @ (seeds * left)))
-    return effects, variance, freedom
+
+    effect: Float[ndarray, " seeds"]
+    map: Float[ndarray, "seeds seeds"]
+    variance: float
+    freedom: float
 
 
-def _normal(rng: Generator, draws: int, covariance: Matrix) -> ndarray:
+def _row_scores(
+    scores: Sequence[Float[ndarray, "seeds rows"]],
+) -> tuple[Matrix, Float[ndarray, " cells"]]:
+    """Return the covariance of rows' difficulty, and the variance of one run around it."""
+    runs = np.array([len(one) for one in scores])
+    sizes = np.array([one.shape[1] for one in scores])
+    whole = np.array([one.var(1).mean() for one in scores]) / sizes
+    several = runs > 1
+    own = np.array([one.var(0, ddof=1).mean() if len(one) > 1 else 0.0 for one in scores]) / sizes
+    share = own.sum() / max(float(whole[several].sum()), 1e-300)
+    own = np.where(several, own, share * whole)
+    covariance = np.zeros((len(scores), len(scores)))
+    for size in set(sizes):
+        same = np.flatnonzero(sizes == size)
+        means = np.stack([scores[i].mean(0) for i in same])
+        covariance[np.ix_(same, same)] = np.atleast_2d(np.cov(means)) / size
+    return covariance - np.diag(own / runs), own
+
+
+def _student(rng: Generator, draws: int, freedom: float) -> Float[ndarray, "draws 1"]:
+    """Draw how far a standard deviation of so few degrees of freedom may be off."""
+    return np.sqrt(freedom / rng.chisquare(freedom, (draws, 1)))
+
+
+def _normal(rng: Generator, draws: int, covariance: Matrix) -> Errors:
     """Draw normal rows of a covariance, what is negative of it cut."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0.0))

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from said_lightning.analysis.crossing import rise
 from said_lightning.analysis.d90 import (
     DIGITS,
     DRAWS,
@@ -135,7 +134,7 @@ def _interval(
     least, most = [], []
     for which, cells in enumerate(pair):
         own = np.column_stack([curves[which], tops[:, which]])
-        drawn = crossings(cells, own, thresholds[which], share, rise(rng, draws))
+        drawn = crossings(cells, own, thresholds[which], share, rng)
         least.append(np.where(drawn == np.inf, cells.x[-1], drawn))
         most.append(np.where(drawn == -np.inf, cells.x[0], drawn))
     tail = (1 - level) / 2
