@@ -54,7 +54,7 @@ def pull_back(
 def _chunks(
     projection: Dense, like: Float[Tensor, " rows"], tensor: str, start: int
 ) -> Iterator[tuple[slice, Float[Tensor, "rows d"]]]:
-    """Draw entries, so many rows at a time that their half-words begin at a counter."""
+    """Draw entries, chunk by chunk; the half-words of each begin at a counter."""
     d, step = projection.d, max(1, CHUNK // (HALVES.value * projection.d)) * HALVES.value
     for first in range(0, len(like), step):
         rows = min(step, len(like) - first)
