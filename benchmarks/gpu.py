@@ -88,7 +88,7 @@ def lightning_step(model: str, callbacks: list[pl.Callback]) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    loader = torch.utils.data.DataLoader([batch] * STEPS, batch_size=None)
+    loader: Any = torch.utils.data.DataLoader([batch] * STEPS, batch_size=None)  # type: ignore[arg-type]
     trainer.fit(module, loader)
     times = [end - begin for begin, end in zip(clock.ends, clock.ends[1:], strict=False)]
     return median(times[STEPS // 4 :])

@@ -122,8 +122,8 @@ def pull_back_all(
         for launch in _launches(projection, kinds_of(parts, groups), start, sums.device):
             if launch.r > LONGEST:
                 pieces = [
-                    triton_long.pull_back(grad, launch.r, launch.r == projection.n, *draws)
-                    for _, (grad,), *draws in _long(launch, parts)
+                    triton_long.pull_back(grad, launch.r, launch.r == projection.n, first, draws)
+                    for _, (grad,), first, draws in _long(launch, parts)
                 ]
                 rows = torch.stack(pieces)
             else:

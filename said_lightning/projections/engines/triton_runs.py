@@ -103,7 +103,9 @@ def spans_of(table: Table, most: int) -> Spans:
 
     No more on a larger GPU, so that every GPU adds in the same order.
     """
-    programs, groups, begin = [], [], 0
+    programs: list[tuple[int, int, int]] = []
+    groups: list[tuple[int, int, int]] = []
+    begin = 0
     for group in dict.fromkeys(table.groups):
         tiles = table.groups.count(group)
         share = min(tiles, max(1, round(most * tiles / len(table.groups))))
