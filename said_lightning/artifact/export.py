@@ -45,7 +45,7 @@ def evaluated(artifact: Artifact, config: Config) -> Artifact:
     from said_lightning.artifact.load import restore, score
 
     model, tokenizer, _ = restore(artifact)
-    value = score(model, tokenizer, config.task, config.trainer.eval_batch_size)
+    value = score(model, tokenizer, config.split_task, config.trainer.eval_batch_size)
     metric = replace(artifact.about.metric, value=value)
     return replace(artifact, about=replace(artifact.about, metric=metric))
 
@@ -78,13 +78,14 @@ def from_run(run: Path) -> Artifact:
         raise UserError(f"{path}: one of the run's numbers is not finite")
     head = {name[5:]: part for name, part in tensors.items() if name.startswith("head.")}
     assert record.last is not None
+    value = (record.report or record.last).value
     about = About(
         config=carried(config),
         m=len(tensors["scale"]),
         groups=groups_digest({name: group.D for name, group in record.groups.items()}),
         fingerprint=str(record.fingerprint),
         model_sha256=str(record.model_sha256),
-        metric=Score(name=config.task.metric, value=record.last.value, epoch=record.last.epoch),
+        metric=Score(name=config.task.metric, value=value, epoch=record.last.epoch),
         version=__version__,
     )
     return Artifact(about, numbers, head)

@@ -23,7 +23,7 @@ Hex = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A metric on the evaluation split, of exactly the numbers in the file; epochs count from 1."""
+    """A metric on the report rows, of exactly the numbers in the file; epochs count from 1."""
 
     name: str
     value: Finite | None

@@ -72,7 +72,7 @@ def restore(artifact: Artifact, base: str | None = None) -> Loaded:
 def score(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: TaskConfig, rows: int
 ) -> float:
-    """Return the task's metric on its evaluation split, in batches of `rows` rows.
+    """Return the task's metric on the rows that it reports on, in batches of `rows` rows.
 
     Raise UserError where the data cannot be had.
     """
@@ -83,7 +83,7 @@ def score(
     data = TextDataModule(task, tokenizer, rows, rows, seed=0)
     data.setup()
     metrics = build_metrics(task)
-    for batch in data.val_dataloader()[0]:
+    for batch in data.in_order(data.report_sets[0]):
         metrics.update(predictions(model(**batch).logits), batch["labels"])
     return float(metrics.compute()[task.metric])
 

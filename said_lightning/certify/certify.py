@@ -77,7 +77,7 @@ def certify(
     best = min((candidate(run, coded, counts) for coded in messages), key=lambda one: one.bound)
     run.hold(decode(best.coded))
     rows = config.trainer.eval_batch_size
-    value = score(run.model.eval(), run.tokenizer, config.task, rows)
+    value = score(run.model.eval(), run.tokenizer, config.split_task, rows)
     about = replace(artifact.about, metric=replace(artifact.about.metric, value=value))
     content = pack(Artifact(about, best.coded))
     certificate = state(run, record, best, counts, content)
@@ -174,7 +174,7 @@ def state(
     run: Rebuilt, record: Record, best: Candidate, counts: dict[str, int], content: bytes
 ) -> Certificate:
     """Return the certificate of the candidate that the run's model holds."""
-    n, dev = len(run.data.train_set), run.data.eval_sets[0]
+    n, dev = len(run.data.train_set), run.data.report_sets[0]
     dev_errors = run.errors(dev)
     digest = sha256(content).hexdigest()
     majority, dev_majority = majority_error(run.data.train_set.labels), majority_error(dev.labels)

@@ -60,7 +60,7 @@ def rebuild(config: Config, record: Record, artifact: Artifact) -> Rebuilt:
     values = artifact.values()
     model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
     sizes = (config.trainer.batch_size, config.trainer.eval_batch_size)
-    data = TextDataModule(config.task, tokenizer, *sizes, config.seed, config.trainer.workers)
+    data = TextDataModule(config.split_task, tokenizer, *sizes, config.seed, config.trainer.workers)
     data.setup()
     subspace = build_subspace(model, config)
     found = {

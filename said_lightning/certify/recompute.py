@@ -58,9 +58,9 @@ def recompute(
     """
     facts = labels_of(config)
     model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
-    data = read_task(config.task)
+    data = read_task(config.split_task)
     header = write(model, config, coded) | {"model_sha256": model_sha256, "head": []}
-    train, dev = (count(model, tokenizer, rows, config.task) for rows in (data.train, data.eval))
+    train, dev = (count(model, tokenizer, rows, config.task) for rows in (data.train, data.report))
     epochs = config.trainer.epochs
     header |= {
         "metric.name": config.task.metric,

@@ -31,7 +31,7 @@ COMPARABLE = {
 # What a planned run's record holds, so that its spec can be read back.
 LABELS = (
     *("model", "task", "method", "projection", "space", "step", "d", "seed", "lr", "rule"),
-    *("config_hash", "setting_hash"),
+    *("protocol", "config_hash", "setting_hash"),
 )
 
 
@@ -158,6 +158,7 @@ def labels_of(config: Config) -> dict[str, Any]:
         "step": config.model.step,
         "d": None if full else config.d,
         "seed": config.seed,
+        "protocol": config.protocol,
         **rate_label(config.lr, config.method.name, trainer),
     }
 

@@ -1,6 +1,6 @@
 """The configuration as typed schemas; ranges and choices stand at the fields."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from hydra.core.config_store import ConfigStore
@@ -124,8 +124,9 @@ class LoggerConfig:
 class Config:
     """One run. d counts all trained numbers, lambda inside; lr null follows the rule.
 
-    timeout: seconds after which a run is taken to hang. on_error: whether a sweep goes on after a
-    run that failed, `continue` or `stop`.
+    protocol: `splits` reports on rows on which nothing was chosen, after the last epoch; `dev`
+    chooses and reports on dev, the best epoch counts. timeout: seconds after which a run is taken
+    to hang. on_error: whether a sweep goes on after a run that failed, `continue` or `stop`.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -137,9 +138,17 @@ class Config:
     d: Count = 1000
     seed: Natural = 0
     lr: Positive | None = None
+    protocol: Annotated[str, one_of("splits", "dev")] = "splits"
     out: str = "multirun_outputs"
     timeout: Positive | None = None
     on_error: Annotated[str, one_of("continue", "stop")] = "continue"
+
+    @property
+    def split_task(self) -> TaskConfig:
+        """The task as its data are read: dev selects and reports where the protocol is dev."""
+        if self.protocol == "splits":
+            return self.task
+        return replace(self.task, select="dev", report="dev")
 
     @property
     def every_d(self) -> list[int]:
@@ -154,12 +163,12 @@ class SearchConfig:
 
     low: Count = MISSING
     high: Count = MISSING
-    seeds: Count = MISSING
     rates: Annotated[list[Positive], Field(min_length=1), different] = MISSING
+    lengths: Annotated[list[Positive], Field(min_length=1), different] = MISSING
+    seeds: Annotated[int, Field(ge=2)] = MISSING
+    width: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = MISSING
     budget: Count = MISSING
-    tolerance: Annotated[float, Field(gt=1, allow_inf_nan=False)] = MISSING
     batch: Count = MISSING
-    to_the_end: bool = MISSING
     corrected: bool = MISSING
     nested: Annotated[int, Field(ge=2)] | None = MISSING
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from said_lightning.config.schema import Config, LoggerConfig, ProjectionConfig, SearchConfig
 from said_lightning.data.fields import violations, violations_of
+from said_lightning.data.splits import SELECTS_AND_REPORTS
 from said_lightning.data.validate import validate_task
 from said_lightning.errors import suggestion, validate_installed
 
@@ -20,9 +21,22 @@ def validate_config(config: Config) -> list[str]:
         *validate_method(config),
         *validate_projection(config.projection),
         *validate_growth(config),
-        *validate_task(config.task),
+        *validate_protocol(config),
+        *validate_task(config.split_task),
         *validate_logger(config.logger),
     ]
+
+
+def validate_protocol(config: Config) -> list[str]:
+    """Return the splits that a task names against the protocol."""
+    named = {key: getattr(config.task, key) for key in ("select", "report")}
+    if config.protocol == "dev":
+        return [
+            f"task.{key}={split}: expected null with protocol=dev, which chooses and reports on dev"
+            for key, split in named.items()
+            if split not in (None, "dev")
+        ]
+    return [SELECTS_AND_REPORTS.format("dev")] if set(named.values()) == {"dev"} else []
 
 
 def validate_family(config: Config) -> list[str]:

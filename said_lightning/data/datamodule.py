@@ -47,11 +47,20 @@ class Share(Dataset[dict[str, Tensor | float]]):
         return {**self.pad(self.rows[mine if len(mine) else batch[:1]]), WEIGHT: weight}
 
 
+def rows_of(loader: DataLoader[Any]) -> Encoded:
+    """Return the rows that a loader serves, a share of them or all."""
+    source: Any = loader.dataset
+    rows: Encoded = source.rows if isinstance(source, Share) else source
+    return rows
+
+
 class TextDataModule(LightningDataModule):
     """A task's batches as models of transformers take them, labels under "labels".
 
     `setup` reads and tokenises the data; it raises UserError with every mistake in them. Then
-    `data` holds the examples as text and their sha256, `trivial` the score of a constant answer.
+    `data` holds the examples as text and their sha256; `train_set`, `select_sets` and `report_sets`
+    their tokens: to train on, to evaluate after each epoch, and after the last one. The headline's
+    set comes first in either; they are the same where one split selects and reports.
     Batches are padded to their longest row: input_ids [batch, tokens] and so on; labels [batch],
     long for classes and float for scores. The training order is f(seed, epoch); `start`, the epoch
     and the batch at which training begins, is set before a resumed run asks for batches.
@@ -89,16 +98,18 @@ class TextDataModule(LightningDataModule):
             return
         data = read_task(self.task)
         self.train_set = encode(data.train, self.tokenizer, self.task.max_length)
-        self.eval_sets = [
+        self.report_sets = [
             encode(rows, self.tokenizer, self.task.max_length)
-            for rows in (data.eval, *data.also.values())
+            for rows in (data.report, *data.also.values())
         ]
+        self.select_sets = self.report_sets
+        if data.parts.held_out:
+            self.select_sets = [encode(data.select, self.tokenizer, self.task.max_length)]
         self.data = data
 
-    @property
-    def trivial(self) -> float:
-        """The headline metric of the best constant answer on the evaluation split."""
-        return trivial_score(self.task.metric, self.data.eval.labels.tolist())
+    def trivial(self, rows: Encoded) -> float:
+        """Return the headline metric of the best constant answer to some rows."""
+        return trivial_score(self.task.metric, rows.labels.tolist())
 
     def train_dataloader(self) -> DataLoader[list[Batch]]:
         """Return the training batches: random order, similar lengths, the short last one kept."""
@@ -107,8 +118,8 @@ class TextDataModule(LightningDataModule):
         return self._loader(self.train_set, order)
 
     def val_dataloader(self) -> list[DataLoader[list[Batch]]]:
-        """Return each evaluation split's batches by ascending length, the headline's first."""
-        return [self.in_order(rows) for rows in self.eval_sets]
+        """Return the batches of each set to evaluate after an epoch, by ascending length."""
+        return [self.in_order(rows) for rows in self.select_sets]
 
     def in_order(self, rows: Encoded) -> DataLoader[list[Batch]]:
         """Return all batches of a split by ascending length, to evaluate on them."""

@@ -19,6 +19,7 @@ class Rows:
 
     train: Count | None = None
     eval: Count | None = None
+    test: Count | None = None
     also: dict[str, int | None] = field(default_factory=dict)
 
 
@@ -26,15 +27,16 @@ class Rows:
 class HubSource:
     """Where a task lies on the Hugging Face hub: data set, configuration, splits and columns.
 
-    Splits are as `datasets` takes them, several joined by +. `also` names further splits to
-    evaluate. `label_map` gives the label for each way of writing it; empty, labels are written as
-    their names or ids.
+    Splits are as `datasets` takes them, several joined by +: `train`, `eval` (the dev split) and
+    `test`, which counts where it has labels. `also` names further splits to report on. `label_map`
+    gives the label for each way of writing it; empty, labels are written as their names or ids.
     """
 
     path: str = ""
     name: str | None = None
     train: str = "train"
     eval: str = "validation"
+    test: str | None = None
     also: dict[str, str] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
     label: str = "label"
@@ -48,12 +50,13 @@ class FileSource:
     The end of a name is the format: .csv, .jsonl, or .tsv and .txt, which are tab-separated;
     quotes mean nothing in them. `folder` is the task's folder inside a GLUE folder. `columns`
     names the columns of files that have no header; where it is empty the first line is the header.
-    `also` and `label_map` are as in HubSource.
+    Splits and `label_map` are as in HubSource.
     """
 
     folder: str = ""
     train: str = "train.tsv"
     eval: str = "dev.tsv"
+    test: str | None = None
     also: dict[str, str] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
@@ -71,7 +74,9 @@ class TaskConfig:
     `metrics`. `max_length` is in tokens. The limits are the most rows to keep: a fixed random
     subset, the same in every run, a smaller one inside a larger one. Data come from the files in
     `data_dir` where that is given, otherwise from `source` (hub or bbc); where evaluation is on
-    other data than training, `eval_hub` and `eval_files` say where they lie.
+    other data than training, `eval_hub` and `eval_files` say where they lie. `select` and `report`
+    are the splits on which everything is chosen and which then counts; null lets the data decide
+    (said_lightning.data.splits).
     """
 
     name: str = ""
@@ -80,6 +85,8 @@ class TaskConfig:
     score_range: list[Finite] = field(default_factory=list)
     metric: str = ""
     metrics: list[str] = field(default_factory=list)
+    select: Annotated[str, one_of("train", "dev", "test")] | None = None
+    report: Annotated[str, one_of("dev", "test")] | None = None
     max_length: Annotated[int, Field(ge=SHORTEST, lt=2**31)] = 128
     train_limit: Count | None = None
     eval_limit: Count | None = None
@@ -105,7 +112,7 @@ def eval_source(task: TaskConfig) -> HubSource | FileSource | None:
 
 
 def also_evaluated(task: TaskConfig) -> list[str]:
-    """Return the names of the evaluation splits beside the headline's."""
+    """Return the names of the splits that are reported beside the headline's."""
     source = eval_source(task)
     return list(source.also) if source else []
 

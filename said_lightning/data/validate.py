@@ -6,8 +6,9 @@ Nothing here imports torch, transformers or datasets, so a wrong task is refused
 from collections.abc import Iterator
 from pathlib import Path
 
+from said_lightning.data.splits import parts, tested
 from said_lightning.data.task import BBC_PACKAGE, FileSource, HubSource, TaskConfig, files_folder
-from said_lightning.errors import suggestion, validate_installed
+from said_lightning.errors import UserError, suggestion, validate_installed
 
 METRICS = {"classification": ("accuracy", "f1", "matthews"), "regression": ("pearson", "spearman")}
 SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")
@@ -20,7 +21,16 @@ def validate_task(task: TaskConfig) -> list[str]:
     of their field's range are left to `violations`.
     """
     places = _files(task) if task.data_dir is not None else _hub(task)
-    return validate_description(task) + places
+    return [*validate_description(task), *(places or validate_parts(task))]
+
+
+def validate_parts(task: TaskConfig) -> list[str]:
+    """Return what is wrong with the splits that select and report, where the others are right."""
+    try:
+        parts(task, tested(task))
+    except UserError as error:
+        return list(error.messages)
+    return []
 
 
 def validate_description(task: TaskConfig) -> list[str]:
@@ -76,7 +86,7 @@ def _source(task: TaskConfig, key: str, source: HubSource | FileSource) -> Itera
             near = suggestion(label, task.labels) or "; regression has none"
             yield f"task.{key}.label_map: {written}: no label {label!r}{near}"
     for name in source.also:
-        if not name.isidentifier() or name in {"train", "eval"}:
+        if not name.isidentifier() or name in {"train", "select", "report"}:
             yield f"task.{key}.also: {name!r}: expected a name of its own, of letters and digits"
 
 
@@ -86,8 +96,8 @@ def _files(task: TaskConfig) -> list[str]:
     given = Path(task.data_dir or "").expanduser()
     sources = {"files": task.files, "eval_files": task.eval_files}
     names = {
-        "files": [task.files.train, *([] if task.eval_files else _evaluated(task.files))],
-        "eval_files": _evaluated(task.eval_files) if task.eval_files else [],
+        "files": [task.files.train, *([] if task.eval_files else _evaluated(task, task.files))],
+        "eval_files": _evaluated(task, task.eval_files) if task.eval_files else [],
     }
     errors = []
     for key, files in sources.items():
@@ -105,8 +115,10 @@ def _files(task: TaskConfig) -> list[str]:
     return errors
 
 
-def _evaluated(files: FileSource) -> list[str]:
-    return [files.eval, *files.also.values()]
+def _evaluated(task: TaskConfig, files: FileSource) -> list[str]:
+    # A test set that is not there is for `validate_parts`, dev only read where it is needed.
+    spared = (task.select, task.report) == ("train", "test")
+    return [*([] if spared else [files.eval]), *files.also.values()]
 
 
 def _missing_files(

@@ -19,6 +19,8 @@ from said_lightning.runs.files import write_whole
 FORMAT = 1
 RESULT = "result.json"
 METRICS = "metrics.jsonl"
+# A run with a seed from here on chooses (a rate, a length, a range of d) and is never reported.
+CHOOSING = 1000
 
 Status = Literal["done", "failed", "running", "preempted", "waiting"]
 Method = Literal["full", "did", "said"]
@@ -35,7 +37,10 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """The metric that d90 is about: its best epoch's value, and what the majority class scores."""
+    """The metric that d90 is about: a run's value, and what the majority class scores.
+
+    Both are of the report rows: after the last epoch, or in the best one where dev chooses too.
+    """
 
     name: str | None = None
     value: Finite | None = None
@@ -44,10 +49,31 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """The metric's value at the end of one epoch; epochs count from 1."""
+    """The metric's value on the select rows at the end of one epoch; epochs count from 1."""
 
     epoch: int
     value: Finite | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A part of the data: its split, where train is a tenth of it, and its number of rows.
+
+    `value` is the metric after the last epoch, `trivial` what the majority class scores.
+    """
+
+    split: Literal["train", "dev", "test"]
+    rows: int
+    value: Finite | None
+    trivial: Finite | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """The file with the scores of a run's report rows (runs/scores.py): its hash and its rows."""
+
+    sha256: str
+    rows: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +102,12 @@ class Record:
     the pre-training step of a model that has several. `d` counts every trained number (all D for
     method full), `m` the scales among them and `outside` the head's numbers that were trained
     outside the subspace. `rule` is step_ratio * full_lr where the rule (subspace/lr_rule.py) makes
-    lr of it: two runs at one d have one rate where it is the same. `started` and `ended` are UTC.
-    `wall_s` counts every leg of a run that was resumed; `notes` name what else its numbers depend
-    on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was read,
-    and no part of the file.
+    lr of it: two runs at one d have one rate where it is the same. `protocol` is splits where
+    `report` chose nothing, dev where dev is `select` and `report`; `train_rows` are those trained
+    on. `best` and `last` are on `select`, `metrics` belong to `metric`. `started` and `ended` are
+    UTC. `wall_s` counts every leg of a run that was resumed; `notes` name what else its numbers
+    depend on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was
+    read, and no part of the file.
     """
 
     format: int = FORMAT
@@ -103,6 +131,11 @@ class Record:
     metric: Metric = field(default_factory=Metric)
     best: Epoch | None = None
     last: Epoch | None = None
+    protocol: Literal["splits", "dev"] | None = None
+    train_rows: int | None = None
+    select: Part | None = None
+    report: Part | None = None
+    scores: Scores | None = None
     epochs: int | None = None
     stages: list[Stage] = field(default_factory=list)
     metrics: dict[str, Finite | None] = field(default_factory=dict)
@@ -187,7 +220,7 @@ def explain(error: ValidationError) -> str:
     return "; ".join(errors)
 
 
-def write_metrics(folder: Path, rows: Iterable[Mapping[str, float | int | None]]) -> None:
+def write_metrics(folder: Path, rows: Iterable[Mapping[str, float | int | str | None]]) -> None:
     """Write `folder/metrics.jsonl`, a line for each row; a number not finite becomes null."""
     lines = [to_json(dict(row), inf_nan_mode="null") + b"\n" for row in rows]
     write_whole(folder / METRICS, *lines)

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from said_lightning.config.schema import Config
+from said_lightning.data.splits import SplitRows
 from said_lightning.errors import UserError
 from said_lightning.models.build import confine_for
 from said_lightning.models.encoder import outline
@@ -54,8 +55,8 @@ def validate_models(configs: Iterable[Config]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def budgets(jobs: Iterable[tuple[str, Config, int | None]]) -> list[str]:
-    """Return the budget of each job as text: of its name, config and number of training rows.
+def budgets(jobs: Iterable[tuple[str, Config, SplitRows]]) -> list[str]:
+    """Return the budget of each job as text: of its name, config and rows.
 
     Raises UserError with everything that `validate_models` finds.
     """
@@ -96,8 +97,8 @@ def _outline(config: Config) -> Outline:
     )
 
 
-def estimate(config: Config, rows: int | None) -> Iterator[str]:
-    """Yield a run's budget in lines of text; `rows` to train on, None where that is not known."""
+def estimate(config: Config, rows: SplitRows) -> Iterator[str]:
+    """Yield a run's budget in lines of text."""
     one = outlined(config)
     yield f"D      {one.D:,}"
     if config.method.name == "full":
@@ -106,7 +107,8 @@ def estimate(config: Config, rows: int | None) -> Iterator[str]:
         beside = f", and {one.outside:,} of the head outside" if one.outside else ""
         yield f"d      {config.d:,} = {config.d - one.m:,} theta + {one.m} lambda{beside}"
     yield f"groups {', '.join(f'{name} {size:,}' for name, size in one.sizes.items())}"
-    yield f"steps  {steps(config, rows)}"
+    yield f"rows   {rows}"
+    yield f"steps  {steps(config, rows.train)}"
     yield f"memory {memory(config, one)}"
 
 

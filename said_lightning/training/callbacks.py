@@ -158,7 +158,7 @@ def in_subspace(config: Config) -> Iterator[Callback]:
 
 
 class StopAt(Callback):
-    """Ends training after the first epoch whose `metric` on evaluation data reaches `value`.
+    """Ends training after the first epoch whose `metric` on the select rows reaches `value`.
 
     None never does. The learning rate's schedule stays that of the whole run, so that a run that is
     not ended is the same with and without this. A run cut off between that epoch's end and its own
@@ -184,6 +184,6 @@ class StopAt(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the epoch's metric; Lightning evaluates before it calls this."""
-        value = float(trainer.callback_metrics[f"eval/{self.metric}"])
+        value = float(trainer.callback_metrics[f"select/{self.metric}"])
         if self.value is not None and value >= self.value:
             trainer.should_stop = self.reached = True

@@ -13,6 +13,7 @@ from said_lightning.config.stored import validate_stored
 from said_lightning.config.validate import validate_config, validate_out
 from said_lightning.data.fields import violations
 from said_lightning.data.readers import data_bytes, read_task
+from said_lightning.data.splits import SplitRows, expected_rows
 from said_lightning.data.task import TaskConfig
 from said_lightning.data.validate import validate_task
 from said_lightning.errors import UserError
@@ -31,17 +32,21 @@ def check(arguments: Sequence[str]) -> list[str]:
     where nothing is, with what the models' shapes show.
     """
     command = read_command(arguments)
-    rows: dict[str, int | None] = {}
+    rows: dict[str, SplitRows] = {}
     errors: list[str] = []
-    for key, task in {str(spec.config.task): spec.config.task for spec in command.specs}.items():
+    tasks = [spec.config.split_task for spec in command.specs]
+    for key, task in {str(task): task for task in tasks}.items():
         if violations(task) or validate_task(task):
             continue  # in `validate_command` too
         try:
-            rows[key] = training_rows(task)
+            rows[key] = split_rows(task)
         except UserError as error:
             errors += error.messages
     validate_command(command, errors)
-    jobs = [(spec.name, spec.config, rows[str(spec.config.task)]) for spec in command.specs]
+    jobs = [
+        (spec.name, spec.config, rows[str(task)])
+        for spec, task in zip(command.specs, tasks, strict=True)
+    ]
     budgets: list[str] = server.call("said_lightning.training.budget:budgets", jobs)
     return budgets
 
@@ -88,10 +93,9 @@ def validate_model_path(model: ModelConfig) -> list[str]:
     return []
 
 
-def training_rows(task: TaskConfig) -> int | None:
-    """Read a task's local data and return the number of training rows; None if unknown."""
+def split_rows(task: TaskConfig) -> SplitRows:
+    """Read a task's local data and return the rows of each part; the expected ones if unread."""
     size = data_bytes(task)
     if size is not None and size <= READ_BYTES:
-        return len(read_task(task).train)
-    rows = task.rows.train
-    return rows if rows is None or task.train_limit is None else min(rows, task.train_limit)
+        return read_task(task).rows
+    return expected_rows(task)

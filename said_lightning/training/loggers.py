@@ -10,6 +10,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from said_lightning.data.splits import Parts
 from said_lightning.errors import needs
 from said_lightning.runs.record import Epoch, write_metrics
 
@@ -17,20 +18,22 @@ log = logging.getLogger(__name__)
 
 WAIT_S = 20  # for W&B's server, before a run starts without
 
-Row = dict[str, float | int]
+Row = dict[str, Any]
 
 
 class Journal(Callback):
     """Write each epoch's metrics beside the run and keep the best and the last.
 
-    The best epoch is the first with the highest value of `metric`. A training loss that is not
-    finite ends the run with FloatingPointError. A state holds all rows, so that the file of a
-    resumed run is that of one never interrupted.
+    A row is an epoch's, on the training and the select rows, or one of the report rows; it names
+    the split of either. The best epoch is the first with the highest value of `metric` on the
+    select rows. A training loss that is not finite ends the run with FloatingPointError. A state
+    holds all rows, so that the file of a resumed run is that of one never interrupted.
     """
 
-    def __init__(self, folder: Path, metric: str) -> None:
+    def __init__(self, folder: Path, metric: str, parts: Parts) -> None:
         self.folder = folder
         self.metric = metric
+        self.parts = parts
         self.rows: list[Row] = []
 
     def state_dict(self) -> dict[str, Any]:
@@ -42,39 +45,64 @@ class Journal(Callback):
         self.rows = state_dict["rows"]
 
     @property
+    def epochs(self) -> list[Row]:
+        """The rows of the epochs."""
+        return [row for row in self.rows if "select" in row]
+
+    @property
+    def reports(self) -> list[Row]:
+        """The rows of the report rows; none where the select rows report."""
+        return [row for row in self.rows if "report" in row]
+
+    @property
     def best(self) -> Epoch | None:
         """Return the epoch whose metric is best."""
-        return self._epoch(self._best) if self.rows else None
+        return self._epoch(self._best) if self.epochs else None
 
     @property
     def last(self) -> Epoch | None:
         """Return the last epoch."""
-        return self._epoch(self.rows[-1]) if self.rows else None
+        return self._epoch(self.epochs[-1]) if self.epochs else None
 
     @property
     def values(self) -> list[float]:
-        """Return the metric of each epoch."""
-        return [row[f"eval/{self.metric}"] for row in self.rows]
+        """Return the metric of each epoch that reported, on the report rows."""
+        if self.parts.held_out:
+            return [row[f"report/{self.metric}"] for row in self.reports]
+        return [row[f"select/{self.metric}"] for row in self.epochs]
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Return all evaluation metrics of the best epoch, by name."""
-        best = self._best if self.rows else {}
-        names = {name: name.removeprefix("eval/") for name in best if name.startswith("eval/")}
-        return {short: best[name] for name, short in names.items() if short != "loss"}
+        """Return all metrics on the report rows: of the last epoch, or the best where dev chose."""
+        part, rows = ("report", self.reports) if self.parts.held_out else ("select", self.epochs)
+        row = (rows[-1] if self.parts.held_out else self._best) if rows else {}
+        names = {name: name.removeprefix(f"{part}/") for name in row if name.startswith(f"{part}/")}
+        return {short: row[name] for name, short in names.items() if short != "loss"}
 
     @property
     def train_value(self) -> float | None:
         """Return the metric on the training data, running over the last epoch."""
-        return self.rows[-1][f"train/{self.metric}"] if self.rows else None
+        return self.epochs[-1][f"train/{self.metric}"] if self.epochs else None
 
     @property
     def _best(self) -> Row:
-        known = [row for row in self.rows if not math.isnan(row[f"eval/{self.metric}"])]
-        return max(known or self.rows, key=lambda row: row[f"eval/{self.metric}"])
+        known = [row for row in self.epochs if not math.isnan(row[f"select/{self.metric}"])]
+        return max(known or self.epochs, key=lambda row: row[f"select/{self.metric}"])
 
     def _epoch(self, row: Row) -> Epoch:
-        return Epoch(epoch=int(row["epoch"]), value=row[f"eval/{self.metric}"])
+        return Epoch(epoch=int(row["epoch"]), value=row[f"select/{self.metric}"])
+
+    def report(self, trainer: Trainer, found: Mapping[str, float]) -> None:
+        """Take down the metrics of the report rows, by the weights of the epoch that ends."""
+        self._add(trainer, {"report": self.parts.report, **found})
+        value = found[f"report/{self.metric}"]
+        log.info("%s %.4f on the report rows, of %s", self.metric, value, self.parts.report)
+
+    def _add(self, trainer: Trainer, found: Row) -> None:
+        place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        self.rows.append({**place, **found})
+        if trainer.is_global_zero:
+            write_metrics(self.folder, self.rows)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send W&B the rate, which the rule gives once D is known."""
@@ -84,21 +112,24 @@ class Journal(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take down an epoch; Lightning evaluates before it calls this."""
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        parts = ("train/", "select/")
+        logged = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith(parts)
+        }
+        self._add(trainer, {"select": self.parts.select, **logged})
         epoch = trainer.current_epoch + 1
-        self.rows.append({"epoch": epoch, "step": trainer.global_step, **logged})
-        if trainer.is_global_zero:
-            write_metrics(self.folder, self.rows)
         if not math.isfinite(loss := logged["train/loss"]):
             raise FloatingPointError(f"the training loss is {loss} in epoch {epoch}")
         log.info(
-            "epoch %d/%s: train loss %.4f, %s %.4f on train, %.4f on eval",
+            "epoch %d/%s: train loss %.4f, %s %.4f on train, %.4f on the select rows",
             epoch,
             trainer.max_epochs,
             loss,
             self.metric,
             self.train_value,
-            logged[f"eval/{self.metric}"],
+            logged[f"select/{self.metric}"],
         )
 
 

@@ -6,17 +6,18 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torch import Tensor
+from torchmetrics import MeanMetric
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from said_lightning.config.schema import TrainerConfig
 from said_lightning.data.datamodule import WEIGHT
 from said_lightning.data.metrics import build_metrics, predictions
-from said_lightning.data.task import TaskConfig, also_evaluated
+from said_lightning.data.task import TaskConfig
 from said_lightning.projections.core import random
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training import growing as grow
+from said_lightning.training.evaluation import EXACT, Answered, scored
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,8 @@ class Classifier(LightningModule):
         # What runs over an epoch is part of the state of a run that stops inside one.
         self.train_metrics.persistent(True)
         self.train_loss.persistent(True)
-        # The headline's split first, then any others that the task evaluates.
-        prefixes = ["eval/", *(f"eval/{name}/" for name in also_evaluated(task))]
-        self.eval_metrics = nn.ModuleList(build_metrics(task).clone(name) for name in prefixes)
+        self.task = task
+        self.answered: list[Answered] = []
 
     def on_fit_start(self) -> None:
         """Log the budget: what is trained, at which rate."""
@@ -89,7 +89,10 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Return a batch's loss, a scalar; its mean over all processes is the whole batch's."""
-        output = self.answer(batch, self.train_metrics)
+        output = self.output(batch)
+        if rows(batch):
+            found = predictions(output.logits.detach().float())
+            self.train_metrics.update(found, batch["labels"])
         whole = over_epoch(batch)
         self.train_loss.update(output.loss.detach(), rows(batch))
         self.log("train/loss", self.train_loss, prog_bar=True, **whole)
@@ -97,23 +100,27 @@ class Classifier(LightningModule):
         loss: Tensor = output.loss * batch.get(WEIGHT, 1.0)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the answers of the epoch before."""
+        loaders: Any = self.trainer.val_dataloaders
+        self.answered = [Answered(self.trainer, loader) for loader in loaders]
+
     def validation_step(
         self, batch: Mapping[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Add a batch to the metrics of its evaluation split."""
-        metrics: Any = self.eval_metrics[dataloader_idx]
-        output = self.answer(batch, metrics)
-        whole = over_epoch(batch) | {"add_dataloader_idx": False}
+        """Take down the answers to a batch, and the headline's loss."""
+        output = self.output(batch)
+        self.answered[dataloader_idx].add(batch_idx, predictions(output.logits.float()))
         if dataloader_idx == 0:
-            self.log("eval/loss", output.loss, **whole)
-        self.log_dict(metrics, **whole)
+            self.log("select/loss", output.loss, **over_epoch(batch), add_dataloader_idx=False)
 
-    def answer(self, batch: Mapping[str, Any], metrics: MetricCollection) -> Any:
-        """Return the model's output for a batch, and add its rows to the metrics."""
-        output = self.model(**{name: part for name, part in batch.items() if name != WEIGHT})
-        if rows(batch):
-            metrics.update(predictions(output.logits.detach().float()), batch["labels"])
-        return output
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of all rows."""
+        self.log_dict(scored(self.task, "select", self.answered), **EXACT)
+
+    def output(self, batch: Mapping[str, Any]) -> Any:
+        """Return the model's output for a batch."""
+        return self.model(**{name: part for name, part in batch.items() if name != WEIGHT})
 
     def parameter_groups(self, subspace: Subspace) -> list[dict[str, Any]]:
         """Return the optimizer's groups: theta and lambda at the run's rate, a head outside."""

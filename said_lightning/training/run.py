@@ -20,12 +20,14 @@ from said_lightning.models.encoder import load
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
 from said_lightning.runs.files import sweep, write_whole
-from said_lightning.runs.record import Group, Metric, Record, TrainMetric
+from said_lightning.runs.record import Group, Metric, Part, Record, TrainMetric
+from said_lightning.runs.scores import write_scores
 from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
 from said_lightning.training.callbacks import StopAt, in_subspace
 from said_lightning.training.checkpointing import Saver
 from said_lightning.training.ddp import processes, validate_devices
+from said_lightning.training.evaluation import Report
 from said_lightning.training.growing import stages
 from said_lightning.training.loggers import Journal
 from said_lightning.training.module import Classifier
@@ -80,37 +82,63 @@ def run(spec: RunSpec) -> Record:
 def train(spec: RunSpec) -> dict[str, Any]:
     """Train a run and return what its record says of the outcome."""
     config, folder = spec.located(), spec.folder
-    task, settings = config.task, config.trainer
+    task, settings = config.split_task, config.trainer
     model, tokenizer, model_sha256 = load(config.model, task, config.seed)
     sizes = (settings.batch_size, settings.eval_batch_size)
     data = TextDataModule(task, tokenizer, *sizes, config.seed, settings.workers)
     data.setup()
+    log.info("rows: %s", data.data.rows)
     module = Classifier(model, task, settings, config.lr, config.seed)
-    journal = Journal(folder, task.metric)
+    journal = Journal(folder, task.metric, data.data.parts)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
     inputs = {"data_sha256": data.data.sha256, "model_sha256": model_sha256}
     saver = Saver(folder / generations.FOLDER, settings.save_every, inputs)
+    report = Report(data, journal, saver, settings.grow_from is not None)
     with processes(settings.devices, train, spec):
-        trainer = fit(spec, module, data, [*callbacks, saver], saver.notes)
+        trainer = fit(spec, module, data, [*callbacks, report, saver], saver.notes)
     save(module, folder)
     found = outcome(module)
     return {
         **found,
-        "metric": Metric(
-            name=task.metric,
-            value=journal.best.value if journal.best else None,
-            trivial=data.trivial,
-        ),
-        "best": journal.best,
-        "last": journal.last,
+        **judged(data, journal, report, folder if trainer.is_global_zero else None),
         "epochs": settings.epochs,
         "stages": stages(callbacks, journal.values, module.rate, found["outside"]),
-        "metrics": journal.metrics,
-        "train_metric": TrainMetric(name=task.metric, value=journal.train_value),
         **inputs,
         "device": str(trainer.strategy.root_device),
         "earlier_s": saver.seconds,
         "notes": saver.notes,
+    }
+
+
+def judged(
+    data: TextDataModule, journal: Journal, report: Report, folder: Path | None
+) -> dict[str, Any]:
+    """Return what a run's record says of its metric; keep the report rows' scores in its folder."""
+    parts, last = data.data.parts, journal.last
+    metrics, row_scores = journal.metrics, report.row_scores
+    select, reported = data.select_sets[0], data.report_sets[0]
+    ended = journal.values[-1] if journal.values else None
+    return {
+        "metric": Metric(
+            name=journal.metric,
+            value=metrics.get(journal.metric),
+            trivial=data.trivial(reported),
+        ),
+        "best": journal.best,
+        "last": last,
+        "train_rows": len(data.train_set),
+        "select": Part(
+            split=parts.select,
+            rows=len(select),
+            value=last.value if last else None,
+            trivial=data.trivial(select),
+        ),
+        "report": Part(
+            split=parts.report, rows=len(reported), value=ended, trivial=data.trivial(reported)
+        ),
+        "scores": write_scores(folder, row_scores) if folder and row_scores is not None else None,
+        "metrics": metrics,
+        "train_metric": TrainMetric(name=journal.metric, value=journal.train_value),
     }
 
 

@@ -20,10 +20,14 @@ MakeTask = Callable[..., TaskConfig]
 
 @pytest.fixture
 def make_task() -> MakeTask:
-    """Return a task by the name of its yaml, with some keys changed, as Hydra would compose it."""
+    """Return a task by the name of its yaml, with some keys changed, as Hydra would compose it.
+
+    Unless the changes say otherwise dev selects and reports, so that a whole file is trained on.
+    """
 
     def make(name: str, **changes: Any) -> TaskConfig:
         yaml = OmegaConf.load(ROOT / "conf" / "task" / f"{name}.yaml")
+        changes = {"select": "dev", "report": "dev"} | changes
         task = OmegaConf.to_object(OmegaConf.merge(TaskConfig, yaml, changes))
         assert isinstance(task, TaskConfig)
         return task
@@ -54,7 +58,9 @@ def plant(make_task: MakeTask, tmp_path: Path) -> Callable[..., Planted]:
         assert source is not None
         assert evaluation is not None
         planted = Planted(task, {})
-        splits = {"train": source.train, "eval": evaluation.eval, **evaluation.also}
+        splits = {"train": source.train, "dev": evaluation.eval, **evaluation.also}
+        if evaluation.test:
+            splits["test"] = evaluation.test
         for split, names in splits.items():
             files = source if split == "train" else evaluation
             for file in names.split("+"):
@@ -66,7 +72,7 @@ def plant(make_task: MakeTask, tmp_path: Path) -> Callable[..., Planted]:
             split: sum(len(planted.rows[path]) for path in paths)
             for split, paths in planted.splits.items()
         }
-        task.rows = Rows(sizes.pop("train"), sizes.pop("eval"), sizes)
+        task.rows = Rows(sizes.pop("train"), sizes.pop("dev"), sizes.pop("test", None), sizes)
         return planted
 
     return write
@@ -109,7 +115,7 @@ def join(suffix: str, cells: dict[str, str]) -> str:
 @pytest.fixture
 def own_rows() -> dict[str, None]:
     """Return the change that lets a planted file have any number of rows."""
-    return {"train": None, "eval": None}
+    return {"train": None, "eval": None, "test": None}
 
 
 @pytest.fixture(scope="session")

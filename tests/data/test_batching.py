@@ -85,7 +85,7 @@ def test_limits_keep_a_fixed_subset_of_the_original_files(make_task: Any, glue: 
     whole = read_task(make_task("cola", data_dir=str(glue)))
     limits = {"train_limit": 50, "eval_limit": 20}
     first, again = (read_task(make_task("cola", data_dir=str(glue), **limits)) for _ in range(2))
-    assert (len(first.train), len(first.eval)) == (50, 20)
+    assert (len(first.train), len(first.report)) == (50, 20)
     assert list(first.train) == list(again.train)
     assert first.sha256 != whole.sha256
     assert {text for text, _ in first.train} < {text for text, _ in whole.train}

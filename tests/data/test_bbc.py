@@ -21,15 +21,15 @@ def package() -> None:
 @pytest.mark.usefixtures("package")
 def test_the_split_is_the_same_on_every_machine(make_task: Any) -> None:
     data = read_task(make_task("bbc"))
-    assert (len(data.train), len(data.eval)) == (1672, 388)
+    assert (len(data.train), len(data.report)) == (1672, 388)
     assert data.sha256.startswith("7c53aded25bd2eeb")
-    assert set(data.train.labels) == set(data.eval.labels) == set(range(5))
+    assert set(data.train.labels) == set(data.report.labels) == set(range(5))
 
 
 @pytest.mark.usefixtures("package")
 def test_no_article_is_in_both_splits(make_task: Any) -> None:
     data = read_task(make_task("bbc"))
-    everything = [text for split in (data.train, data.eval) for text, _ in split]
+    everything = [text for split in (data.train, data.report) for text, _ in split]
     assert len(set(everything)) == len(everything)
     assert not any("\ufffd" in text or "\xc2" in text for text in everything)
 

@@ -29,6 +29,7 @@ folder, tokenizer, slow = sys.argv[1:]
 files = FileSource(text=["sentence"])
 task = TaskConfig("t", labels=["0", "1"], metric="accuracy", metrics=["accuracy"], files=files)
 task.data_dir = folder
+task.select = task.report = 'dev'
 encoded.CHUNK = 10
 rows = read_task(task).train
 whole = encoded._chunks

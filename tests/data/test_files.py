@@ -196,7 +196,7 @@ def test_no_damage_drops_a_row_in_silence(
 def test_the_original_files_are_read_whole(make_task: Any, glue: Path, name: str) -> None:
     task = make_task(name, data_dir=str(glue))
     data = read_task(task)
-    assert (len(data.train), len(data.eval)) == OFFICIAL[name]
+    assert (len(data.train), len(data.report)) == OFFICIAL[name]
     assert len(next(iter(data.train))) == (2 if name in ("sst2", "cola") else 3)
 
 

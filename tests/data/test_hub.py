@@ -33,7 +33,7 @@ def test_rows_come_back_with_their_labels(make_task: Any, own_rows: Any, tmp_pat
     columns: Columns = {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [1, 0]}
     path = save(tmp_path, columns, ["not_equivalent", "equivalent"])
     data = read_task(make_task("mrpc", hub={"path": path, "name": None}, rows=own_rows))
-    assert list(data.train) == list(data.eval) == [["a", "c", 1], ["b", "d", 0]]
+    assert list(data.train) == list(data.report) == [["a", "c", 1], ["b", "d", 0]]
 
 
 def test_the_hubs_own_order_of_labels_does_not_fool_us(

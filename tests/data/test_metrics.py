@@ -75,7 +75,7 @@ def test_no_constant_answer_beats_the_trivial_score_and_one_reaches_it(classes: 
 
 
 def test_trivial_scores_of_the_original_mrpc(make_task: Any, glue: Any) -> None:
-    labels = read_task(make_task("mrpc", data_dir=str(glue))).eval.labels.tolist()
+    labels = read_task(make_task("mrpc", data_dir=str(glue))).report.labels.tolist()
     assert trivial_score("accuracy", labels) == pytest.approx(0.684, abs=5e-4)
     assert trivial_score("f1", labels) == pytest.approx(0.812, abs=5e-4)
 

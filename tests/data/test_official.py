@@ -1,6 +1,7 @@
 """Every task that has original files is read from them and from the hub's layout alike."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +15,37 @@ from said_lightning.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf" / "task"
 ORIGINAL = sorted(path.stem for path in CONF.glob("*.yaml") if "files" in OmegaConf.load(path))
-# Task: training rows, rows of the headline's evaluation split, headline, all metrics.
+# Task: rows of the training, the dev and a labelled test split, headline, all metrics.
 OFFICIAL = {
-    "cola": (8551, 1043, "matthews", ["matthews"]),
-    "sst2": (67349, 872, "accuracy", ["accuracy"]),
-    "mrpc": (3668, 408, "accuracy", ["accuracy", "f1"]),
-    "stsb": (5749, 1500, "pearson", ["pearson", "spearman"]),
-    "qqp": (363846, 40430, "accuracy", ["accuracy", "f1"]),
-    "mnli": (392702, 9815, "accuracy", ["accuracy"]),
-    "qnli": (104743, 5463, "accuracy", ["accuracy"]),
-    "rte": (2490, 277, "accuracy", ["accuracy"]),
-    "wnli": (635, 71, "accuracy", ["accuracy"]),
-    "ax": (392702, 1104, "matthews", ["matthews", "accuracy"]),
-    "anli": (16946 + 45460 + 100459, 3200, "accuracy", ["accuracy"]),
-    "yelp": (560000, 38000, "accuracy", ["accuracy"]),
+    "cola": (8551, 1043, None, "matthews", ["matthews"]),
+    "sst2": (67349, 872, 1821, "accuracy", ["accuracy"]),
+    "mrpc": (3668, 408, 1725, "accuracy", ["accuracy", "f1"]),
+    "stsb": (5749, 1500, None, "pearson", ["pearson", "spearman"]),
+    "qqp": (363846, 40430, None, "accuracy", ["accuracy", "f1"]),
+    "mnli": (392702, 9815, None, "accuracy", ["accuracy"]),
+    "qnli": (104743, 5463, None, "accuracy", ["accuracy"]),
+    "rte": (2490, 277, None, "accuracy", ["accuracy"]),
+    "wnli": (635, 71, None, "accuracy", ["accuracy"]),
+    "ax": (392702, 1104, None, "matthews", ["matthews", "accuracy"]),
+    "anli": (16946 + 45460 + 100459, 3200, 3200, "accuracy", ["accuracy"]),
+    "yelp": (560000, 38000, None, "accuracy", ["accuracy"]),
 }
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_official_counts_metrics_and_headlines(make_task: Any, name: str) -> None:
     task = make_task(name)
-    assert (task.rows.train, task.rows.eval, task.metric, task.metrics) == OFFICIAL[name]
+    rows = (task.rows.train, task.rows.eval, task.rows.test)
+    assert (*rows, task.metric, task.metrics) == OFFICIAL[name]
 
 
 @pytest.mark.parametrize("name", ORIGINAL)
 def test_original_files_give_every_row_of_every_split(plant: Any, name: str) -> None:
     planted = plant(name)
     data = read_task(planted.task)
-    splits = {"train": data.train, "eval": data.eval, **data.also}
+    splits = {"train": data.train, "dev": data.report, **data.also}
+    if "test" in planted.splits:
+        splits["test"] = read_task(replace(planted.task, report="test")).report
     assert {split: list(rows) for split, rows in splits.items()} == {
         split: planted.expected(split) for split in planted.splits
     }
@@ -76,6 +80,7 @@ def test_the_hubs_layout_is_read_in_every_split(
     task.rows = Rows()
     evaluation = task.eval_hub or task.hub
     wanted = [task.hub.train, evaluation.eval, *evaluation.also.values()]
+    wanted += [evaluation.test] if evaluation.test else []
     parts = sorted({part for split in wanted for part in split.split("+")})
     for hub in (task.hub, evaluation):
         hub.path, hub.name = str(tmp_path / "hub"), None
@@ -85,7 +90,11 @@ def test_the_hubs_layout_is_read_in_every_split(
     labels = [0, 1] if task.labels else [1.5, 2.5]
     rows = [[*row, label] for row, label in zip(texts, labels, strict=True)]
     assert list(data.train) == rows * len(task.hub.train.split("+"))
-    assert list(data.eval) == rows * len(evaluation.eval.split("+"))
+    assert list(data.report) == rows * len(evaluation.eval.split("+"))
+    if evaluation.test:
+        tested = read_task(replace(task, report="test"))
+        assert list(tested.select) == list(data.report)
+        assert list(tested.report) == rows * len(evaluation.test.split("+"))
     assert all(list(split) == rows for split in data.also.values())
 
 

@@ -31,7 +31,7 @@ files:
 
 def mine(folder: Path, **changes: Any) -> TaskConfig:
     """Return the yaml above, with some keys changed, for data in a folder."""
-    changes = {"data_dir": str(folder), **changes}
+    changes = {"data_dir": str(folder), "select": "dev", "report": "dev", **changes}
     task = OmegaConf.to_object(OmegaConf.merge(TaskConfig, OmegaConf.create(YAML), changes))
     assert isinstance(task, TaskConfig)
     return task

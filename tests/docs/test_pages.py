@@ -21,7 +21,7 @@ from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
 from said_lightning.tools.pretrain.settings import read_settings
 from said_lightning.training.budget import budgets
-from said_lightning.training.dry_run import training_rows
+from said_lightning.training.dry_run import split_rows
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -111,7 +111,7 @@ def mistakes_of(words: list[str]) -> list[str]:
 def test_what_said_check_prints_is_what_the_tutorial_shows(pages: dict[str, str]) -> None:
     (block,) = re.findall(r"```\n\$ said check (.*?)\n(.*?)```", pages["docs/tutorial.md"], re.S)
     (spec,) = read_command(shlex.split(block[0])).specs
-    (budget,) = budgets([(spec.name, spec.config, training_rows(spec.config.task))])
+    (budget,) = budgets([(spec.name, spec.config, split_rows(spec.config.split_task))])
     folder, *rest = budget.splitlines()
     shown, *shown_rest = block[1].splitlines()
     assert folder.startswith(shown.removesuffix("..."))

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from said_lightning.config.schema import Config, MethodConfig, ModelConfig
+from said_lightning.data.splits import Parts, SplitRows
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
 from said_lightning.models.encoder import build, load
@@ -104,7 +105,7 @@ def test_the_budget_of_any_architecture_is_reported(tiny: Path) -> None:
     config = Config(model=at(tiny), task=TASK, method=MethodConfig(name="said"), d=100)
     model = load(at(tiny), TASK, 0).model
     m = len(Subspace(model, 100).groups)
-    D, d, *_ = estimate(config, 100)
+    D, d, *_ = estimate(config, SplitRows(100, 10, 10, Parts("train", "dev")))
     assert f"D      {sum(weight.numel() for weight in model.parameters()):,}" == D
     assert d == f"d      100 = {100 - m} theta + {m} lambda"
 

@@ -100,6 +100,10 @@ def assert_shared(train: Train, *overrides: str) -> None:
     assert_same(shared, whole)
     assert together.metrics == alone.metrics
     assert together.train_metric == alone.train_metric
+    assert together.scores is not None
+    assert (together.scores, together.select, together.report) == (
+        *(alone.scores, alone.select, alone.report),
+    )
 
 
 def test_a_regressions_metrics_count_every_row_once(train: Train, tmp_path: Path) -> None:
@@ -148,7 +152,8 @@ def test_a_step_sends_d_numbers_and_d_alone(train: Train, monkeypatch: pytest.Mo
     batches = [sent[one:after] for one, after in pairwise(starts)][:5]  # of the first epoch
     assert [batch.count(4 * d) for batch in batches] == [0, 1, 0, 1, 0]
     others = [sum(batch) - 4 * d * batch.count(4 * d) for batch in batches]
-    assert max(others) <= 16  # whether a signal has come: a number of Lightning's, and one of ours
+    # A number of Lightning's, and two of ours: whether a signal has come, and whether to save.
+    assert max(others) <= 24
     assert not any(wrapped)
 
 

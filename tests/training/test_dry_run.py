@@ -69,7 +69,8 @@ def test_the_budget_is_that_of_the_run(tiny: list[str], tmp_path: Path, compose:
     assert budget["D"] == f"{record.D:,}" == "5,554"
     assert budget["d"] == f"20 = 16 theta + {record.m} lambda"
     assert budget["groups"] == sizes
-    assert budget["steps"] == "6 = 2 epochs of 3 (24 rows)"
+    assert budget["rows"] == "22 train, 2 select (a tenth of train), 10 report (dev)"
+    assert budget["steps"] == "6 = 2 epochs of 3 (22 rows)"
     assert budget["memory"].startswith("about 0.0 GB: 0.00 of weights")
 
 
@@ -77,13 +78,13 @@ def test_each_job_of_a_sweep_has_its_budget(tiny: list[str]) -> None:
     swept = ["-m", *tiny[:-1], "d=20,30", "method=full,said", "trainer.accumulate=2"]
     blocks = check(swept)
     assert len(blocks) == 3
-    assert all("\nsteps  4 = 2 epochs of 2 (24 rows)" in block for block in blocks)
+    assert all("\nsteps  4 = 2 epochs of 2 (22 rows)" in block for block in blocks)
     assert sum("full fine-tuning" in block for block in blocks) == 1
 
 
 def test_devices_share_the_steps(tiny: list[str]) -> None:
     (text,) = check([*tiny, "trainer.devices=3"])
-    assert "\nsteps  2 = 2 epochs of 1 (24 rows)" in text
+    assert "\nsteps  2 = 2 epochs of 1 (22 rows)" in text
 
 
 def test_what_the_models_shape_forbids_is_reported(tiny: list[str]) -> None:

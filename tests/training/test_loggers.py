@@ -18,14 +18,21 @@ def test_no_logger_leaves_the_runs_own_files_alone(compose: Any, tmp_path: Path)
     spec = compose(tmp_path, "trainer.epochs=1")
     run(spec)
     names = {path.name for path in spec.folder.iterdir()}
-    assert names == {"checkpoint", "config.yaml", "metrics.jsonl", "result.json"}
+    assert names == {
+        "checkpoint",
+        "config.yaml",
+        "metrics.jsonl",
+        "result.json",
+        "scores.safetensors",
+    }
 
 
 def test_csv_leaves_a_table_in_the_runs_folder(compose: Any, tmp_path: Path) -> None:
     spec = compose(tmp_path, "logger=csv")
     run(spec)
     rows = list(csv.DictReader((spec.folder / "csv" / "metrics.csv").open()))
-    assert len([row for row in rows if row["eval/accuracy"]]) == 2
+    assert len([row for row in rows if row["select/accuracy"]]) == 2
+    assert len([row for row in rows if row["report/accuracy"]]) == 1
 
 
 def test_wandb_offline_leaves_one_run_of_its_own_in_each_runs_folder(
@@ -39,7 +46,8 @@ def test_wandb_offline_leaves_one_run_of_its_own_in_each_runs_folder(
         assert file.name == f"run-{record.config_hash}.wandb"
         content = file.read_bytes()
         assert json.dumps(record.lr).encode() in content
-        for label in (b"tiny", b"sst2", b"said-d20", b"eval/accuracy", tmp_path.name.encode()):
+        assert b"report/accuracy" in content
+        for label in (b"tiny", b"sst2", b"said-d20", b"select/accuracy", tmp_path.name.encode()):
             assert label in content
     assert wandb.run is None
 
@@ -77,7 +85,7 @@ def test_without_wandbs_server_the_run_is_kept_offline_and_noted_once(
         ["W&B was not available: its run is kept offline"],
     )
     (file,) = (spec.folder / "wandb").glob("offline-run-*/*.wandb")
-    assert b"eval/accuracy" in file.read_bytes()
+    assert b"select/accuracy" in file.read_bytes()
 
 
 def test_no_secret_lands_in_a_runs_folder_or_log(

@@ -51,6 +51,8 @@ def test_a_record_has_every_field_of_the_contract(said: Any) -> None:
         "outside": 0,
         "seed": 0,
         "epochs": 2,
+        "protocol": "splits",
+        "train_rows": 22,
         "config_hash": spec.labels["config_hash"],
         "device": "cpu",
         "threads": torch.get_num_threads(),
@@ -58,9 +60,14 @@ def test_a_record_has_every_field_of_the_contract(said: Any) -> None:
     assert {name: found[name] for name in expected} == expected
     assert [group["D"] for group in found["groups"].values()] == [800, 2224, 2224, 306]
     assert all(group["lambda"] != 1 for group in found["groups"].values())
-    assert found["metric"] == {"name": "accuracy", "value": found["best"]["value"], "trivial": 0.5}
-    assert found["metrics"] == {"accuracy": found["best"]["value"]}
+    value = found["report"]["value"]
+    assert found["metric"] == {"name": "accuracy", "value": value, "trivial": 0.5}
+    assert found["metrics"] == {"accuracy": value}
+    assert found["report"] == {"split": "dev", "rows": 10, "value": value, "trivial": 0.5}
+    last = found["last"]["value"]
+    assert found["select"] == {"split": "train", "rows": 2, "value": last, "trivial": 0.5}
     assert found["last"]["epoch"] == 2
+    assert found["scores"]["rows"] == 10
     assert found["train_metric"]["name"] == "accuracy"
     assert found["lr"] == pytest.approx(200 * 5e-5 * (5554 / 20) ** 0.5)
     assert {"said_lightning", "torch", "python"} <= set(found["versions"])
@@ -71,12 +78,18 @@ def test_a_record_has_every_field_of_the_contract(said: Any) -> None:
 def test_every_epoch_is_a_line_of_metrics(said: Any) -> None:
     _, record, folder = said
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (2, 6)]
-    numbers = {"train/loss", "train/accuracy", "eval/loss", "eval/accuracy"}
-    assert all(set(row) == {"epoch", "step"} | numbers for row in rows)
-    assert record.last.value == rows[-1]["eval/accuracy"]
-    assert record.train_metric.value == rows[-1]["train/accuracy"]
-    assert record.metric.value == max(row["eval/accuracy"] for row in rows)
+    *epochs, report = rows
+    assert [(row["epoch"], row["step"], row["select"]) for row in epochs] == [
+        (1, 3, "train"),
+        (2, 6, "train"),
+    ]
+    numbers = {"train/loss", "train/accuracy", "select/loss", "select/accuracy"}
+    assert all(set(row) == {"epoch", "step", "select"} | numbers for row in epochs)
+    assert record.last.value == epochs[-1]["select/accuracy"]
+    assert record.best.value == max(row["select/accuracy"] for row in epochs)
+    assert record.train_metric.value == epochs[-1]["train/accuracy"]
+    value = record.metric.value
+    assert report == {"epoch": 2, "step": 6, "report": "dev", "report/accuracy": value}
 
 
 def test_the_config_that_is_kept_repeats_the_run(said: Any) -> None:

@@ -20,7 +20,7 @@ def read_bbc(task: TaskConfig) -> dict[str, Collector]:
     reissued with a word changed, stands in both splits.
     """
     columns = HubSource(text=["article"], label="topic")
-    rows: dict[str, list[Read]] = {"train": [], "eval": []}
+    rows: dict[str, list[Read]] = {"train": [], "report": []}
     seen: set[str] = set()
     for path in articles():
         lines = decode(path.read_bytes()).partition("\n")
@@ -30,9 +30,9 @@ def read_bbc(task: TaskConfig) -> dict[str, Collector]:
         seen.update((headline, body))
         digest = hashlib.sha256(body.encode()).digest()
         row = {"article": f"{headline} {body}", "topic": path.parent.name}
-        rows["eval" if digest[0] % 5 == 0 else "train"].append((str(path), row))
+        rows["report" if digest[0] % 5 == 0 else "train"].append((str(path), row))
     found = {}
-    for split, expected in (("train", task.rows.train), ("eval", task.rows.eval)):
+    for split, expected in (("train", task.rows.train), ("report", task.rows.eval)):
         found[split] = Collector(task, columns, f"{BBC_PACKAGE} ({split})", expected)
         found[split].add_all(rows[split])
     return found

@@ -19,19 +19,31 @@ def read_split(task: TaskConfig, hub: HubSource, split: str, rows: int | None) -
     A data set that is neither cached nor within reach is a UserError that names the command that
     fetches it.
     """
-    datasets = needs("datasets", "hub", f"task={task.name} from the hub")
-    try:
-        dataset = datasets.load_dataset(hub.path, hub.name, split=split)
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        if reason.startswith(WRONG_NAME):
-            raise UserError(f"task={task.name}: {hub.path}: {reason}") from error
-        raise UserError(_how_to_fetch(task, hub, reason)) from error
+    dataset = _load(task, hub, split)
     place = f"{hub.path}{f'/{hub.name}' if hub.name else ''} ({split})"
     found = Collector(task, hub, place, rows)
     if found.has_columns(place, dataset.column_names, _no_text(dataset.features, found.columns)):
         found.add_all(_rows(dataset, place, found.columns))
     return found
+
+
+def split_labelled(task: TaskConfig, hub: HubSource, split: str) -> bool:
+    """Return whether the first row of a split has a label; raise UserError as `read_split`."""
+    dataset = _load(task, hub, split)
+    if hub.label not in dataset.column_names:
+        return False
+    return _written(dataset.features[hub.label], dataset[:1][hub.label]) != [""]
+
+
+def _load(task: TaskConfig, hub: HubSource, split: str) -> Any:
+    datasets = needs("datasets", "hub", f"task={task.name} from the hub")
+    try:
+        return datasets.load_dataset(hub.path, hub.name, split=split)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        if reason.startswith(WRONG_NAME):
+            raise UserError(f"task={task.name}: {hub.path}: {reason}") from error
+        raise UserError(_how_to_fetch(task, hub, reason)) from error
 
 
 def _how_to_fetch(task: TaskConfig, hub: HubSource, reason: str) -> str:

@@ -16,7 +16,7 @@ def build(entity: str, project: str, metric: str) -> Any:
     Raise UserError where wandb-workspaces is not installed.
     """
     ws = needs("wandb_workspaces.workspaces", "wandb", "a W&B workspace")
-    value = f"eval/{metric}"
+    value = f"select/{metric}"
     return ws.Workspace(
         entity=entity,
         project=project,
