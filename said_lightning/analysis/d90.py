@@ -18,6 +18,7 @@ from numpy.random import Generator
 
 from said_lightning.analysis.crossing import crossing
 from said_lightning.analysis.noise import Cell, Group, Noise, Scores, cell
+from said_lightning.analysis.price import Spread
 from said_lightning.analysis.stuck import Run, stuck_runs
 from said_lightning.errors import UserError
 
@@ -44,7 +45,7 @@ class Estimate:
     course of the curve between two points. `stuck` runs were set aside. `sensitivity` is the
     fitted d at other shares of full fine-tuning's metric where the runs reach them, `full_less`
     and `full_more` d90 were full fine-tuning one point (0.01) worse or better. `draws` are log d90,
-    infinite out of range.
+    infinite out of range. `spread` is what a width is priced by.
     """
 
     d90: float | None
@@ -66,6 +67,7 @@ class Estimate:
     full_less: float | None
     full_more: float | None
     draws: Float[ndarray, " draws"]
+    spread: Spread | None
 
     @property
     def width(self) -> float:
@@ -153,6 +155,7 @@ def estimate(
         full_less=_number(less),
         full_more=_number(more),
         draws=drawn,
+        spread=_spread(cells, noise, threshold, share, drawn, level) if noise.measured else None,
     )
 
 
@@ -255,6 +258,40 @@ def _parts(
         low, high = ends(drawn, level)
         widths[part] = np.inf if low is None or high is None else high / low
     return widths
+
+
+def _spread(
+    cells: Cells,
+    noise: Noise,
+    threshold: float,
+    share: float,
+    drawn: Float[ndarray, " draws"],
+    level: float,
+) -> Spread:
+    """Return what the interval's width comes from."""
+    tail = (1 - level) / 2
+    low, middle, high = (
+        float(np.clip(end, cells.x[0], cells.x[-1]))
+        for end in np.quantile(drawn, [tail, 0.5, 1 - tail], method="nearest")
+    )
+    near = noise.weights(0)
+    contrast = near - share * noise.weights(1)
+    toward = np.diag([1.0, share])
+    # The slope over as much of the curve as the noise leaves open.
+    step = 2 * float(np.sqrt(noise.variance(contrast)))
+    reach = [np.clip(at(cells, threshold + by), cells.x[0], cells.x[-1]) for by in (-step, step)]
+    heights = np.interp(reach, cells.x, np.maximum.accumulate(cells.means))
+    slope = float(np.diff(heights)[0] / max(np.diff(reach)[0], 1e-3))
+    return Spread(
+        run=float(np.sqrt(noise.own[0])),
+        shared=toward @ noise.shared @ toward,
+        rows=float(np.sqrt(max(contrast @ noise.row_covariance @ contrast, 0.0))),
+        slope=slope,
+        freedom=noise.freedom,
+        x=cells.x - middle,
+        seeds=cells.runs,
+        span=(low - middle, high - middle),
+    )
 
 
 def _without(one: Cell, d: int | None, stuck: Sequence[Run]) -> Cell:

@@ -15,9 +15,10 @@ from jaxtyping import Float
 from numpy import ndarray
 from numpy.random import Generator
 
-# What few seeds show of the variance shared over d is held against the variance that is not, which
-# all d measure together: as much as this many seeds more would, at this share of it.
-PRIOR_SEEDS, PRIOR_SHARE = 3.0, 0.25
+# What few seeds show of the variance shared over d, and of full fine-tuning's, is held against the
+# variance of single runs, which all d measure together: as this many seeds more would, that showed
+# these shares of it.
+PRIOR_SEEDS, PRIOR_SHARE, PRIOR_FULL = 4.0, 0.25, 0.75
 # Without row scores: the part of a 0/1 score's variance that lies in the row and not in the run,
 # and the correlation of rows between a curve and full fine-tuning.
 ROW_SHARE, ROW_PAIRED = 0.5, 0.5
@@ -88,6 +89,16 @@ class Noise:
             found += self._seed_errors(rng, draws)
         return found
 
+    def variance(self, weights: Float[ndarray, " cells"]) -> float:
+        """Return the variance of a weighted sum of the cells' means."""
+        shared = self.shared[np.ix_(self._of, self._of)] * self._common()
+        own = weights**2 @ (self.own[self._of] / self._runs)
+        return max(float(weights @ (shared + self.row_covariance) @ weights + own), 0.0)
+
+    def _common(self) -> Matrix:
+        """Return what part of the variance of a seed's effect two cells' means have in common."""
+        return self._has @ self._has.T / np.outer(self._runs, self._runs)
+
     def _rows(self, rows: int | None) -> tuple[Matrix, Float[ndarray, " cells"]]:
         """Return the covariance that other rows would give, and each run's own variance."""
         scores = [one.rows for one in self.cells if one.rows is not None]
@@ -109,26 +120,28 @@ class Noise:
         off those again where they are drawn. Full fine-tuning's is all in the shared part.
         """
         every = [self._effects(g) for g in range(self._of[-1] + 1)]
-        floor = [self._spread(g) @ floors for g in range(len(every))]
-        self._own = np.array([max(f, one.variance) for f, one in zip(floor, every, strict=True)])
+        floor = [self.weights(g) @ floors for g in range(len(every))]
+        self.own = np.array([max(f, one.variance) for f, one in zip(floor, every, strict=True)])
         curves = np.array([one.freedom > 0 for one in every])
-        typical = self._own[curves].mean() if curves.any() else 0.0
+        typical = self.own[curves].mean() if curves.any() else 0.0
         self.shared = np.zeros((len(every), len(every)))
         known = np.zeros_like(self.shared)
         for g, one in enumerate(every):
             for h, other in enumerate(every):
                 known[g, h] = abs((one.map * other.map).sum())
                 self.shared[g, h] = one.effect @ other.effect / (known[g, h] + PRIOR_SEEDS)
-            spread = self._spread(g)
-            own = (self._own[g] if curves[g] else typical) * (PRIOR_SHARE + spread @ spread)
-            self.shared[g, g] += PRIOR_SEEDS * own / (known[g, g] + PRIOR_SEEDS)
+            spread = self.weights(g)
+            prior = (
+                self.own[g] * (PRIOR_SHARE + spread @ spread) if curves[g] else typical * PRIOR_FULL
+            )
+            self.shared[g, g] += PRIOR_SEEDS * prior / (known[g, g] + PRIOR_SEEDS)
             if not curves[g]:
                 self.shared[g, g] = max(self.shared[g, g], floor[g])
-                self._own[g] = 0.0
-        self._freedom = np.array([one.freedom for one in every])
-        self._shared_freedom = float(known.diagonal().min()) + PRIOR_SEEDS
+                self.own[g] = 0.0
+        self._own_freedom = np.array([one.freedom for one in every])
+        self.freedom = float(known.diagonal().min()) + PRIOR_SEEDS
 
-    def _spread(self, g: int) -> Float[ndarray, " cells"]:
+    def weights(self, g: int) -> Float[ndarray, " cells"]:
         """Return what each cell counts for the seeds' noise of its group, in sum 1."""
         weight = np.where(self._of == g, self._weight, 0.0)
         return weight / weight.sum()
@@ -158,14 +171,14 @@ class Noise:
 
     def _seed_errors(self, rng: Generator, draws: int) -> Errors:
         """Draw the errors of the cells' means from seeds."""
-        common = self._has @ self._has.T / np.outer(self._runs, self._runs)
-        shared = _normal(rng, draws, self.shared[np.ix_(self._of, self._of)] * common)
-        found = shared * _student(rng, draws, self._shared_freedom)
+        covariance = self.shared[np.ix_(self._of, self._of)] * self._common()
+        shared = _normal(rng, draws, covariance)
+        found = shared * _student(rng, draws, self.freedom)
         single = rng.standard_normal(found.shape) / np.sqrt(self._runs)
-        for g in np.flatnonzero(self._own):
-            size = _student(rng, draws, self._freedom[g]) if self._freedom[g] else 1.0
-            own = np.where(self._of == g, single, 0.0) * np.sqrt(self._own[g]) * size
-            found += np.where(self._of == g, own - own @ self._spread(g)[:, None], 0.0)
+        for g in np.flatnonzero(self.own):
+            size = _student(rng, draws, self._own_freedom[g]) if self._own_freedom[g] else 1.0
+            own = np.where(self._of == g, single, 0.0) * np.sqrt(self.own[g]) * size
+            found += np.where(self._of == g, own - own @ self.weights(g)[:, None], 0.0)
         return found
 
 

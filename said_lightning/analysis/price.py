@@ -1,20 +1,96 @@
-"""The runs that an interval's width costs."""
+"""The runs that an interval's width costs, from the scatter seen: said before they are made."""
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
-from said_lightning.analysis.d90 import Estimate
+from said_lightning.analysis.crossing import crossing
+
+POINTS = 5  # of a stage that is priced, evenly over the interval
+MOST_SEEDS = 60
+DRAWS = 4000
+LEVEL = 0.9
+
+Shared = Float[ndarray, "2 2"]
+
+
+class Spread(NamedTuple):
+    """What an interval's width comes from.
+
+    `run` is the standard deviation of a single run's own, `shared` the covariance of what a seed
+    adds at every d and of what it adds to the threshold by full fine-tuning, `rows` the standard
+    deviation that report rows give to the distance of curve and threshold. `slope` is the metric's
+    rise with log d at the crossing. The runs that were made lie at `x`, log d from the crossing,
+    with so many `seeds` each; `span` is where the crossing may lie.
+    """
+
+    run: float
+    shared: Shared
+    rows: float
+    slope: float
+    freedom: float
+    x: Float[ndarray, " points"]
+    seeds: Float[ndarray, " points"]
+    span: tuple[float, float]
 
 
 class Price(NamedTuple):
-    """Runs to add for a width, None where no number of runs reaches it; `sentence` says it."""
+    """The runs to add for a width, None where no number of seeds reaches it; `sentence` says it."""
 
     runs: int | None
-    width: float
+    seeds: int | None
     sentence: str
 
 
-def price(estimate: Estimate, width: float) -> Price:
-    """Return the runs that an interval of this width (high / low) costs beyond those made."""
-    raise NotImplementedError
+def price(spread: Spread, width: float) -> Price:
+    """Return what an interval of this width (high / low) costs beyond the runs made.
+
+    The stage that is priced has POINTS d, evenly over the interval, and full fine-tuning, each
+    with as many new seeds.
+    """
+    seeds = 0
+    while seeds < MOST_SEEDS:
+        if expected_width(spread, seeds) <= width:
+            runs = seeds * (POINTS + 1)
+            said = f"about {runs} more runs" if runs else "no more runs"
+            return Price(runs, seeds, f"x{width:g} at the scatter seen wants {said}")
+        seeds += 1 + seeds // 8
+    least = expected_width(spread._replace(run=0.0, shared=np.zeros((2, 2))), 1)
+    cause = f"; the report rows alone leave x{least:.2g}" if least > width else ""
+    return Price(None, None, f"x{width:g} is out of reach at the scatter seen{cause}")
+
+
+def expected_width(spread: Spread, seeds: int) -> float:
+    """Return the width to expect once a stage with so many new seeds is added."""
+    rng = np.random.default_rng(0)
+    new = np.linspace(*spread.span, POINTS) if seeds else np.zeros(0)
+    x = np.concatenate([spread.x, new])
+    runs = np.concatenate([spread.seeds, np.full(len(new), float(seeds))])
+    block = np.repeat([0, 1], [len(spread.x), len(new)])
+    order = np.argsort(x, kind="stable")
+    x, runs, block = x[order], runs[order], block[order]
+    freedom = spread.freedom + seeds
+    shift = rng.multivariate_normal(np.zeros(3), _shared(spread, seeds), DRAWS, method="eigh")
+    shift *= np.sqrt(freedom / rng.chisquare(freedom, (DRAWS, 1)))
+    y = spread.slope * x + shift[:, block] + spread.rows * rng.standard_normal((DRAWS, 1))
+    y += spread.run * rng.standard_normal((DRAWS, len(x))) / np.sqrt(runs)
+    drawn = crossing(x, y, runs, shift[:, 2], rng)
+    tail = (1 - LEVEL) / 2
+    low, high = np.clip(np.quantile(drawn, [tail, 1 - tail], method="nearest"), x[0], x[-1])
+    return float(np.exp(high - low))
+
+
+def _shared(spread: Spread, seeds: int) -> Float[ndarray, "3 3"]:
+    """Return the covariance of the shifts of the old points, the new ones and the threshold."""
+    old = float(spread.seeds.max())
+    (curve, both), (_, full) = spread.shared
+    each, total = curve / np.array([old, max(seeds, 1)]), old + seeds
+    return np.array(
+        [
+            [each[0], 0.0, both / total],
+            [0.0, each[1], both / total],
+            [both / total, both / total, full / total],
+        ]
+    )
