@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from numpy import ndarray
 from numpy.random import Generator
 
@@ -23,7 +23,7 @@ PRIOR_SEEDS, PRIOR_SHARE, PRIOR_FULL = 4.0, 0.25, 0.75
 # and the correlation of rows between a curve and full fine-tuning.
 ROW_SHARE, ROW_PAIRED = 0.5, 0.5
 
-Scores = float | Float[ndarray, " rows"]
+Scores = float | Shaped[ndarray, " rows"]
 Matrix = Float[ndarray, "cells cells"]
 Errors = Float[ndarray, "draws cells"]
 
@@ -53,7 +53,7 @@ def cell(scores: Mapping[int, Scores]) -> Cell:
     seeds = tuple(sorted(scores))
     values = np.array([float(np.mean(scores[seed])) for seed in seeds])
     given = [scores[seed] for seed in seeds]
-    rows = [np.asarray(one, dtype=float) for one in given if not isinstance(one, float)]
+    rows = [np.asarray(one, dtype=float) for one in given if np.ndim(one)]
     return Cell(seeds, values, np.stack(rows) if len(rows) == len(given) else None)
 
 
@@ -175,7 +175,7 @@ class Noise:
         shared = _normal(rng, draws, covariance)
         found = shared * _student(rng, draws, self.freedom)
         single = rng.standard_normal(found.shape) / np.sqrt(self._runs)
-        for g in np.flatnonzero(self.own):
+        for g in map(int, np.flatnonzero(self.own)):
             size = _student(rng, draws, self._own_freedom[g]) if self._own_freedom[g] else 1.0
             own = np.where(self._of == g, single, 0.0) * np.sqrt(self.own[g]) * size
             found += np.where(self._of == g, own - own @ self.weights(g)[:, None], 0.0)
@@ -209,7 +209,7 @@ def _row_scores(
     covariance = np.zeros((len(scores), len(scores)))
     for size in set(sizes):
         same = np.flatnonzero(sizes == size)
-        means = np.stack([scores[i].mean(0) for i in same])
+        means = np.stack([scores[int(i)].mean(0) for i in same])
         covariance[np.ix_(same, same)] = np.atleast_2d(np.cov(means)) / size
     return covariance - np.diag(own / runs), own
 

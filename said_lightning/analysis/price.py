@@ -7,33 +7,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from said_lightning.analysis.crossing import crossing
+from said_lightning.analysis.d90 import LEVEL, Estimate
+from said_lightning.analysis.spread import Spread
 
 POINTS = 5  # of a stage that is priced, evenly over the interval
 MOST_SEEDS = 60
 DRAWS = 4000
-LEVEL = 0.9
-
-Shared = Float[ndarray, "2 2"]
-
-
-class Spread(NamedTuple):
-    """What an interval's width comes from.
-
-    `run` is the standard deviation of a single run's own, `shared` the covariance of what a seed
-    adds at every d and of what it adds to the threshold by full fine-tuning, `rows` the standard
-    deviation that report rows give to the distance of curve and threshold. `slope` is the metric's
-    rise with log d at the crossing. The runs that were made lie at `x`, log d from the crossing,
-    with so many `seeds` each; `span` is where the crossing may lie.
-    """
-
-    run: float
-    shared: Shared
-    rows: float
-    slope: float
-    freedom: float
-    x: Float[ndarray, " points"]
-    seeds: Float[ndarray, " points"]
-    span: tuple[float, float]
 
 
 class Price(NamedTuple):
@@ -44,13 +23,15 @@ class Price(NamedTuple):
     sentence: str
 
 
-def price(spread: Spread, width: float) -> Price:
+def price(estimate: Estimate, width: float) -> Price:
     """Return what an interval of this width (high / low) costs beyond the runs made.
 
     The stage that is priced has POINTS d, evenly over the interval, and full fine-tuning, each
     with as many new seeds.
     """
-    seeds = 0
+    spread, seeds = estimate.spread, 0
+    if spread is None:
+        return Price(None, None, "no two runs differ in their seed alone, so no width is priced")
     while seeds < MOST_SEEDS:
         if expected_width(spread, seeds) <= width:
             runs = seeds * (POINTS + 1)

@@ -12,13 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from said_lightning.analysis.d90 import (
+from said_lightning.analysis.cells import (
     DIGITS,
-    DRAWS,
-    LEVEL,
-    SHARE,
     Cells,
-    Estimate,
     Full,
     Points,
     at,
@@ -27,7 +23,8 @@ from said_lightning.analysis.d90 import (
     settle,
     validate_scores,
 )
-from said_lightning.analysis.noise import Noise
+from said_lightning.analysis.d90 import DRAWS, LEVEL, SHARE, Estimate, number
+from said_lightning.analysis.noise import Cell, Noise
 from said_lightning.errors import UserError
 
 Draws = Float[ndarray, " draws"]
@@ -105,12 +102,9 @@ def rank_correlation(
     return float(found[0]), float(low), float(high)
 
 
-def _same(one: object, other: object) -> bool:
+def _same(one: Cell, other: Cell) -> bool:
     """Return whether two cells of full fine-tuning are the same runs."""
-    return bool(
-        getattr(one, "seeds") == getattr(other, "seeds")
-        and np.array_equal(getattr(one, "values"), getattr(other, "values"))
-    )
+    return one.seeds == other.seeds and np.array_equal(one.values, other.values)
 
 
 def _interval(
@@ -140,7 +134,7 @@ def _interval(
     tail = (1 - level) / 2
     low = np.quantile(least[0] - most[1], tail, method="nearest")
     high = np.quantile(most[0] - least[1], 1 - tail, method="nearest")
-    return tuple(float(np.exp(end)) if np.isfinite(end) else None for end in (low, high))
+    return number(low), number(high)
 
 
 def _spearman(place: Draws, values: Float[ndarray, "draws family"]) -> Draws:

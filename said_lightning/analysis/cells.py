@@ -1,0 +1,125 @@
+"""The cells of a series: its runs by d, what is stuck set aside, and where they cross a level."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from numpy.random import Generator
+
+from said_lightning.analysis.crossing import crossing
+from said_lightning.analysis.noise import Cell, Group, Scores, cell
+from said_lightning.analysis.stuck import Run, stuck_runs
+
+DIGITS = 12  # rounding makes a tie a tie: 0.9 * 0.8 is 0.7200000000000001
+
+Points = Mapping[int, Mapping[int, Scores]]
+Full = Mapping[int, Scores]
+
+
+class Cells(NamedTuple):
+    """What is left of a series once its stuck runs are set aside."""
+
+    x: Float[ndarray, " points"]
+    curve: tuple[Cell, ...]
+    full: Cell
+    stuck: tuple[Run, ...]
+
+    @property
+    def means(self) -> Float[ndarray, " points"]:
+        """The mean of each point."""
+        return np.array([one.mean for one in self.curve])
+
+    @property
+    def runs(self) -> Float[ndarray, " points"]:
+        """The number of runs at each point."""
+        return np.array([len(one.seeds) for one in self.curve], dtype=float)
+
+
+def validate_scores(points: Points, full: Full) -> list[str]:
+    """Return what is wrong with the scores of a series; empty where nothing is."""
+    messages = []
+    if not points or not all(points.values()):
+        messages.append("points: expected scores of one run at least for each d")
+    if not full:
+        messages.append("full: expected scores of one run of full fine-tuning at least")
+    every = [one for runs in [*points.values(), full] for one in runs.values()]
+    lengths = {np.shape(one) for one in every}
+    if len(lengths) > 1:
+        found = ", ".join(sorted(str(one[0]) if one else "a metric" for one in lengths))
+        messages.append(
+            "scores: expected a metric for every run, or equally many row scores for every run; "
+            f"found {found}"
+        )
+    if not all(np.isfinite(one).all() for one in every):
+        messages.append("scores: expected finite numbers; leave failed runs out")
+    return messages
+
+
+def settle(points: Points, full: Full, share: float, offset: float, trivial: float | None) -> Cells:
+    """Return the cells of a series, its stuck runs set aside."""
+    curve = {d: cell(points[d]) for d in sorted(points)}
+    top = cell(full)
+    stuck: list[Run] = []
+    if trivial is not None:
+        every: dict[int | None, Cell] = {**curve, None: top}
+        values = {d: dict(zip(one.seeds, one.values, strict=True)) for d, one in every.items()}
+        level = offset + share * float(np.median(top.values))
+        stuck = stuck_runs(values, trivial, level)
+    left = {d: _without(one, d, stuck) for d, one in curve.items()}
+    left = {d: one for d, one in left.items() if one.seeds}
+    return Cells(
+        np.log(np.array(list(left), dtype=float)),
+        tuple(left.values()),
+        _without(top, None, stuck),
+        tuple(stuck),
+    )
+
+
+def groups(series: Sequence[Cells], thresholds: Sequence[float]) -> list[Group]:
+    """Return the curves and then full fine-tuning of each, what two series share but once."""
+    found = [
+        Group(one.curve, _near(one, threshold))
+        for one, threshold in zip(series, thresholds, strict=True)
+    ]
+    tops: list[Cell] = []
+    for one in series:
+        if not any(one.full is top for top in tops):
+            tops.append(one.full)
+    return [*found, *(Group((top,), np.ones(1)) for top in tops)]
+
+
+def _near(cells: Cells, threshold: float) -> Float[ndarray, " points"]:
+    """Return how much each point counts for the seeds' noise: those near the crossing most."""
+    number = len(cells.x)
+    met = cells.means >= threshold
+    between = np.flatnonzero(met)[0] - 0.5 if met.any() else number - 0.5
+    return 1 / (1 + ((np.arange(number) - between) / 2) ** 2)
+
+
+def at(cells: Cells, threshold: float) -> float:
+    """Return the log d at which the fit crosses a threshold, infinite out of the range."""
+    means = cells.means.round(DIGITS)[None]
+    return float(crossing(cells.x, means, cells.runs, np.array([threshold]))[0])
+
+
+def crossings(
+    cells: Cells,
+    errors: Float[ndarray, "draws cells"],
+    threshold: float,
+    share: float,
+    bends: Generator | None,
+) -> Float[ndarray, " draws"]:
+    """Return the log d of each draw's crossing; the last error is full fine-tuning's."""
+    levels = threshold + share * errors[:, -1]
+    return crossing(cells.x, cells.means + errors[:, :-1], cells.runs, levels, bends)
+
+
+def _without(one: Cell, d: int | None, stuck: Sequence[Run]) -> Cell:
+    """Return the runs of a cell that are not stuck."""
+    kept = [i for i, seed in enumerate(one.seeds) if Run(d, seed) not in stuck]
+    if len(kept) == len(one.seeds):
+        return one
+    rows = None if one.rows is None else one.rows[kept]
+    return Cell(tuple(one.seeds[i] for i in kept), one.values[kept], rows)
