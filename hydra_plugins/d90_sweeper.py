@@ -45,22 +45,29 @@ class D90Sweeper(Sweeper):
         """Search, and print d90 of each series."""
         from said_lightning.config.compose import split
         from said_lightning.config.overrides import SEARCHED
-        from said_lightning.search.study import Settings, search
+        from said_lightning.search.protocol import Plan
+        from said_lightning.search.study import search
 
         # An experiment's own grid of d and seeds is the search's to choose.
         fixed = [f"{key}={value}" for key, value in self.params.items() if key not in SEARCHED]
         parser = OverridesParser.create(config_loader=self.composer)
-        series = [list(one) for one in split(parser.parse_overrides(fixed + arguments))]
-        given = self.settings
-        # A learning rate that is given is the one there is.
-        rates = given["rates"] if self.config.lr is None else [1]
-        settings = Settings(
-            **given
-            | {"rates": [float(rate) for rate in rates], "tolerance": float(given["tolerance"])},
-            step_ratio=self.config.trainer.step_ratio,
-        )
-        search([one for one in series if "method=full" not in one], self.run, settings)
+        given = [list(one) for one in split(parser.parse_overrides(fixed + arguments))]
+        factors = {key: tuple(map(float, self.settings[key])) for key in ("rates", "lengths")}
+        settings = self.settings | factors
+        nested = settings.pop("nested")
+        series = [self.series(one) for one in given if "method=full" not in one]
+        search(series, self.run, Plan(**settings), nested)
         self.show()
+
+    def series(self, overrides: list[str]) -> Any:
+        """Return a series with the values of its config that its jobs are factors on."""
+        from said_lightning.search.study import Series
+
+        own = self.composer.spec(overrides).config
+        trainer = own.trainer
+        one = Series(overrides, trainer.step_ratio, trainer.full_lr, own.lr, trainer.epochs, 0)
+        full = self.composer.spec(one.baseline).config.trainer
+        return one._replace(full_lr=full.full_lr, full_epochs=full.epochs)
 
     def run(self, batch: Sequence[Sequence[str]]) -> list[Any]:
         """Make the runs that are open and return the record of every run of the batch."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from said_lightning import projections
     from said_lightning.artifact.load import load
+    from said_lightning.search.measure import measure
     from said_lightning.subspace.subspace import Subspace
     from said_lightning.training.callbacks import SubspaceCallback
 
-__all__ = ["Subspace", "SubspaceCallback", "__version__", "load", "projections"]
+__all__ = ["Subspace", "SubspaceCallback", "__version__", "load", "measure", "projections"]
 __version__ = "0.1.0"
 
 # Imported when they are asked for: `said d90` reads result files alone and starts without torch.
@@ -20,6 +21,7 @@ _HOMES = {
     "Subspace": "said_lightning.subspace.subspace",
     "SubspaceCallback": "said_lightning.training.callbacks",
     "load": "said_lightning.artifact.load",
+    "measure": "said_lightning.search.measure",
 }
 
 

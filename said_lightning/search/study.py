@@ -1,17 +1,20 @@
-"""The search of several series: their baselines first, then rounds until each d90 is known.
+"""The search of several series by the runs of train.py: each by its own machine, in common rounds.
 
 A series is given by the overrides of train.py that select it, such as `task=sst2 method=said`. The
-caller says how runs are made.
+caller says how runs are made. Series that share their full fine-tuning ask for the same runs of it,
+which are made once.
 """
 
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from said_lightning.analysis.reading import SHARE
 from said_lightning.runs.record import Record
-from said_lightning.search.series import Job, SeriesSearch
+from said_lightning.runs.scores import read_scores
+from said_lightning.search.answer import Answer
+from said_lightning.search.jobs import Job, Scores
+from said_lightning.search.protocol import Plan, Search
 
 log = logging.getLogger(__name__)
 
@@ -22,126 +25,108 @@ Overrides = list[str]
 Run = Callable[[list[Overrides]], list[Record | None]]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What to search, and how closely; see conf/hydra/sweeper/d90.yaml.
+class Series(NamedTuple):
+    """A series by its overrides, and the config's own values that jobs are factors on.
 
-    step_ratio: that of the config, on which the rates are factors. nested: the epochs of a run that
-    grows from low to high, one for each seed in place of the search; None searches.
+    lr: that of theta where it is given, so that the rule of step_ratio does not apply.
     """
 
-    low: int
-    high: int
-    seeds: int
-    rates: Sequence[float]
-    budget: int
-    tolerance: float
-    batch: int
-    to_the_end: bool
-    corrected: bool
-    nested: int | None
+    overrides: Overrides
     step_ratio: float
+    full_lr: float
+    lr: float | None
+    epochs: int
+    full_epochs: int
+
+    @property
+    def baseline(self) -> Overrides:
+        """The overrides of full fine-tuning, whose rate is its own."""
+        mine = ("method=", "lr=")
+        return [one for one in self.overrides if not one.startswith(mine)] + ["method=full"]
+
+    @property
+    def name(self) -> str:
+        """The series in messages: its configs, without values that all series share."""
+        parts = [one for one in self.overrides if one.partition("=")[0] in GROUPS]
+        return " ".join(parts) or "the default series"
+
+    def job(self, job: Job) -> Overrides:
+        """Return the overrides of one job."""
+        full = job.d is None
+        overrides = [*(self.baseline if full else [*self.overrides, f"d={job.d}"])]
+        overrides.append(f"seed={job.seed}")
+        if job.rate != 1:
+            overrides.append(self._rate(job))
+        if job.length != 1:
+            epochs = self.full_epochs if full else self.epochs
+            overrides.append(f"trainer.epochs={max(1, round(epochs * job.length))}")
+        return overrides if job.stop_at is None else [*overrides, _stop_at(job.stop_at)]
+
+    def growing(self, seed: int, threshold: float, plan: Plan, epochs: int) -> Overrides:
+        """Return the overrides of a run whose d grows until it meets the threshold."""
+        grow = [f"d={plan.high}", f"trainer.grow_from={plan.low}", f"trainer.epochs={epochs}"]
+        return [*self.overrides, f"seed={seed}", *grow, _stop_at(threshold)]
+
+    def _rate(self, job: Job) -> str:
+        if job.d is None:
+            return f"lr={self.full_lr * job.rate:.4g}"
+        if self.lr is not None:
+            return f"lr={self.lr * job.rate:.4g}"
+        return f"trainer.step_ratio={self.step_ratio * job.rate:.4g}"
 
 
-def search(series: Sequence[Overrides], run: Run, settings: Settings) -> None:
-    """Search every series; the runs' records hold the result.
+def search(
+    series: Sequence[Series], run: Run, plan: Plan, nested: int | None = None
+) -> list[Answer]:
+    """Search every series and return their answers; the runs' records hold what they rest on.
 
-    Full fine-tuning is run with each of the seeds and serves all series that differ in their method
-    alone. In each round, the jobs of all series are run together. A series without a threshold
-    above chance is not searched, but run once, so that tables and reports show it.
+    In each round, the jobs of all series are run together. One without a threshold above chance is
+    run once, so that tables and reports show it. With `nested`, d90 is not searched but bounded by
+    one run of so many epochs for each seed, whose d grows.
     """
-    searches, without = start_all(series, run, settings)
-    if without:
-        run([[*one, f"d={settings.low}", "seed=0"] for one in without])
-    if settings.nested is not None:
-        seeds = range(settings.seeds)
-        run([one + growing(seed, state, settings) for one, state in searches for seed in seeds])
+    searches = [Search(plan, nested is not None) for _ in series]
+    while batch := [(i, job) for i, one in enumerate(searches) for job in one.ask()]:
+        records = run([series[i].job(job) for i, job in batch])
+        for (i, job), record in zip(batch, records, strict=True):
+            _observe(searches[i], job, record)
+    answers = [one.answer for one in searches if one.answer is not None]
+    last: list[Overrides] = []
+    for one, state, answer in zip(series, searches, answers, strict=True):
+        for note in answer.notes:
+            log.info("%s: %s: %s", one.name, answer.verdict, note)
+        if answer.verdict == "trivial":
+            last.append([*one.overrides, f"d={plan.low}", "seed=0"])
+        elif answer.verdict == "nested" and nested is not None:
+            seeds = range(plan.seeds)
+            last += [one.growing(seed, state.threshold, plan, nested) for seed in seeds]
+    if last:
+        run(last)
+    return answers
+
+
+def _observe(search: Search, job: Job, record: Record | None) -> None:
+    """Add what a run has left to a search; the trivial score is the largest of its baselines'."""
+    if record is None or record.status != "done":
+        search.observe(job, None)
         return
-    while batch := [(one, state, job) for one, state in searches for job in state.ask()]:
-        records = run([one + job_overrides(job, state, settings) for one, state, job in batch])
-        for (_, state, job), record in zip(batch, records, strict=True):
-            found = done(record)
-            state.observe(job, found.metric.value if found else None)
+    trivial = record.metric.trivial
+    if job.d is None and trivial is not None:
+        search.runs.trivial = max(search.runs.trivial or trivial, trivial)
+    search.observe(job, scores_of(record, job))
 
 
-def start_all(
-    series: Sequence[Overrides], run: Run, settings: Settings
-) -> tuple[list[tuple[Overrides, SeriesSearch]], list[Overrides]]:
-    """Run the baselines; return each series with state search, and those without a threshold."""
-    seeds = range(settings.seeds)
-    records = iter(run([[*baseline(one), f"seed={seed}"] for one in series for seed in seeds]))
-    searches: list[tuple[Overrides, SeriesSearch]] = []
-    without: list[Overrides] = []
-    for one in series:
-        by_seed = {seed: done(next(records)) for seed in seeds}
-        full = [found for found in by_seed.values() if found is not None]
-        if missing := [str(seed) for seed, found in by_seed.items() if found is None]:
-            which = ", ".join(missing)
-            log.info("%s: full fine-tuning has no result for seed %s: no search", name(one), which)
-        elif (state := start(full, settings)) is not None:
-            searches.append((one, state))
-        else:
-            log.info("%s: full fine-tuning gives no threshold above chance: no search", name(one))
-            without.append(one)
-    return searches, without
+def scores_of(record: Record, job: Job) -> Scores | None:
+    """Return a run's metric on the select rows, or for the stage confirm its report rows' scores.
 
-
-def done(record: Record | None) -> Record | None:
-    """Return a run's record where it is done and has a metric, else None."""
-    found = record is not None and record.status == "done" and record.metric.value is not None
-    return record if found else None
-
-
-def start(full: Sequence[Record], settings: Settings) -> SeriesSearch | None:
-    """Return the search of a series; None where full fine-tuning gives no threshold above chance.
-
-    Every seed of full fine-tuning must have its metric: with fewer the threshold would differ, and
-    with it the runs that end above it.
+    Where these are not kept, the metric on the report rows.
     """
-    metrics = [record.metric for record in full]
-    values = [metric.value for metric in metrics if metric.value is not None]
-    trivial = max((metric.trivial for metric in metrics if metric.trivial is not None), default=0.0)
-    found = SeriesSearch(
-        values,
-        settings.low,
-        settings.high,
-        settings.rates,
-        settings.budget,
-        settings.tolerance,
-        settings.batch,
-        (1 - SHARE) * trivial if settings.corrected else 0.0,
-    )
-    return found if min(found.threshold, sum(values) / len(values)) > trivial else None
-
-
-def baseline(series: Overrides) -> Overrides:
-    """Return the overrides of full fine-tuning for a series, whose rate is theta's."""
-    return [one for one in series if not one.startswith(("method=", "lr="))] + ["method=full"]
-
-
-def job_overrides(job: Job, state: SeriesSearch, settings: Settings) -> Overrides:
-    """Return the overrides of one job of a series, beside those that select the series."""
-    overrides = [f"d={job.d}", f"seed={job.seed}"]
-    if job.rate != 1:
-        overrides.append(f"trainer.step_ratio={settings.step_ratio * job.rate:.4g}")
-    if not settings.to_the_end:
-        overrides.append(_stop_at(state.stop_at))
-    return overrides
-
-
-def growing(seed: int, state: SeriesSearch, settings: Settings) -> Overrides:
-    """Return the overrides of one run of a series whose d grows until it meets the threshold."""
-    overrides = [f"d={settings.high}", f"seed={seed}", f"trainer.grow_from={settings.low}"]
-    overrides.append(f"trainer.epochs={settings.nested}")
-    return overrides if settings.to_the_end else [*overrides, _stop_at(state.threshold)]
+    if job.stage != "confirm":
+        return record.select.value if record.select else record.metric.value
+    if record.folder is not None and (rows := read_scores(record.folder, record)) is not None:
+        return rows
+    return record.metric.value
 
 
 def _stop_at(value: float) -> str:
     """Round up to four decimals, since the value is part of the run's hash."""
     return f"trainer.stop_at={math.ceil(round(value * 1e4, 6)) / 1e4}"
-
-
-def name(series: Overrides) -> str:
-    """Return a series' name for messages: its configs, without values that all series share."""
-    parts = [one for one in series if one.partition("=")[0] in GROUPS]
-    return " ".join(parts) or "the default series"

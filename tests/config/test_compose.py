@@ -160,9 +160,9 @@ def test_a_nested_search_is_judged_by_its_run_that_grows() -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        *("low=0", "low=x", "high=1.5", "seeds=0", "seeds=x", "budget=0", "batch=0", "nested=1"),
-        *("rates=3", "rates=[]", "rates=[1,0]", "rates=[1,1]", "rates=[a]", "tolerance=1"),
-        *("tolerance=x", "to_the_end=2", "corrected=x"),
+        *("low=0", "low=x", "high=1.5", "seeds=1", "seeds=x", "budget=0", "batch=0", "nested=1"),
+        *("rates=3", "rates=[]", "rates=[1,0]", "rates=[1,1]", "rates=[a]", "width=1"),
+        *("width=x", "lengths=[0]", "corrected=x"),
     ],
 )
 def test_a_value_of_the_search_is_judged_with_the_command(override: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from said_lightning.config.compose import read_command
-from said_lightning.search.series import SeriesSearch
+from said_lightning.search.locate import Grid
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -36,7 +36,7 @@ def test_table_1_is_searched_on_the_papers_grid_by_default() -> None:
     series = {(one.model.name, one.task.name, one.method.name) for one in configs}
     assert len([one for one in series if one[2] != "full"]) == 16
     low, high = sorted({one.d for one in configs})
-    assert SeriesSearch([0.8], low, high).grid == [int(d) for d in params("table1")["d"].split(",")]
+    assert Grid(low, high).d == [int(d) for d in params("table1")["d"].split(",")]
 
 
 def test_the_small_table_composes_and_has_one_baseline_for_every_d() -> None:

@@ -1,25 +1,21 @@
 """The search of several series, with records in place of training."""
 
+import math
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from said_lightning.runs.record import Epoch, Metric, Record
-from said_lightning.search.study import Overrides, Settings, search
+from said_lightning.runs.record import CHOOSING, Metric, Part, Record
+from said_lightning.runs.scores import write_scores
+from said_lightning.search.jobs import Job
+from said_lightning.search.protocol import Plan
+from said_lightning.search.study import Overrides, Series, scores_of, search
 
-SETTINGS = Settings(
-    low=100,
-    high=10**5,
-    seeds=2,
-    rates=[1.0],
-    budget=20,
-    tolerance=1.16,
-    batch=3,
-    to_the_end=False,
-    corrected=False,
-    nested=None,
-    step_ratio=13.0,
-)
+PLAN = Plan(low=100, high=10**5, rates=(0.333, 1.0, 3.0), seeds=3, batch=3)
 
 
 class Trainer:
@@ -35,9 +31,13 @@ class Trainer:
 
     def train(self, job: dict[str, str]) -> Record | None:
         value = self.full
-        if job["method"] != "full":
-            noise = 0.002 * (int(job["seed"]) % 2)
-            value = 0.72 + 0.02 * (int(job["d"]) / self.d90 - 1) + noise
+        if value is not None:
+            value += 0.003 * math.sin(int(job["seed"]) + int(job.get("d", 0)))
+        if job["method"] != "full" and value is not None:
+            value -= 0.08 - 0.04 * math.log(int(job["d"]) / self.d90)
+            value -= 0.01 * math.log(float(job.get("trainer.step_ratio", 13)) / 13) ** 2
+        elif value is not None:
+            value -= 0.01 * math.log(float(job.get("lr", 5e-5)) / 5e-5) ** 2
         return Record(
             status="done" if value is not None else "failed",
             model="minilm",
@@ -45,44 +45,98 @@ class Trainer:
             method="full" if job["method"] == "full" else "said",
             seed=int(job["seed"]),
             metric=Metric(name="accuracy", value=value, trivial=0.5),
-            last=Epoch(epoch=1, value=value),
         )
 
+    @property
+    def jobs(self) -> list[dict[str, str]]:
+        """Every job that was asked for."""
+        return [job for batch in self.batches for job in batch]
 
-SERIES = [["task=sst2", "method=said"], ["task=cola", "method=said"]]
+
+def series(*overrides: str, lr: float | None = None) -> Series:
+    """Return a series whose config has the defaults."""
+    return Series(list(overrides), 13.0, 5e-5, lr, 3, 3)
 
 
-def test_baselines_come_first_and_series_share_each_round() -> None:
+SERIES = [series("task=sst2", "method=said"), series("task=cola", "method=said")]
+
+
+def test_full_fine_tuning_comes_first_and_series_share_each_round() -> None:
     trainer = Trainer()
-    search(SERIES, trainer, SETTINGS)
-    first, second, *_ = trainer.batches
-    assert {(job["task"], job["seed"]) for job in first} == {
-        (task, seed) for task in ("sst2", "cola") for seed in ("0", "1")
+    answers = search(SERIES, trainer, PLAN)
+    first = trainer.batches[0]
+    assert {(job["task"], job["method"]) for job in first} == {("sst2", "full"), ("cola", "full")}
+    assert all({job["task"] for job in batch} == {"sst2", "cola"} for batch in trainer.batches)
+    assert [answer.verdict for answer in answers] == ["found", "found"]
+
+
+def test_series_that_differ_in_their_method_ask_for_the_same_full_fine_tuning() -> None:
+    trainer = Trainer()
+    search([SERIES[0], series("task=sst2", "method=did")], trainer, PLAN)
+    asked = Counter(
+        (index, tuple(sorted(job.items())))
+        for index, batch in enumerate(trainer.batches)
+        for job in batch
+        if job["method"] == "full"
+    )
+    assert set(asked.values()) == {2}
+
+
+def test_a_job_says_its_stage_by_its_seed_and_by_where_it_may_stop() -> None:
+    trainer = Trainer()
+    search(SERIES[:1], trainer, PLAN)
+    for job in trainer.jobs:
+        assert ("trainer.stop_at" in job) == (int(job["seed"]) >= 2 * CHOOSING)
+    confirm = [job for job in trainer.jobs if int(job["seed"]) < CHOOSING]
+    assert {int(job["seed"]) for job in confirm} == {0, 1, 2}
+    assert {job["trainer.stop_at"] for job in trainer.jobs if "trainer.stop_at" in job} == {
+        "0.7416"
     }
-    assert {job["method"] for job in first} == {"full"}
-    assert {job["task"] for job in second} == {"sst2", "cola"}
-    assert len(second) == 2 * SETTINGS.batch
 
 
-def test_runs_stop_just_above_the_threshold_unless_curves_are_asked_for() -> None:
-    trainer = Trainer()
-    search(SERIES[:1], trainer, SETTINGS)
-    assert {job["trainer.stop_at"] for job in trainer.batches[1]} == {"0.7416"}
-    whole = Trainer()
-    search(SERIES[:1], whole, replace(SETTINGS, to_the_end=True))
-    assert all("trainer.stop_at" not in job for batch in whole.batches for job in batch)
+def test_a_rate_is_a_factor_on_the_configs_own() -> None:
+    job = Job("rates", 300, 3.0, CHOOSING)
+    full = job._replace(d=None)
+    said, given = SERIES[0], series("task=sst2", "method=said", "lr=0.1", lr=0.1)
+    assert "trainer.step_ratio=39" in said.job(job)
+    assert said.job(full) == ["task=sst2", "method=full", f"seed={CHOOSING}", "lr=0.00015"]
+    assert given.job(job)[-1] == "lr=0.3"
+    assert given.job(full)[-1] == "lr=0.00015"
+    assert not [one for one in said.job(job._replace(rate=1.0)) if "ratio" in one or "lr" in one]
+
+
+def test_a_length_is_a_factor_on_the_configs_epochs() -> None:
+    one = Series(["method=said"], 13.0, 5e-5, None, 4, 3)
+    job = Job("rates", 300, 1.0, CHOOSING, 2.0)
+    assert one.job(job)[-1] == "trainer.epochs=8"
+    assert one.job(job._replace(d=None))[-1] == "trainer.epochs=6"
+    assert one.job(job._replace(length=0.1))[-1] == "trainer.epochs=1"
+
+
+def test_what_chooses_is_scored_on_select_and_what_is_read_on_report(tmp_path: Path) -> None:
+    record = Record(
+        status="done", model="m", task="t", method="said", seed=0, folder=tmp_path,
+        metric=Metric(name="accuracy", value=0.7),
+        select=Part(split="dev", rows=9, value=0.6, trivial=0.5),
+    )  # fmt: skip
+    confirm, rates = Job("confirm", 300, 1.0, 0), Job("rates", 300, 1.0, 0)
+    assert scores_of(record, rates) == scores_of(record, rates._replace(stage="locate")) == 0.6
+    assert scores_of(record, confirm) == 0.7
+    kept = replace(record, scores=write_scores(tmp_path, np.array([1.0, 0.0, 1.0])))
+    rows: Any = scores_of(kept, confirm)
+    assert rows.tolist() == [1.0, 0.0, 1.0]
 
 
 def test_the_corrected_threshold_is_searched_where_asked_for() -> None:
     trainer = Trainer()
-    search(SERIES[:1], trainer, replace(SETTINGS, corrected=True))
-    assert {job["trainer.stop_at"] for job in trainer.batches[1]} == {"0.7931"}
+    (answer,) = search(SERIES[:1], trainer, replace(PLAN, corrected=True))
+    assert answer.threshold == pytest.approx(0.05 + 0.9 * (answer.full or 0))
 
 
 def test_without_a_baseline_no_subspace_is_trained() -> None:
     trainer = Trainer(full=None)
-    search(SERIES[:1], trainer, SETTINGS)
-    assert len(trainer.batches) == 1
+    search(SERIES, trainer, PLAN)
+    assert {job["method"] for job in trainer.jobs} == {"full"}
 
 
 @pytest.mark.parametrize("full", [0.4, 0.54])
@@ -90,70 +144,36 @@ def test_a_series_without_a_threshold_above_chance_is_run_once_to_be_in_the_tabl
     full: float,
 ) -> None:
     trainer = Trainer(full=full)
-    search(SERIES, trainer, SETTINGS)
-    _, only = trainer.batches
-    assert only == [
+    search(SERIES, trainer, PLAN)
+    assert [job for job in trainer.jobs if job["method"] != "full"] == [
         {"task": task, "method": "said", "d": "100", "seed": "0"} for task in ("sst2", "cola")
     ]
 
 
 @pytest.mark.parametrize(
     ("full", "why"),
-    [(None, "has no result for seed 0, 1"), (0.4, "gives no threshold above chance")],
+    [
+        (None, "no-baseline: every run of full fine-tuning failed"),
+        (0.4, "trivial: the threshold is no better than the trivial score 0.5000"),
+    ],
 )
-def test_why_there_is_no_search_is_logged(
+def test_what_a_reader_would_not_expect_is_logged(
     full: float | None, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        search(SERIES[:1], Trainer(full=full), SETTINGS)
-    assert caplog.messages == [f"task=sst2 method=said: full fine-tuning {why}: no search"]
-
-
-def test_a_series_is_not_searched_before_every_seed_of_its_baseline_is_done(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    trainer = Trainer()
-
-    def one_fails(batch: list[Overrides]) -> list[Record | None]:
-        _, *others = trainer(batch)
-        return [None, *others]
-
-    with caplog.at_level("INFO"):
-        search(SERIES, one_fails, SETTINGS)
-    assert caplog.messages[0].endswith("full fine-tuning has no result for seed 0: no search")
-    _, *rounds = trainer.batches
-    assert {job["task"] for batch in rounds for job in batch} == {"cola"}
-
-
-def test_a_learning_rate_of_theta_is_not_the_baselines() -> None:
-    trainer = Trainer()
-    search([[*SERIES[0], "lr=0.1"]], trainer, SETTINGS)
-    first, second, *_ = trainer.batches
-    assert all("lr" not in job for job in first)
-    assert all(job["lr"] == "0.1" for job in second)
-
-
-def test_another_rate_is_a_multiple_of_the_rules() -> None:
-    trainer = Trainer()
-    search(SERIES[:1], trainer, replace(SETTINGS, rates=[1.0, 3.0]))
-    ratios = {job.get("trainer.step_ratio") for batch in trainer.batches for job in batch}
-    assert ratios == {None, "39"}
+        search(SERIES[:1], Trainer(full=full), PLAN)
+    assert caplog.messages[0] == f"task=sst2 method=said: {why}"
 
 
 def test_a_nested_search_is_one_run_for_each_series_and_seed_that_grows_to_the_threshold() -> None:
     trainer = Trainer()
-    search(SERIES, trainer, replace(SETTINGS, nested=11))
-    _, growing = trainer.batches
+    search(SERIES, trainer, PLAN, nested=11)
+    growing = trainer.batches[-1]
+    assert {job["method"] for batch in trainer.batches[:-1] for job in batch} == {"full"}
     assert [(job["task"], job["seed"]) for job in growing] == [
-        ("sst2", "0"),
-        ("sst2", "1"),
-        ("cola", "0"),
-        ("cola", "1"),
+        (task, str(seed)) for task in ("sst2", "cola") for seed in range(3)
     ]
     for job in growing:
-        assert (job["d"], job["trainer.grow_from"], job["trainer.epochs"]) == (
-            "100000",
-            "100",
-            "11",
-        )
-        assert job["trainer.stop_at"] == "0.72"
+        assert (job["d"], job["trainer.grow_from"]) == ("100000", "100")
+        assert job["trainer.epochs"] == "11"
+        assert 0.71 < float(job["trainer.stop_at"]) < 0.73

@@ -135,7 +135,7 @@ WRONG = [
     ["-m", "d=20,30", "trainer.clip=inf"],
     ["-m", "d=20,30", "hydra/launcher=ray", "hydra.launcher.nothing=1"],
     ["-m", "d=20,30", "hydra/launcher=nowhere"],
-    ["-m", "hydra/sweeper=d90", "hydra.sweeper.tolerance=nan", "d=20"],
+    ["-m", "hydra/sweeper=d90", "hydra.sweeper.width=nan", "d=20"],
     ["hydra.sweep.dir=elsewhere"],
     ["hydra.run.dir=elsewhere"],
     ["--config-dir", "missing"],

@@ -1,0 +1,266 @@
+"""The search for d90: ask for runs, observe how they ended, read the answer.
+
+Full fine-tuning and the series are tuned alike (`rates`), d90 is found roughly (`locate`), and then
+read from runs whose d and seeds were fixed before they were made (`confirm`).
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from said_lightning.analysis.cells import at, settle
+from said_lightning.analysis.d90 import SHARE, Estimate, estimate
+from said_lightning.analysis.price import price
+from said_lightning.search.answer import Answer
+from said_lightning.search.confirm import POINTS, Outlook, beyond, look_ahead, window, within
+from said_lightning.search.jobs import SEEDS, Job, Runs, Scores, Steps, Stop, Verdict
+from said_lightning.search.locate import STEP, Grid, Place, locate
+from said_lightning.search.tune import RATES, Tuned, tune
+
+log = logging.getLogger(__name__)
+
+NEAR, CLOSE = 8, 3  # grid steps: before rates are compared, and before confirm
+ROUNDS = 2  # times that a series' rates are compared, the second where d90 came to lie far off
+WIDTH = 1.5  # of the interval whose price is announced
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to search, and how closely.
+
+    low, high: the range of d, both ends searched. rates, lengths: factors on the caller's own
+    learning rate and epochs to choose from; the list of rates grows, unless it has one alone.
+    seeds: of each d in the stage confirm. width: how far the ends of the interval may differ, as a
+    factor, for which there may be more seeds. budget: runs at most, full fine-tuning and failed
+    ones counted. trivial: what the majority class scores. corrected: the threshold lies 90 % of
+    the way from there to full fine-tuning, not from 0. batch: runs of the stage locate to ask for
+    at once.
+    """
+
+    low: int
+    high: int
+    rates: Sequence[float] = RATES
+    lengths: Sequence[float] = (1.0,)
+    seeds: int = 5
+    width: float | None = None
+    budget: int = 120
+    trivial: float | None = None
+    corrected: bool = False
+    batch: int = 2
+
+
+class Search:
+    """A search as a machine that asks for jobs, observes their scores and has an answer in the end.
+
+    The jobs that `ask` returns may run in any order, and their scores be observed one by one. The
+    same scores give the same search. With `nested` it ends once full fine-tuning is measured.
+    """
+
+    def __init__(self, plan: Plan, nested: bool = False) -> None:
+        self.plan = plan
+        self.nested = nested
+        self.runs = Runs(plan.budget, plan.trivial)
+        self.grid = Grid(plan.low, plan.high)
+        self.answer: Answer | None = None
+        own = Tuned(None, min(plan.rates, key=lambda one: abs(np.log(one))), min(plan.lengths), ())
+        self._full = self._series = own
+        self._read: list[Job] = []
+        self._wanted: list[Job] = []
+        self._steps = self._protocol()
+
+    def ask(self) -> list[Job]:
+        """Return the jobs that are wanted next; none once there is an answer."""
+        while self.answer is None:
+            if missing := [job for job in self._wanted if job not in self.runs.scores]:
+                return missing
+            try:
+                self._wanted = next(self._steps)
+            except StopIteration as end:
+                self.answer = end.value
+        return []
+
+    def observe(self, job: Job, scores: Scores | None) -> None:
+        """Add the scores of a job; None for one that failed, which is not asked for again."""
+        finite = scores is not None and bool(np.isfinite(scores).all())
+        self.runs.scores[job] = scores if finite else None
+
+    @property
+    def offset(self) -> float:
+        """What the threshold adds to its share of full fine-tuning."""
+        return (1 - SHARE) * (self.runs.trivial or 0.0) if self.plan.corrected else 0.0
+
+    @property
+    def threshold(self) -> float:
+        """What a run has to meet on select rows, once full fine-tuning is tuned."""
+        return SHARE * self._full.mean + self.offset
+
+    def _protocol(self) -> Steps[Answer]:
+        try:
+            yield from self._measure_full()
+            if self.nested:
+                raise Stop("nested", "full fine-tuning is measured")
+            yield from self._tune_series()
+            yield from self._confirm()
+        except Stop as stop:
+            return self._answer(stop.verdict, str(stop), self._estimate())
+        found = self._estimate()
+        assert found is not None
+        if self._full.edge or (self._series.edge and not found.below):
+            return self._answer("edge", None, found)
+        if found.d90 is None:
+            return self._answer("below-grid" if found.below else "above-grid", None, found)
+        return self._answer("found", None, found)
+
+    def _measure_full(self) -> Steps[None]:
+        """Tune full fine-tuning and make its confirm runs; raise Stop without a threshold."""
+        tuned = yield from tune(self.runs, None, self.plan.rates, self.plan.lengths)
+        if tuned is None:
+            raise Stop("no-baseline", "every run of full fine-tuning failed")
+        self._full = tuned
+        yield from self._make([None], range(self.plan.seeds))
+        full = self._scores(None).values()
+        whole, trivial = fmean(float(np.mean(one)) for one in full), self.runs.trivial
+        if trivial is not None and min(whole, SHARE * whole + self.offset) <= trivial:
+            raise Stop(
+                "trivial", f"the threshold is no better than the trivial score {trivial:.4f}"
+            )
+
+    def _tune_series(self) -> Steps[None]:
+        """Choose rate and length near d90; once more where d90 moved far off with them."""
+        choices = len(self.plan.rates) * len(self.plan.lengths)
+        for _ in range(ROUNDS if choices > 1 else 0):
+            place = yield from self._locate(NEAR)
+            d = self._series.d
+            if d is not None and abs(np.log(place.low / d)) <= NEAR * np.log(STEP):
+                return
+            tuned = yield from tune(self.runs, place.low, self.plan.rates, self.plan.lengths)
+            if tuned is None:
+                raise Stop("incomplete", f"every run of the series failed at d = {place.low:,}")
+            self._series = tuned
+
+    def _locate(self, width: int) -> Steps[Place]:
+        found = yield from locate(
+            *(self.runs, self.grid, self._series, self.threshold),
+            batch=self.plan.batch,
+            width=width,
+            spare=POINTS * self.plan.seeds,
+        )
+        if found is None:
+            raise Stop("incomplete", "every run of the series failed")
+        return found
+
+    def _confirm(self) -> Steps[None]:
+        """Make the runs that are read: some more where they do not enclose the crossing.
+
+        Where a width is asked for, a number of seeds that was fixed before all of them follows.
+        """
+        outlook = look_ahead(
+            self.runs, self._full, self._series, (yield from self._locate(CLOSE)), self.threshold
+        )
+        low, high = self.plan.low, self.plan.high
+        points, gap = window(outlook, self.plan.seeds, low, high)
+        more = self._announce(outlook, points)
+        seeds = range(self.plan.seeds)
+        while points:
+            yield from self._make(points, seeds)
+            cells = settle(self._curve(), self._scores(None), SHARE, self.offset, self.runs.trivial)
+            crossing = np.exp(at(cells, SHARE * cells.full.mean + self.offset))
+            every = sorted({job.d for job in self._read if job.d is not None})
+            points = beyond(every, float(crossing), gap, low, high)
+        found = self._estimate()
+        if more and found is not None and found.d90 is not None:
+            ends = found.low or every[0], found.high or every[-1]
+            yield from self._make([None, *within(*ends)], range(len(seeds), len(seeds) + more))
+
+    def _make(self, points: Sequence[int | None], seeds: range) -> Steps[None]:
+        """Make confirm runs; raise Stop where all failed."""
+        for d in points:
+            tuned = self._full if d is None else self._series
+            self._read += [
+                Job("confirm", d, tuned.rate, SEEDS["confirm"] + seed, tuned.length)
+                for seed in seeds
+            ]
+        yield from self.runs.make(self._read)
+        if not self._scores(None):
+            raise Stop("no-baseline", "every run of full fine-tuning failed")
+        if points != [None] and not self._curve():
+            raise Stop("incomplete", "every run of the stage confirm failed")
+
+    def _announce(self, outlook: Outlook, points: Sequence[int]) -> int:
+        """Log what a width costs before any run is read; return the seeds that are added for it."""
+        width, seeds = self.plan.width or WIDTH, self.plan.seeds
+        more = outlook.more_seeds(points, seeds, width)
+        cost = "is out of reach"
+        if more is not None:
+            cost = f"wants about {more * (POINTS + 1)} more runs" if more else "wants no more runs"
+        log.info(
+            "confirm: %d d x %d seeds; x%g at the scatter seen %s",
+            *(len(points), seeds, width, cost),
+        )
+        return more or 0 if self.plan.width is not None else 0
+
+    def _scores(self, d: int | None) -> dict[int, Scores]:
+        """Return the scores of the confirm runs of one d that did not fail, by seed."""
+        found = ((job.seed, self.runs.scores.get(job)) for job in self._read if job.d == d)
+        return {seed: scores for seed, scores in found if scores is not None}
+
+    def _curve(self) -> dict[int, dict[int, Scores]]:
+        every = sorted({job.d for job in self._read if job.d is not None})
+        return {d: scores for d in every if (scores := self._scores(d))}
+
+    def _estimate(self) -> Estimate | None:
+        """Return d90 as the confirm runs give it, None where there are none."""
+        curve, full = self._curve(), self._scores(None)
+        if not curve or not full:
+            return None
+        return estimate(curve, full, SHARE, self.offset, trivial=self.runs.trivial)
+
+    def _answer(self, verdict: Verdict, why: str | None, found: Estimate | None) -> Answer:
+        """Return an answer, with all that is known at this point."""
+        return Answer(
+            verdict=verdict,
+            d90=_whole(found.d90) if found else None,
+            interval=(_whole(found.low), _whole(found.high)) if found else (None, None),
+            threshold=found.threshold if found else None,
+            full=found.full if found else None,
+            rate=self._series.rate,
+            length=self._series.length,
+            full_rate=self._full.rate,
+            full_length=self._full.length,
+            runs={job: self.runs.metric(job) for job in self.runs.scores},
+            notes=tuple([why] if why else []) + tuple(self._notes(found)),
+            estimate=found,
+        )
+
+    def _notes(self, found: Estimate | None) -> Iterator[str]:
+        """Yield what the answer rests on that a reader would not expect."""
+        for name, tuned in (("full fine-tuning", self._full), ("the series", self._series)):
+            if tuned.edge:
+                yield f"the best rate of {name}, {tuned.rate:.3g}, is at the edge of those tried"
+            if tuned.rising:
+                yield f"{name} still improves with the longest training, {tuned.length:g}"
+        if len(self.plan.rates) == 1:
+            yield "rates were not compared: one was given"
+        if found is not None and found.stuck:
+            stuck = (f"{_named(run.d)} seed {run.seed}" for run in found.stuck)
+            yield f"stuck at the trivial score and set aside: {'; '.join(stuck)}"
+        width = self.plan.width or WIDTH
+        if found is not None and found.d90 is not None and found.width > width:
+            yield price(found, width).sentence
+        failed = [job for job, scores in self.runs.scores.items() if scores is None]
+        if failed:
+            shown = "; ".join(
+                f"{_named(job.d)} rate {job.rate:.3g} seed {job.seed}" for job in failed[:3]
+            )
+            yield f"{len(failed)} of {len(self.runs.scores)} runs failed: {shown}"
+
+
+def _whole(d: float | None) -> int | None:
+    return None if d is None else round(d)
+
+
+def _named(d: int | None) -> str:
+    return "full fine-tuning" if d is None else f"d = {d:,}"

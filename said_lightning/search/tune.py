@@ -1,0 +1,118 @@
+"""The stage `rates`: the learning rate and the length of training, the same way for every series.
+
+Rates are compared on select rows, with seeds that no other stage uses. The list grows until the
+best lies inside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from said_lightning.search.jobs import SEEDS, Job, Runs, Steps
+
+FACTOR = 3.0  # between two rates of the list
+RATES = (1 / FACTOR, 1.0, FACTOR)
+FEW, MANY = 2, 6  # seeds of each rate, and of the best two
+STUCK = 0.25
+GROWTH = 3  # rates that the list may grow by on one side
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The rate and the length of training that are best at d, with the metric of their runs.
+
+    edge: the best rate is the smallest or largest that was tried, though the list grew. rising: the
+    metric still rose with the longest length.
+    """
+
+    d: int | None
+    rate: float
+    length: float
+    values: tuple[float, ...]
+    edge: bool = False
+    rising: bool = False
+
+    @property
+    def mean(self) -> float:
+        """The metric on select rows, mean over seeds; runs that got stuck do not count."""
+        return float(np.mean(self.values))
+
+
+def tune(
+    runs: Runs, d: int | None, rates: Sequence[float], lengths: Sequence[float]
+) -> Steps[Tuned | None]:
+    """Choose rate and length for one d, None for full fine-tuning.
+
+    Each length has its own best rate. Of the lengths, the shortest is chosen that is within one
+    standard error of the best.
+
+    Returns:
+        What was chosen, None where every run failed.
+    """
+    tuned: list[Tuned] = []
+    for length in sorted(lengths):
+        found = yield from tune_rate(runs, d, rates, length)
+        if found is not None:
+            tuned.append(found)
+            if len(rates) > 1:
+                rates = tuple(found.rate * FACTOR**step for step in (-1, 0, 1))
+    if not tuned:
+        return None
+    best = max(tuned, key=lambda one: one.mean)
+    chosen = next(one for one in tuned if best.mean - one.mean <= _error(best, one))
+    rising = len(lengths) > 1 and chosen.length == max(lengths)
+    return Tuned(d, chosen.rate, chosen.length, chosen.values, chosen.edge, rising)
+
+
+def tune_rate(
+    runs: Runs, d: int | None, rates: Sequence[float], length: float
+) -> Steps[Tuned | None]:
+    """Choose the rate for one d and length; None where every run failed.
+
+    The best two have more seeds than the others before one of them is chosen. Of equals, that
+    nearest to the caller's own is.
+    """
+    seeds = dict.fromkeys(sorted(rates), FEW)
+    growth = [GROWTH, GROWTH] if len(seeds) > 1 else [0, 0]
+    while True:
+        jobs = {rate: _jobs(d, rate, length, count) for rate, count in seeds.items()}
+        yield from runs.make(job for one in jobs.values() for job in one)
+        top = max(runs.metrics(job for one in jobs.values() for job in one), default=None)
+        if top is None:
+            return None
+        values = {rate: unstuck(runs, one, top) for rate, one in jobs.items() if runs.metrics(one)}
+        ranked = sorted(values, key=lambda one: (-np.mean(values[one]), abs(np.log(one))))
+        if few := [one for one in ranked[:2] if seeds[one] < MANY and len(seeds) > 1]:
+            seeds |= dict.fromkeys(few, MANY)
+            continue
+        best, ends = ranked[0], (min(seeds), max(seeds))
+        edge = len(seeds) > 1 and best in ends
+        side = ends.index(best) if edge else 0
+        if not edge or growth[side] == 0:
+            return Tuned(d, best, length, tuple(values[best]), edge)
+        growth[side] -= 1
+        seeds[best * FACTOR ** (2 * side - 1)] = FEW
+
+
+def unstuck(runs: Runs, jobs: Sequence[Job], top: float) -> list[float]:
+    """Return the metrics without those of runs that got stuck, unless most of them did.
+
+    `top` is the best metric of comparable runs. What has gone less than a quarter of the way to it
+    from the trivial score is stuck.
+    """
+    found = runs.metrics(jobs)
+    if runs.trivial is None:
+        return found
+    level = runs.trivial + STUCK * (top - runs.trivial)
+    moved = [value for value in found if value > level]
+    return moved if 2 * len(moved) >= len(jobs) else found
+
+
+def _jobs(d: int | None, rate: float, length: float, count: int) -> list[Job]:
+    return [Job("rates", d, rate, SEEDS["rates"] + seed, length) for seed in range(count)]
+
+
+def _error(one: Tuned, other: Tuned) -> float:
+    """Return the standard error of the difference of two means; 0 where none can be known."""
+    return sum(np.var(tuned.values, ddof=1) / len(tuned.values) for tuned in (one, other)) ** 0.5
