@@ -9,7 +9,7 @@ from numpy import ndarray
 from numpy.random import Generator
 
 from said_lightning.analysis.crossing import crossing
-from said_lightning.analysis.noise import Cell, Group, Scores, cell
+from said_lightning.analysis.noise import Cell, Group, Noise, Scores, cell
 from said_lightning.analysis.stuck import Run, stuck_runs
 
 DIGITS = 12  # rounding makes a tie a tie: 0.9 * 0.8 is 0.7200000000000001
@@ -63,8 +63,8 @@ def settle(points: Points, full: Full, share: float, offset: float, trivial: flo
     top = cell(full)
     stuck: list[Run] = []
     if trivial is not None:
-        every: dict[int | None, Cell] = {**curve, None: top}
-        values = {d: dict(zip(one.seeds, one.values, strict=True)) for d, one in every.items()}
+        every = [*curve.items(), (None, top)]
+        values = {d: dict(zip(one.seeds, one.values, strict=True)) for d, one in every}
         level = offset + share * float(np.median(top.values))
         stuck = stuck_runs(values, trivial, level)
     left = {d: _without(one, d, stuck) for d, one in curve.items()}
@@ -77,9 +77,9 @@ def settle(points: Points, full: Full, share: float, offset: float, trivial: flo
     )
 
 
-def groups(series: Sequence[Cells], thresholds: Sequence[float]) -> list[Group]:
-    """Return the curves and then full fine-tuning of each, what two series share but once."""
-    found = [
+def noise_of(series: Sequence[Cells], thresholds: Sequence[float], rows: int | None) -> Noise:
+    """Return the joint noise of curves and full fine-tuning, what two series share but once."""
+    curves = [
         Group(one.curve, _near(one, threshold))
         for one, threshold in zip(series, thresholds, strict=True)
     ]
@@ -87,7 +87,7 @@ def groups(series: Sequence[Cells], thresholds: Sequence[float]) -> list[Group]:
     for one in series:
         if not any(one.full is top for top in tops):
             tops.append(one.full)
-    return [*found, *(Group((top,), np.ones(1)) for top in tops)]
+    return Noise(curves, [Group((top,), np.ones(1)) for top in tops], rows)
 
 
 def _near(cells: Cells, threshold: float) -> Float[ndarray, " points"]:

@@ -4,18 +4,25 @@ Only the crossing is wanted, and that needs no whole fit: the isotonic fit is at
 from the k on at which the sum of the values' distances from the level up to k is least.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from numpy.random import Generator
 
-MESH = 24  # places of a gap between two points at which a drawn curve may rise
 # How a curve may run between two points. Its bend is that of a power, t^(2^z), z normal with this
 # deviation; around it the rise comes in steps, those of a Dirichlet process whose concentration
 # for each tenfold d is drawn from this range, evenly in its logarithm: near the lower end one jump
 # makes most of the rise, wherever it lies; near the upper one the curve is smooth.
 BEND = 0.75
 STEPS = (2.0, 200.0)
+HALVINGS = 6  # of a gap; within the last piece the curve is straight
+
+# So that another seed moves no end of an interval by more than 3 %: each end's standard error, and
+# the draws from which it is judged and at which it is left as it is.
+SETTLED = 0.006
+FIRST, MOST = 30_000, 240_000
 
 Draws = Float[ndarray, " draws"]
 
@@ -54,14 +61,37 @@ def crossing(
 
 def _place(rng: Generator, part: Draws, gap: Draws) -> Draws:
     """Return where in gaps of such lengths, in log d, drawn curves reach these parts of them."""
-    draws, low, high = len(part), *np.log(STEPS)
-    power = np.exp2(BEND * rng.standard_normal((draws, 1)))
-    base = np.diff((np.arange(MESH + 1) / MESH) ** power, axis=1)
-    concentration = np.exp(rng.uniform(low, high, draws)) * gap / np.log(10)
-    rises = rng.standard_gamma(np.maximum(concentration[:, None] * base, 1e-4)).cumsum(1)
-    aim = part * rises[:, -1]
-    at, step = np.arange(draws), np.minimum((rises < aim[:, None]).sum(1), MESH - 1)
-    before = np.where(step > 0, rises[at, step - 1], 0.0)
-    rest = rises[at, step] - before
-    within = np.where(rest > 0, (aim - before) / np.where(rest > 0, rest, 1.0), 1.0)
-    return (step + np.clip(within, 0.0, 1.0)) / MESH
+    low, high = np.log(STEPS)
+    half = np.exp(rng.uniform(low, high, len(part))) * gap / np.log(10) / 2
+    at, rest = np.zeros(len(part)), part
+    for halving in range(1, HALVINGS + 1):
+        first = np.clip(rng.beta(half, half), 1e-12, 1 - 1e-12)
+        right = rest > first
+        rest = np.where(right, (rest - first) / (1 - first), rest / first)
+        at += np.where(right, 0.5**halving, 0.0)
+        half = half / 2
+    return (at + rest * 0.5**HALVINGS) ** np.exp2(BEND * rng.standard_normal(len(part)))
+
+
+def settled(
+    make: Callable[[int], Float[ndarray, "2 draws"]], level: float, draws: int | None
+) -> tuple[float, float, Float[ndarray, "2 draws"]]:
+    """Return the ends of an interval, and the draws of its lower and its upper end they are from.
+
+    There are as many `draws` as asked for, or as it takes for the ends to stay where they are.
+    """
+    tail = (1 - level) / 2
+    drawn = make(draws or FIRST)
+    while draws is None and drawn.shape[1] < MOST and _loose(drawn, tail):
+        drawn = np.concatenate([drawn, make(drawn.shape[1])], axis=1)
+    low = np.quantile(drawn[0], tail, method="nearest")
+    high = np.quantile(drawn[1], 1 - tail, method="nearest")
+    return float(low), float(high), drawn
+
+
+def _loose(drawn: Float[ndarray, "2 draws"], tail: float) -> bool:
+    """Return whether more draws could move an end, whose neighbours show its standard error."""
+    step = (tail * (1 - tail) / drawn.shape[1]) ** 0.5
+    low = np.quantile(drawn[0], [tail - step, tail + step], method="nearest")
+    high = np.quantile(drawn[1], [1 - tail - step, 1 - tail + step], method="nearest")
+    return any(one != other and not other - one < 2 * SETTLED for one, other in (low, high))

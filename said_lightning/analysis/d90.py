@@ -22,10 +22,11 @@ from said_lightning.analysis.cells import (
     Points,
     at,
     crossings,
-    groups,
+    noise_of,
     settle,
     validate_scores,
 )
+from said_lightning.analysis.crossing import settled
 from said_lightning.analysis.noise import Noise
 from said_lightning.analysis.spread import Spread, spread
 from said_lightning.analysis.stuck import Run
@@ -33,8 +34,8 @@ from said_lightning.errors import UserError
 
 LEVEL = 0.9  # the share of cases in which the interval is to hold the true d90
 SHARE = 0.9
+PARTS = 4000  # draws of the width from each source alone
 SHARES = (0.8, 0.85, 0.9, 0.95)
-DRAWS = 20_000  # so that another seed of the bootstrap moves no end by more than 3 %
 
 Part = Literal["seeds", "rows", "between"]
 
@@ -90,7 +91,7 @@ def estimate(
     rows: int | None = None,
     level: float = LEVEL,
     seed: int = 0,
-    draws: int = DRAWS,
+    draws: int | None = None,
 ) -> Estimate:
     """Estimate d90 of one series.
 
@@ -102,7 +103,7 @@ def estimate(
         rows: the number of report rows, where scores are plain metrics that are shares of rows.
         level: the share of cases in which the interval is to hold the true d90.
         seed: of the draws.
-        draws: their number.
+        draws: their number; by default as many as it takes for the ends to stay where they are.
 
     Scores are a run's metric, or an array with a score for each report row, whose mean it is.
     Raise UserError where scores are missing or differ in kind.
@@ -113,13 +114,10 @@ def estimate(
     whole = cells.full.mean
     threshold = round(offset + share * whole, DIGITS)
     found = at(cells, threshold)
-    rng = np.random.default_rng(seed)
-    noise = Noise(groups([cells], [threshold]), rows)
-    drawn = np.full(draws, found)
+    noise = noise_of([cells], [threshold], rows)
+    low, high, drawn = None, None, np.full(1, found)
     if noise.measured:
-        errors = noise.draw(rng, draws)
-        drawn = crossings(cells, errors, threshold, share, rng)
-    low, high = ends(cells, drawn, level) if noise.measured else (None, None)
+        low, high, drawn = _interval(cells, noise, threshold, share, level, seed, draws)
     reached = {one: at(cells, round(offset + one * whole, DIGITS)) for one in SHARES}
     less, more = (at(cells, round(threshold + share * step, DIGITS)) for step in (-0.01, 0.01))
     return Estimate(
@@ -146,16 +144,27 @@ def estimate(
     )
 
 
-def ends(
-    cells: Cells, drawn: Float[ndarray, " draws"], level: float
-) -> tuple[float | None, float | None]:
-    """Return the ends of the draws' middle, None for an open one.
+def _interval(
+    cells: Cells,
+    noise: Noise,
+    threshold: float,
+    share: float,
+    level: float,
+    seed: int,
+    draws: int | None,
+) -> tuple[float | None, float | None, Float[ndarray, " draws"]]:
+    """Return the ends of the interval, None for an open one, and the draws.
 
     Where both lie above the range, the lower is the range's end; likewise below it.
     """
-    tail = (1 - level) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], method="nearest")
-    return number(min(low, cells.x[-1])), number(max(high, cells.x[0]))
+    rng = np.random.default_rng(seed)
+
+    def make(number: int) -> Float[ndarray, "2 draws"]:
+        errors = noise.draw(rng, number)
+        return np.tile(crossings(cells, errors, threshold, share, rng), (2, 1))
+
+    low, high, drawn = settled(make, level, draws)
+    return number(min(low, cells.x[-1])), number(max(high, cells.x[0])), drawn[0]
 
 
 def _parts(
@@ -163,14 +172,14 @@ def _parts(
 ) -> dict[Part, float]:
     """Return the width of the interval from each source of noise alone."""
     rng = np.random.default_rng(seed)
-    number = 4000
+    tail = (1 - level) / 2
     widths: dict[Part, float] = {}
     for part in ("seeds", "rows", "between"):
-        errors = noise.draw(rng, number, seeds=part == "seeds", rows=part == "rows")
+        errors = noise.draw(rng, PARTS, seeds=part == "seeds", rows=part == "rows")
         bends = rng if part == "between" else None
         drawn = crossings(cells, errors, threshold, share, bends)
-        low, high = ends(cells, drawn, level)
-        widths[part] = np.inf if low is None or high is None else high / low
+        low, high = np.quantile(drawn, [tail, 1 - tail], method="nearest")
+        widths[part] = float(np.exp(high - low)) if high > low else 1.0
     return widths
 
 

@@ -61,11 +61,16 @@ class Noise:
     """The joint noise of the means of all cells.
 
     Args:
-        groups: the curves first, full fine-tuning after them.
+        curves: the points of each curve.
+        tops: full fine-tuning, of one cell each.
         rows: the number of report rows, where scores are plain numbers that are shares of rows.
     """
 
-    def __init__(self, groups: Sequence[Group], rows: int | None = None) -> None:
+    def __init__(
+        self, curves: Sequence[Group], tops: Sequence[Group], rows: int | None = None
+    ) -> None:
+        groups = [*curves, *tops]
+        self._is_curve = np.arange(len(groups)) < len(curves)
         self.cells = [one for group in groups for one in group.cells]
         self._of = np.repeat(np.arange(len(groups)), [len(group.cells) for group in groups])
         self._weight = np.concatenate([group.weight for group in groups])
@@ -77,8 +82,8 @@ class Noise:
 
     @property
     def measured(self) -> bool:
-        """Whether any two runs differ in their seed alone."""
-        return bool((self._runs > 1).any())
+        """Whether two runs at least of every curve differ in their seed alone."""
+        return bool((self._own_freedom[self._is_curve] > 0).all())
 
     def draw(self, rng: Generator, draws: int, seeds: bool = True, rows: bool = True) -> Errors:
         """Draw the error of each cell's mean, from seeds and from rows, or from one alone."""
@@ -122,8 +127,7 @@ class Noise:
         every = [self._effects(g) for g in range(self._of[-1] + 1)]
         floor = [self.weights(g) @ floors for g in range(len(every))]
         self.own = np.array([max(f, one.variance) for f, one in zip(floor, every, strict=True)])
-        curves = np.array([one.freedom > 0 for one in every])
-        typical = self.own[curves].mean() if curves.any() else 0.0
+        typical = self.own[self._is_curve].mean()
         self.shared = np.zeros((len(every), len(every)))
         known = np.zeros_like(self.shared)
         for g, one in enumerate(every):
@@ -131,13 +135,12 @@ class Noise:
                 known[g, h] = abs((one.map * other.map).sum())
                 self.shared[g, h] = one.effect @ other.effect / (known[g, h] + PRIOR_SEEDS)
             spread = self.weights(g)
-            prior = (
-                self.own[g] * (PRIOR_SHARE + spread @ spread) if curves[g] else typical * PRIOR_FULL
-            )
+            curve = self._is_curve[g]
+            prior = self.own[g] * (PRIOR_SHARE + spread @ spread) if curve else typical * PRIOR_FULL
             self.shared[g, g] += PRIOR_SEEDS * prior / (known[g, g] + PRIOR_SEEDS)
-            if not curves[g]:
+            if not curve:
                 self.shared[g, g] = max(self.shared[g, g], floor[g])
-                self.own[g] = 0.0
+        self.own[~self._is_curve] = 0.0
         self._own_freedom = np.array([one.freedom for one in every])
         self.freedom = float(known.diagonal().min()) + PRIOR_SEEDS
 
@@ -161,8 +164,12 @@ class Noise:
         of_seeds = np.diag((has.sum(0) > 0).astype(float)) - part.T @ (has / runs)
         left = has * (1 - 1 / runs) * (1 - 2 * part + (part**2).sum(0))
         known = float((weight * left).sum())
-        if known < 1e-9:
-            return Effects(effect, of_seeds, 0.0, 0.0)
+        if known < 1e-9:  # one cell has several runs, and what they share with others is not seen
+            single = weight * (1 - 1 / runs)
+            known = float(single.sum())
+            freedom = known**2 / max(float((weight * single).sum()), 1e-300)
+            own = float((weight * rests**2).sum()) / max(known, 1e-300)
+            return Effects(effect, of_seeds, own, freedom)
         variance = float((weight * (rests - effect) ** 2 * has).sum()) / known
         return Effects(effect, of_seeds, variance, known**2 / float((weight**2 * left).sum()))
 
@@ -175,8 +182,8 @@ class Noise:
         shared = _normal(rng, draws, covariance)
         found = shared * _student(rng, draws, self.freedom)
         single = rng.standard_normal(found.shape) / np.sqrt(self._runs)
-        for g in map(int, np.flatnonzero(self.own)):
-            size = _student(rng, draws, self._own_freedom[g]) if self._own_freedom[g] else 1.0
+        for g in map(int, np.flatnonzero(self._is_curve)):
+            size = _student(rng, draws, self._own_freedom[g])
             own = np.where(self._of == g, single, 0.0) * np.sqrt(self.own[g]) * size
             found += np.where(self._of == g, own - own @ self.weights(g)[:, None], 0.0)
         return found

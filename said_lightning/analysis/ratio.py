@@ -19,11 +19,12 @@ from said_lightning.analysis.cells import (
     Points,
     at,
     crossings,
-    groups,
+    noise_of,
     settle,
     validate_scores,
 )
-from said_lightning.analysis.d90 import DRAWS, LEVEL, SHARE, Estimate, number
+from said_lightning.analysis.crossing import settled
+from said_lightning.analysis.d90 import LEVEL, SHARE, Estimate, number
 from said_lightning.analysis.noise import Cell, Noise
 from said_lightning.errors import UserError
 
@@ -55,7 +56,7 @@ def ratio(
     rows: int | None = None,
     level: float = LEVEL,
     seed: int = 0,
-    draws: int = DRAWS,
+    draws: int | None = None,
 ) -> Ratio:
     """Compare the d90 of two series; the arguments are those of `estimate`.
 
@@ -69,7 +70,7 @@ def ratio(
     thresholds = [round(offset + share * cells.full.mean, DIGITS) for cells in pair]
     found = [at(cells, threshold) for cells, threshold in zip(pair, thresholds, strict=True)]
     value = float(np.exp(found[0] - found[1])) if np.isfinite(found).all() else None
-    noise = Noise(groups(pair, thresholds), rows)
+    noise = noise_of(pair, thresholds, rows)
     low, high = None, None
     if noise.measured:
         low, high = _interval(pair, noise, thresholds, share, level, seed, draws)
@@ -114,26 +115,28 @@ def _interval(
     share: float,
     level: float,
     seed: int,
-    draws: int,
+    draws: int | None,
 ) -> tuple[float | None, float | None]:
     """Return the ends of the ratio's interval.
 
     A draw whose crossing is out of the range lies beyond its end, however far.
     """
     rng = np.random.default_rng(seed)
-    errors = noise.draw(rng, draws)
-    first, second = (len(cells.x) for cells in pair)
-    tops = errors[:, [first + second, errors.shape[1] - 1]]
-    curves = (errors[:, :first], errors[:, first : first + second])
-    least, most = [], []
-    for which, cells in enumerate(pair):
-        own = np.column_stack([curves[which], tops[:, which]])
-        drawn = crossings(cells, own, thresholds[which], share, rng)
-        least.append(np.where(drawn == np.inf, cells.x[-1], drawn))
-        most.append(np.where(drawn == -np.inf, cells.x[0], drawn))
-    tail = (1 - level) / 2
-    low = np.quantile(least[0] - most[1], tail, method="nearest")
-    high = np.quantile(most[0] - least[1], 1 - tail, method="nearest")
+
+    def make(number: int) -> Float[ndarray, "2 draws"]:
+        errors = noise.draw(rng, number)
+        first, second = (len(cells.x) for cells in pair)
+        curves = (errors[:, :first], errors[:, first : first + second])
+        tops = (errors[:, [first + second]], errors[:, [-1]])
+        least, most = [], []
+        for which, cells in enumerate(pair):
+            own = np.hstack([curves[which], tops[which]])
+            drawn = crossings(cells, own, thresholds[which], share, rng)
+            least.append(np.where(drawn == np.inf, cells.x[-1], drawn))
+            most.append(np.where(drawn == -np.inf, cells.x[0], drawn))
+        return np.stack([least[0] - most[1], most[0] - least[1]])
+
+    low, high, _ = settled(make, level, draws)
     return number(low), number(high)
 
 
