@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from said_lightning.config.identity import RunSpec
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
-from said_lightning.training.callbacks import StopAt
+from said_lightning.training.checkpointing import Saver
 from said_lightning.training.module import Classifier
 from said_lightning.training.run import run
 
@@ -37,7 +37,7 @@ def outcome(spec: RunSpec) -> Outcome:
 
 
 STEP, EVALUATION = (Classifier, "training_step"), (Classifier, "validation_step")
-EPOCH = (StopAt, "on_train_epoch_end")
+EPOCH = (Saver, "on_train_epoch_end")
 VARIANTS = {
     "said": ["method=said"],
     "did": ["method=did", "projection=dense"],
