@@ -10,14 +10,20 @@ import numpy as np
 
 NARROW = 1.25
 
+Tally = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Case:
-    """One interval, its ends 0 or infinite where open, the truth, and the range that was run."""
+    """One interval, its ends 0 or infinite where open, the truth, and the range that was run.
+
+    `chosen` is the truth at the rates that were chosen, where they are not the best.
+    """
 
     low: float
     high: float
     truth: float
+    chosen: float
     span: tuple[float, float]
     family: str
     tails: str
@@ -39,7 +45,7 @@ class Case:
         return min(self.high, self.span[1]) / max(self.low, self.span[0])
 
 
-def tally(cases: Sequence[Case]) -> dict[str, Any]:
+def tally(cases: Sequence[Case]) -> Tally:
     """Return the shares that held, with how many cases each is of."""
     ascending = sorted(cases, key=lambda case: (case.width, case.within))
     third = len(cases) / 3
@@ -52,6 +58,9 @@ def tally(cases: Sequence[Case]) -> dict[str, Any]:
     return {
         "series": len(cases),
         "held": _held(cases),
+        "held_at_chosen_rates": round(
+            sum(case.low <= case.chosen <= case.high for case in cases) / len(cases), 4
+        ),
         "too_low": round(sum(case.high < case.truth for case in cases) / len(cases), 4),
         "too_high": round(sum(case.low > case.truth for case in cases) / len(cases), 4),
         "median_width": round(float(np.median([case.within for case in cases])), 3),
@@ -62,14 +71,14 @@ def tally(cases: Sequence[Case]) -> dict[str, Any]:
     }
 
 
-def _by(cases: Sequence[Case], labels: Sequence[str]) -> dict[str, Any]:
+def _by(cases: Sequence[Case], labels: Sequence[str]) -> Tally:
     found: dict[str, list[Case]] = defaultdict(list)
     for label, case in zip(labels, cases, strict=True):
         found[label].append(case)
     return {label: _part(found[label]) for label in sorted(found)}
 
 
-def _part(cases: Sequence[Case]) -> dict[str, Any]:
+def _part(cases: Sequence[Case]) -> Tally:
     return {"series": len(cases), "held": _held(cases) if cases else None}
 
 

@@ -1,4 +1,4 @@
-"""A grid of d over a simulated series, run as the protocol has it: rates first, then fresh seeds."""
+"""A grid of d over a simulated series, run as the protocol has it: rates, then fresh seeds."""
 
 import math
 from collections.abc import Mapping

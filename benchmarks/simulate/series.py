@@ -92,13 +92,30 @@ class Simulated:
     def mean(self, d: int | None, rate: float) -> float:
         """Return the expected accuracy at a rate."""
         if d is None:
-            rise, top, off = 1.0, self.full, self.best_full
-        else:
-            away = math.log10(d) - self.x90
-            rise, top, off = self.shape(away + self.shift), self.limit, self.best
-            off += self.drift * away
+            return self._tuned(1.0, self.full, self.best_full, rate, 0.0)
+        return self._at(math.log10(d), rate)
+
+    def _tuned(self, rise: float, top: float, best: float, rate: float, away: float) -> float:
+        """Return the expected accuracy where the best rate drifts with the distance from d90."""
+        off = best + (self.drift * away)
         lost = self.bend * ((math.log10(rate) - off) ** 2 - _least(off))
         return self.trivial + (top - self.trivial) * rise * max(0.0, 1 - lost)
+
+    def d90_at(self, rate: float, full_rate: float) -> float:
+        """Return d90 at rates that need not be the best, infinite where it is not reached."""
+        level = SHARE * self.mean(None, full_rate)
+        low, high = self.x90 - 2.0, self.x90 + 2.0
+        if self._at(high, rate) < level:
+            return math.inf
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._at(middle, rate) < level else (low, middle)
+        return float(10**high)
+
+    def _at(self, x: float, rate: float) -> float:
+        """Return the expected accuracy at log10 d."""
+        away = x - self.x90
+        return self._tuned(self.shape(away + self.shift), self.limit, self.best, rate, away)
 
     def measured_trivial(self) -> float:
         """Return the share of the larger class on the report rows."""
@@ -193,7 +210,7 @@ def beside(one: Simulated, key: int, families: Mapping[str, Family], factor: flo
     """Draw another series of the same task, model and rows, whose d90 is `factor` as large."""
     other = draw(key, families)
     same = ("trivial", "full", "tails", "scatter", "scatter_below", "scatter_full", "stuck")
-    rest = ("paired", "best_full", "rows", "in_row", "in_common", "task")
+    rest = ("paired", "best_full", "bend", "rows", "in_row", "in_common", "task")
     kept = {name: getattr(one, name) for name in (*same, *rest)}
     part = (SHARE * one.full - one.trivial) / (one.limit - one.trivial)
     shift = where(other.shape, part)
