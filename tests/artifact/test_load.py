@@ -112,7 +112,7 @@ def test_what_this_version_would_not_rebuild_is_refused(
     ("key", "value", "reason"),
     [
         ("seed", 1, "its P is another"),
-        ("d", 21, "theta: expected F32 or BF16 of 17 numbers"),
+        ("d", 51, "theta: expected F32 or BF16 of 47 numbers"),
         ("projection", {"name": "dense"}, "its P is another"),
         ("projection", {"name": "dense", "gradient": "exact"}, "dense has no such option"),
         ("method", {"name": "said", "head": "outside"}, "its head outside the subspace is not"),

@@ -47,7 +47,7 @@ assert not [name for name in sys.modules if name.startswith("said_lightning")]
     saved = json.loads((tmp_path / "merged" / "tokenizer_config.json").read_text())
     assert saved["model_max_length"] == said.config.task.max_length
     card = (tmp_path / "merged" / "README.md").read_text()
-    assert "20 = 16 theta + 4 lambda, float32" in card
+    assert "50 = 46 theta + 4 lambda, float32" in card
     assert f"| {said.last.value:.4f} |" in card
 
 

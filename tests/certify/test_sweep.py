@@ -11,7 +11,7 @@ from said_lightning.config.selection import around, searched
 from said_lightning.errors import UserError
 from said_lightning.runs.certificate import CERTIFICATE
 
-PLANNED = {"d": 24, "seed": 0}
+PLANNED = {"d": 50, "seed": 0}
 
 
 @pytest.fixture

@@ -47,14 +47,17 @@ def test_fine_tuning_moves_the_levels_and_no_weight_is_left_behind(trained: Path
         assert torch.equal(one, other)
 
 
-def test_fine_tuning_lowers_the_error_of_a_coarse_message(trained: Path) -> None:
+def test_fine_tuning_lowers_the_loss_of_a_coarse_message(trained: Path) -> None:
     config, record = finished(trained)
     rebuilt = rebuild(config, record, from_run(trained))
 
-    def errors(coded: Coded) -> int:
+    @torch.no_grad()
+    def loss(coded: Coded) -> float:
         rebuilt.hold(decode(coded))
-        return rebuilt.errors(rebuilt.data.train_set)
+        batches = rebuilt.data.in_order(rebuilt.data.train_set)
+        losses = [rebuilt.model.eval()(**batch).loss.item() for batch in batches]
+        return sum(losses) / len(losses)
 
-    codebook = lloyd(rebuilt.values, 3)
-    plain = errors(quantise(rebuilt.values, codebook))
-    assert errors(tune(config, rebuilt, codebook, 1)) < plain
+    codebook = lloyd(rebuilt.values, 4)
+    plain = loss(quantise(rebuilt.values, codebook))
+    assert loss(tune(config, rebuilt, codebook, 1)) < plain
