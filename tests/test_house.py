@@ -38,7 +38,7 @@ MAY_IMPORT = {
         *("config", "data", "errors", "models", "projections", "runs", "subspace", "training"),
     },
     "cli": {"analysis", "artifact", "certify", "config", "errors", "runs", "tools", "training"},
-    "__init__": {"artifact", "projections", "subspace", "training"},
+    "__init__": {"artifact", "projections", "search", "subspace", "training"},
 }
 
 # What reads run folders starts in a second, so it does without these.

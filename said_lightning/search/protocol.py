@@ -13,9 +13,9 @@ import numpy as np
 
 from said_lightning.analysis.cells import at, settle
 from said_lightning.analysis.d90 import SHARE, Estimate, estimate
-from said_lightning.analysis.price import price
+from said_lightning.analysis.price import POINTS, price
 from said_lightning.search.answer import Answer
-from said_lightning.search.confirm import POINTS, Outlook, beyond, look_ahead, window, within
+from said_lightning.search.confirm import Outlook, beyond, look_ahead, window, within
 from said_lightning.search.jobs import SEEDS, Job, Runs, Scores, Steps, Stop, Verdict
 from said_lightning.search.locate import STEP, Grid, Place, locate
 from said_lightning.search.tune import RATES, Tuned, tune

@@ -82,7 +82,7 @@ def search(
 
     In each round, the jobs of all series are run together. One without a threshold above chance is
     run once, so that tables and reports show it. With `nested`, d90 is not searched but bounded by
-    one run of so many epochs for each seed, whose d grows.
+    one run for each seed, of `nested` epochs, whose d grows.
     """
     searches = [Search(plan, nested is not None) for _ in series]
     while batch := [(i, job) for i, one in enumerate(searches) for job in one.ask()]:

@@ -115,4 +115,5 @@ def _jobs(d: int | None, rate: float, length: float, count: int) -> list[Job]:
 
 def _error(one: Tuned, other: Tuned) -> float:
     """Return the standard error of the difference of two means; 0 where none can be known."""
-    return sum(np.var(tuned.values, ddof=1) / len(tuned.values) for tuned in (one, other)) ** 0.5
+    several = [tuned.values for tuned in (one, other) if len(tuned.values) > 1]
+    return float(sum(np.var(values, ddof=1) / len(values) for values in several)) ** 0.5

@@ -14,7 +14,7 @@ from said_lightning import measure
 from said_lightning.errors import UserError
 from said_lightning.search.jobs import Job
 
-RANGE = {"low": 50, "high": 20_000, "trivial": 0.5}
+RANGE: dict[str, Any] = {"low": 50, "high": 20_000, "trivial": 0.5}
 TOY = """
 import math, sys, time
 from said_lightning import measure
@@ -152,7 +152,14 @@ def test_the_log_has_a_line_for_each_run(tmp_path: Path) -> None:
 
 
 def test_every_wrong_argument_is_reported_at_once_before_any_run() -> None:
-    wrong = {"low": 10, "high": 5, "rates": (1.0, -1.0), "lengths": (), "seeds": 1, "width": 1.0}
+    wrong: dict[str, Any] = {
+        "low": 10,
+        "high": 5,
+        "rates": (1.0, -1.0),
+        "lengths": (),
+        "seeds": 1,
+        "width": 1.0,
+    }
     with pytest.raises(UserError) as error:
         measure(lambda job: pytest.fail("a run was made"), budget=0, corrected=True, **wrong)
     for key in (*wrong, "budget", "corrected"):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from said_lightning.analysis.price import POINTS
 from said_lightning.runs.record import CHOOSING
 from said_lightning.search.answer import Answer
-from said_lightning.search.confirm import POINTS
 from said_lightning.search.jobs import Job
 from said_lightning.search.protocol import Plan, Search
 
@@ -239,9 +239,7 @@ def test_a_series_whose_every_run_fails_is_given_up() -> None:
 
 
 def test_a_score_that_is_no_number_is_a_failed_run() -> None:
-    train = curve()
-    answer = searched(lambda job: math.nan if job.d == 50 else train(job))
-    assert all(score is None for job, score in answer.runs.items() if job.d == 50)
+    assert searched(lambda job: math.nan).verdict == "no-baseline"
 
 
 def test_runs_that_got_stuck_are_named() -> None:

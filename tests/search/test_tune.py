@@ -116,6 +116,12 @@ def test_a_rate_at_which_most_runs_get_stuck_is_not_chosen() -> None:
     assert found.rate != 3.0
 
 
+def test_one_run_that_is_left_of_a_rate_is_enough_to_choose_it() -> None:
+    found, _ = tuned(lambda job: 0.5 if job.seed == CHOOSING else 0.8, rates=(1.0,), trivial=0.5)
+    assert found is not None
+    assert (found.rate, found.values) == (1.0, (0.8,))
+
+
 def longer(best: float, scatter: float) -> Train:
     """Return runs that learn until a length and no more, each with noise of its own."""
 
