@@ -14,7 +14,18 @@ from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
 COMMITTED = next((Path(__file__).parents[2] / "results" / "sst2").rglob(f"said-*/{CONFIG}"))
-PARTS = ("model", "task", "method", "projection", "trainer", "d", "seed", "lr", "levels")
+PARTS = (
+    "model",
+    "task",
+    "method",
+    "projection",
+    "trainer",
+    "d",
+    "seed",
+    "lr",
+    "protocol",
+    "levels",
+)
 ONE = Certificate(
     model="minilm",
     task="sst2",

@@ -56,6 +56,7 @@ def test_fine_tuning_lowers_the_loss_of_a_coarse_message(trained: Path) -> None:
         rebuilt.hold(decode(coded))
         batches = rebuilt.data.in_order(rebuilt.data.train_set)
         losses = [rebuilt.model.eval()(**batch).loss.item() for batch in batches]
+        rebuilt.model.train()
         return sum(losses) / len(losses)
 
     codebook = lloyd(rebuilt.values, 4)
