@@ -5,8 +5,9 @@ Nothing here imports torch, transformers or datasets, so a wrong task is refused
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
-from said_lightning.data.splits import parts, tested
+from said_lightning.data.splits import Split, parts, tested
 from said_lightning.data.task import BBC_PACKAGE, FileSource, HubSource, TaskConfig, files_folder
 from said_lightning.errors import UserError, suggestion, validate_installed
 
@@ -26,6 +27,8 @@ def validate_task(task: TaskConfig) -> list[str]:
 
 def validate_parts(task: TaskConfig) -> list[str]:
     """Return what is wrong with the splits that select and report, where the others are right."""
+    if task.report == "train" or not {task.select, task.report} <= {None, *get_args(Split)}:
+        return []
     try:
         parts(task, tested(task))
     except UserError as error:

@@ -122,3 +122,39 @@ def test_an_options_field_names_the_projections_that_take_it(name: str) -> None:
     }
     assert own == declared
     assert set(OmegaConf.load(CONF / "projection" / f"{name}.yaml")) == {"name", *own}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["protocol=devs"], "protocol=devs: unknown value; did you mean 'dev'?"),
+        (["task.report=train"], "task.report=train: unknown value; expected 'dev', 'test'"),
+        (
+            ["task.select=dev", "task.report=dev"],
+            "task.select=dev: it would report too; expected another split, such as train, or "
+            "protocol=dev, which chooses and reports on dev",
+        ),
+        (
+            ["protocol=dev", "task.select=train"],
+            "task.select=train: expected null with protocol=dev, which chooses and reports on dev",
+        ),
+        (
+            ["task.report=test"],
+            "task.report=test: task sst2 has no labelled test set here (GLUE/SST-2/test.tsv); "
+            "expected one, or dev",
+        ),
+    ],
+)
+def test_splits_against_the_protocol_are_one_message(
+    tiny: list[str], glue: Path, overrides: list[str], expected: str
+) -> None:
+    (spec,) = read_command([*tiny, *overrides]).specs
+    assert validate_config(spec.config) == [expected.replace("GLUE", str(glue))]
+
+
+def test_the_protocol_and_the_splits_are_part_of_what_a_run_is(tiny: list[str]) -> None:
+    choices = ([], ["protocol=dev"], ["task.report=dev"], ["task.select=train"])
+    specs = [read_command([*tiny, *choice]).specs[0] for choice in choices]
+    for key in ("config_hash", "setting_hash"):
+        assert len({spec.labels[key] for spec in specs}) == 4
+    assert [spec.labels["protocol"] for spec in specs] == ["splits", "dev", "splits", "splits"]

@@ -185,11 +185,11 @@ def test_a_project_gets_a_workspace_with_its_panels(
     (section,) = json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
     scatter, line, parallel = (panel["config"] for panel in section["panels"])
     assert (scatter["xAxis"], scatter["xAxisLogScale"]) == ("config:d.value", True)
-    assert scatter["yAxis"] == "summary:eval/matthews"
-    assert (line["xAxis"], line["metrics"]) == ("trainer/global_step", ["eval/matthews"])
+    assert scatter["yAxis"] == "summary:report/matthews"
+    assert (line["xAxis"], line["metrics"]) == ("trainer/global_step", ["select/matthews"])
     assert [column["accessor"] for column in parallel["columns"]] == [
         *(f"config:{name}.value" for name in ("method", "d", "lr", "seed")),
-        "summary:eval/matthews",
+        "summary:report/matthews",
     ]
 
 

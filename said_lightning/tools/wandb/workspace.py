@@ -10,13 +10,13 @@ FACTS = ("model", "task", "method", "projection", "d", "seed", "lr")
 def build(entity: str, project: str, metric: str) -> Any:
     """Build the workspace of a project, without W&B's server; `metric` is the tasks' headline.
 
-    Panels: the metric over d, over the step, and against d, learning rate and seed. The table of
-    runs shows what a run is, grouped by task.
+    Panels: the metric on the report rows over d and against d, learning rate and seed, and on the
+    select rows over the step. The table of runs shows what a run is, grouped by task.
 
     Raise UserError where wandb-workspaces is not installed.
     """
     ws = needs("wandb_workspaces.workspaces", "wandb", "a W&B workspace")
-    value = f"select/{metric}"
+    value = f"report/{metric}"
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -46,7 +46,7 @@ def _panels(metric: str, value: str) -> list[Any]:
         wr.LinePlot(
             title=f"{metric} while training, by method",
             x="trainer/global_step",
-            y=[value],
+            y=[f"select/{metric}"],
             title_x="step",
             title_y=metric,
             groupby=wr.Config("method"),
