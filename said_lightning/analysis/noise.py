@@ -23,7 +23,8 @@ PRIOR_SEEDS, PRIOR_SHARE, PRIOR_FULL = 4.0, 0.15, 0.5
 # and the correlation of rows between a curve and full fine-tuning.
 ROW_SHARE, ROW_PAIRED = 0.5, 0.5
 
-Scores = float | Shaped[ndarray, " rows"]
+# Of any length to the annotations: that lengths differ is a message of its own.
+Scores = float | Shaped[ndarray, " _"]
 Matrix = Float[ndarray, "cells cells"]
 Errors = Float[ndarray, "draws cells"]
 

@@ -28,8 +28,6 @@ from said_lightning.analysis.d90 import LEVEL, SHARE, Estimate, number
 from said_lightning.analysis.noise import Cell, Noise
 from said_lightning.errors import UserError
 
-Draws = Float[ndarray, " draws"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ratio:
@@ -81,7 +79,7 @@ def ratio(
 
 
 def rank_correlation(
-    place: Sequence[float], family: Sequence[Estimate], level: float = LEVEL
+    place: Sequence[float | int], family: Sequence[Estimate], level: float = LEVEL
 ) -> tuple[float, float, float]:
     """Return Spearman's correlation of d90 with `place` over a family, and its interval.
 
@@ -140,7 +138,9 @@ def _interval(
     return number(low), number(high)
 
 
-def _spearman(place: Draws, values: Float[ndarray, "draws family"]) -> Draws:
+def _spearman(
+    place: Float[ndarray, " family"], values: Float[ndarray, "draws family"]
+) -> Float[ndarray, " draws"]:
     """Return the rank correlation of each draw with `place`, ties at their mean rank."""
     one = _ranks(place[None])
     other = _ranks(values)
