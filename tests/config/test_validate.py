@@ -153,7 +153,12 @@ def test_splits_against_the_protocol_are_one_message(
 
 
 def test_the_protocol_and_the_splits_are_part_of_what_a_run_is(tiny: list[str]) -> None:
-    choices = ([], ["protocol=dev"], ["task.report=dev"], ["task.select=train"])
+    choices: tuple[list[str], ...] = (
+        [],
+        ["protocol=dev"],
+        ["task.report=dev"],
+        ["task.select=train"],
+    )
     specs = [read_command([*tiny, *choice]).specs[0] for choice in choices]
     for key in ("config_hash", "setting_hash"):
         assert len({spec.labels[key] for spec in specs}) == 4

@@ -18,8 +18,8 @@ WORDS = ["a", "good", "bad", "film", "the", "of"]
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     """Plant 200 training and 30 evaluation rows, each row's text its number in base 6, in words."""
-    for name, count in (("train.tsv", 200), ("dev.tsv", 30)):
-        lines = [f"{spell(i)}\t{i % 2}" for i in range(count)]
+    for name, numbers in (("train.tsv", range(200)), ("dev.tsv", range(200, 230))):
+        lines = [f"{spell(i)}\t{i % 2}" for i in numbers]
         (tmp_path / name).write_text("\n".join(["sentence\tlabel", *lines]))
     return tmp_path
 
@@ -85,6 +85,16 @@ def test_every_row_comes_once_in_both_splits(make: Any, tokenizer: Any) -> None:
     assert len(train) == 200
     assert set(train) == expected
     assert len(set(served(chain(*module.val_dataloader())))) == 30
+
+
+def test_what_trains_selects_and_reports_is_served_apart(make: Any) -> None:
+    module = make(select=None, report=None)
+    (select,) = module.val_dataloader()
+    parts = [module.train_dataloader(), select, module.in_order(module.report_sets[0])]
+    rows = [served(loader) for loader in parts]
+    assert [len(part) for part in rows] == [180, 20, 30]
+    train, chosen, report = map(set, rows)
+    assert len(train | chosen | report) == 200 + 30
 
 
 def test_labels_stay_with_their_texts(make: Any) -> None:

@@ -30,8 +30,8 @@ def answered(classes: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if classes == 1:
         labels = rng.integers(0, 26, n) / 5
         return np.round(labels + rng.normal(0, 1, n), 1).astype(np.float32), labels
-    labels = rng.integers(0, classes, n)
-    return np.where(rng.random(n) < 0.7, labels, rng.integers(0, classes, n)), labels
+    right = rng.integers(0, classes, n)
+    return np.where(rng.random(n) < 0.7, right, rng.integers(0, classes, n)), right
 
 
 def test_every_metric_has_a_score() -> None:
