@@ -11,7 +11,7 @@ families that tuned nothing; `grids-tuned.json` is of those that did.
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +142,9 @@ def _includes_1(one: Case) -> bool:
     return one.low <= 1 <= one.high
 
 
-def prices(number: int) -> list[dict[str, Any]]:
+def prices(number: int) -> dict[str, Any]:
     """Return the width that the runs of a price reached, against the width that was priced."""
-    return [{**design._asdict(), **_priced(number, design)} for design in PRICED]
+    return {"designs": [{**one._asdict(), **_priced(number, one)} for one in PRICED]}
 
 
 def _priced(number: int, design: Design) -> dict[str, Any]:
@@ -197,13 +197,14 @@ def main(folder: Path, number: int = 300) -> None:
     """Write the files."""
     command = f"python -m benchmarks.simulate {folder} {number}"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, found in (
-        ("grids", grids(number, HELD_OUT, GRID_KEY)),
-        ("grids-tuned", grids(number, TUNED, TUNED_KEY)),
-        ("ratios", ratios(number)),
-        ("prices", {"designs": prices(number // 2)}),
-    ):
-        text = json.dumps({"command": command, **found}, indent=1)
+    studies: dict[str, Callable[[], dict[str, Any]]] = {
+        "grids": lambda: grids(number, HELD_OUT, GRID_KEY),
+        "grids-tuned": lambda: grids(number, TUNED, TUNED_KEY),
+        "ratios": lambda: ratios(number),
+        "prices": lambda: prices(number // 2),
+    }
+    for name, made in studies.items():
+        text = json.dumps({"command": command, **made()}, indent=1)
         (folder / f"{name}.json").write_text(text + "\n")
 
 

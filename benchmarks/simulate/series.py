@@ -210,7 +210,7 @@ def beside(one: Simulated, key: int, families: Mapping[str, Family], factor: flo
     """Draw another series of the same task, model and rows, whose d90 is `factor` as large."""
     other = draw(key, families)
     same = ("trivial", "full", "tails", "scatter", "scatter_below", "scatter_full", "stuck")
-    rest = ("paired", "best_full", "bend", "rows", "in_row", "in_common", "task")
+    rest = ("paired", "shared", "best_full", "bend", "rows", "in_row", "in_common", "task")
     kept = {name: getattr(one, name) for name in (*same, *rest)}
     part = (SHARE * one.full - one.trivial) / (one.limit - one.trivial)
     shift = where(other.shape, part)

@@ -17,8 +17,9 @@ from numpy.random import Generator
 
 # What few seeds show of the variance shared over d, and of full fine-tuning's, is held against the
 # variance of single runs, which all d measure together: as this many seeds more would, that showed
-# these shares of it. In real runs (results/simulated/residuals.json) they were 0.09 and 0.43.
-PRIOR_SEEDS, PRIOR_SHARE, PRIOR_FULL = 4.0, 0.15, 0.5
+# these shares of it. In real runs they were 0.09 and 0.57
+# (results/simulated/residuals.json).
+PRIOR_SEEDS, PRIOR_SHARE, PRIOR_FULL = 4.0, 0.15, 0.6
 # Without row scores: the part of a 0/1 score's variance that lies in the row and not in the run,
 # and the correlation of rows between a curve and full fine-tuning.
 ROW_SHARE, ROW_PAIRED = 0.5, 0.5
@@ -204,7 +205,7 @@ class Effects(NamedTuple):
 
 
 def _row_scores(
-    scores: Sequence[Float[ndarray, "seeds rows"]],
+    scores: Sequence[Float[ndarray, "_ _"]],
 ) -> tuple[Matrix, Float[ndarray, " cells"]]:
     """Return the covariance of rows' difficulty, and the variance of one run around it."""
     runs = np.array([len(one) for one in scores])

@@ -57,7 +57,10 @@ def test_small_d_at_which_most_runs_learn_nothing_are_the_curve() -> None:
 
 
 def test_where_scatter_reaches_the_trivial_score_a_low_run_is_not_stuck() -> None:
-    noisy = {10: {0: 0.70, 1: 0.64, 2: 0.76}, 20: {0: 0.72, 1: 0.65, 2: 0.78}}
+    noisy: dict[int | None, dict[int, float]] = {
+        10: {0: 0.70, 1: 0.64, 2: 0.76},
+        20: {0: 0.72, 1: 0.65, 2: 0.78},
+    }
     assert stuck_runs(noisy, 0.63, 0.72) == []
 
 
