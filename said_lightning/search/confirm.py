@@ -57,8 +57,9 @@ class Outlook:
             seeds=np.full(len(x), float(seeds)),
             span=(float(x[0]), float(x[-1])),
         )
-        half = np.log(expected_width(found, 0)) / 2
-        return found._replace(span=(-float(half), float(half)))
+        half = max(float(np.log(expected_width(found, 0))) / 2, 0.05)
+        # Not quite even, so that none of the further d is one that is there.
+        return found._replace(span=(-half, 1.01 * half))
 
     def width(self, points: Sequence[int], seeds: int) -> float:
         """Return the width of the interval that is expected from the points."""

@@ -51,6 +51,7 @@ def measure(
     Raises:
         UserError: an argument or a score is wrong, or the log cannot be read.
 
+    >>> import math
     >>> def train(job):
     ...     learned = 1 / (1 + (100 / (job.d or 1e9)) ** 1.5)
     ...     rate_is_off = 0.02 * math.log(job.rate / 2) ** 2

@@ -1,5 +1,6 @@
 """`measure`, the protocol as one function, on toys in place of training."""
 
+import doctest
 import json
 import math
 import subprocess
@@ -64,6 +65,14 @@ def test_scores_may_be_numbers_or_rows(objective: Any) -> None:
     assert answer.d90 is not None
     assert 150 < answer.d90 < 300
     assert all(isinstance(metric, float) for metric in answer.runs.values())
+
+
+def test_the_examples_of_the_function_and_of_its_page_give_what_they_show() -> None:
+    page = Path(__file__).parents[2] / "docs" / "guides" / "measure.md"
+    ran = doctest.testfile(str(page), module_relative=False)
+    assert (ran.failed, ran.attempted > 0) == (0, True)
+    ran = doctest.testmod(sys.modules["said_lightning.search.measure"])
+    assert (ran.failed, ran.attempted > 0) == (0, True)
 
 
 def test_an_answer_prints_what_it_rests_on() -> None:
