@@ -25,6 +25,13 @@ class Cells(NamedTuple):
     curve: tuple[Cell, ...]
     full: Cell
     stuck: tuple[Run, ...]
+    share: float
+    offset: float
+
+    @property
+    def threshold(self) -> float:
+        """The metric that d90 is to reach."""
+        return round(self.offset + self.share * self.full.mean, DIGITS)
 
     @property
     def means(self) -> Float[ndarray, " points"]:
@@ -74,15 +81,14 @@ def settle(points: Points, full: Full, share: float, offset: float, trivial: flo
         tuple(left.values()),
         _without(top, None, stuck),
         tuple(stuck),
+        share,
+        offset,
     )
 
 
-def noise_of(series: Sequence[Cells], thresholds: Sequence[float], rows: int | None) -> Noise:
+def noise_of(series: Sequence[Cells], rows: int | None) -> Noise:
     """Return the joint noise of curves and full fine-tuning, what two series share but once."""
-    curves = [
-        Group(one.curve, _near(one, threshold))
-        for one, threshold in zip(series, thresholds, strict=True)
-    ]
+    curves = [Group(one.curve, _near(one)) for one in series]
     tops: list[Cell] = []
     for one in series:
         if not any(one.full is top for top in tops):
@@ -90,10 +96,10 @@ def noise_of(series: Sequence[Cells], thresholds: Sequence[float], rows: int | N
     return Noise(curves, [Group((top,), np.ones(1)) for top in tops], rows)
 
 
-def _near(cells: Cells, threshold: float) -> Float[ndarray, " points"]:
+def _near(cells: Cells) -> Float[ndarray, " points"]:
     """Return how much each point counts for the seeds' noise: those near the crossing most."""
     number = len(cells.x)
-    met = cells.means >= threshold
+    met = cells.means >= cells.threshold
     between = np.flatnonzero(met)[0] - 0.5 if met.any() else number - 0.5
     return 1 / (1 + ((np.arange(number) - between) / 2) ** 2)
 
@@ -107,12 +113,10 @@ def at(cells: Cells, threshold: float) -> float:
 def crossings(
     cells: Cells,
     errors: Float[ndarray, "draws cells"],
-    threshold: float,
-    share: float,
     bends: Generator | None,
 ) -> Float[ndarray, " draws"]:
     """Return the log d of each draw's crossing; the last error is full fine-tuning's."""
-    levels = threshold + share * errors[:, -1]
+    levels = cells.threshold + cells.share * errors[:, -1]
     return crossing(cells.x, cells.means + errors[:, :-1], cells.runs, levels, bends)
 
 

@@ -9,7 +9,7 @@ crossings of the draws make the interval. numpy alone, so that it starts at once
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -34,10 +34,11 @@ from said_lightning.errors import UserError
 
 LEVEL = 0.9  # the share of cases in which the interval is to hold the true d90
 SHARE = 0.9
-PARTS = 4000  # draws of the width from each source alone
 SHARES = (0.8, 0.85, 0.9, 0.95)
 
 Part = Literal["seeds", "rows", "between"]
+PARTS: tuple[Part, ...] = ("seeds", "rows", "between")
+PART_DRAWS = 4000  # of the width from each source alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -111,20 +112,13 @@ def estimate(
     if messages := validate_scores(points, full):
         raise UserError(*messages)
     cells = settle(points, full, share, offset, trivial)
-    whole = cells.full.mean
-    threshold = round(offset + share * whole, DIGITS)
+    threshold, whole = cells.threshold, cells.full.mean
     found = at(cells, threshold)
-    noise = noise_of([cells], [threshold], rows)
-    low, high, drawn = None, None, np.full(1, found)
-    if noise.measured:
-        low, high, drawn = _interval(cells, noise, threshold, share, level, seed, draws)
     reached = {one: at(cells, round(offset + one * whole, DIGITS)) for one in SHARES}
     less, more = (at(cells, round(threshold + share * step, DIGITS)) for step in (-0.01, 0.01))
+    interval = _interval(cells, noise_of([cells], rows), level, seed, draws)
     return Estimate(
         d90=number(found),
-        low=low,
-        high=high,
-        level=level if noise.measured else None,
         below=found == -np.inf,
         above=found == np.inf,
         threshold=threshold,
@@ -134,50 +128,48 @@ def estimate(
         d=tuple(round(d) for d in np.exp(cells.x)),
         seeds=int(cells.runs.min()),
         runs=int(cells.runs.sum()),
-        parts=_parts(cells, noise, threshold, share, level, seed) if noise.measured else {},
         stuck=cells.stuck,
         sensitivity={one: float(np.exp(x)) for one, x in reached.items() if np.isfinite(x)},
         full_less=number(less),
         full_more=number(more),
-        draws=drawn,
-        spread=spread(cells, noise, threshold, share, drawn, level) if noise.measured else None,
+        **interval._asdict(),
     )
 
 
-def _interval(
-    cells: Cells,
-    noise: Noise,
-    threshold: float,
-    share: float,
-    level: float,
-    seed: int,
-    draws: int | None,
-) -> tuple[float | None, float | None, Float[ndarray, " draws"]]:
-    """Return the ends of the interval, None for an open one, and the draws.
+class Interval(NamedTuple):
+    """What `Estimate` says of the interval under the same names."""
 
-    Where both lie above the range, the lower is the range's end; likewise below it.
-    """
+    low: float | None
+    high: float | None
+    level: float | None
+    parts: Mapping[Part, float]
+    draws: Float[ndarray, " draws"]
+    spread: Spread | None
+
+
+def _interval(cells: Cells, noise: Noise, level: float, seed: int, draws: int | None) -> Interval:
+    """Return the interval; where both ends lie beyond the range, one is the range's end."""
+    if not noise.measured:
+        return Interval(None, None, None, {}, np.full(1, at(cells, cells.threshold)), None)
     rng = np.random.default_rng(seed)
 
     def make(number: int) -> Float[ndarray, "2 draws"]:
-        errors = noise.draw(rng, number)
-        return np.tile(crossings(cells, errors, threshold, share, rng), (2, 1))
+        return np.tile(crossings(cells, noise.draw(rng, number), rng), (2, 1))
 
-    low, high, drawn = settled(make, level, draws)
-    return number(min(low, cells.x[-1])), number(max(high, cells.x[0])), drawn[0]
+    low, high, (drawn, _) = settled(make, level, draws)
+    ends = number(min(low, cells.x[-1])), number(max(high, cells.x[0]))
+    parts = _parts(cells, noise, level, seed)
+    return Interval(*ends, level, parts, drawn, spread(cells, noise, drawn, level))
 
 
-def _parts(
-    cells: Cells, noise: Noise, threshold: float, share: float, level: float, seed: int
-) -> dict[Part, float]:
+def _parts(cells: Cells, noise: Noise, level: float, seed: int) -> dict[Part, float]:
     """Return the width of the interval from each source of noise alone."""
     rng = np.random.default_rng(seed)
     tail = (1 - level) / 2
     widths: dict[Part, float] = {}
-    for part in ("seeds", "rows", "between"):
-        errors = noise.draw(rng, PARTS, seeds=part == "seeds", rows=part == "rows")
-        bends = rng if part == "between" else None
-        drawn = crossings(cells, errors, threshold, share, bends)
+    for part in PARTS:
+        errors = noise.draw(rng, PART_DRAWS, seeds=part == "seeds", rows=part == "rows")
+        drawn = crossings(cells, errors, rng if part == "between" else None)
         low, high = np.quantile(drawn, [tail, 1 - tail], method="nearest")
         widths[part] = float(np.exp(high - low)) if high > low else 1.0
     return widths

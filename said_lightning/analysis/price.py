@@ -44,7 +44,7 @@ def price(estimate: Estimate, width: float) -> Price:
 
 
 def expected_width(spread: Spread, seeds: int) -> float:
-    """Return the width to expect once a stage with so many new seeds is added."""
+    """Return the width to expect once a stage with this many new seeds is added."""
     rng = np.random.default_rng(0)
     new = np.linspace(*spread.span, POINTS) if seeds else np.zeros(0)
     x = np.concatenate([spread.x, new])

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from said_lightning.analysis.cells import (
-    DIGITS,
     Cells,
     Full,
     Points,
@@ -65,13 +64,12 @@ def ratio(
     pair = [settle(*series, share, offset, trivial) for series in (one, other)]
     if _same(pair[0].full, pair[1].full):
         pair[1] = pair[1]._replace(full=pair[0].full)
-    thresholds = [round(offset + share * cells.full.mean, DIGITS) for cells in pair]
-    found = [at(cells, threshold) for cells, threshold in zip(pair, thresholds, strict=True)]
+    found = [at(cells, cells.threshold) for cells in pair]
     value = float(np.exp(found[0] - found[1])) if np.isfinite(found).all() else None
-    noise = noise_of(pair, thresholds, rows)
+    noise = noise_of(pair, rows)
     low, high = None, None
     if noise.measured:
-        low, high = _interval(pair, noise, thresholds, share, level, seed, draws)
+        low, high = _interval(pair, noise, level, seed, draws)
     known = level if noise.measured else None
     return Ratio(
         value=value, low=low, high=high, level=known, sentence=_sentence(names, value, low, high)
@@ -109,8 +107,6 @@ def _same(one: Cell, other: Cell) -> bool:
 def _interval(
     pair: Sequence[Cells],
     noise: Noise,
-    thresholds: Sequence[float],
-    share: float,
     level: float,
     seed: int,
     draws: int | None,
@@ -129,7 +125,7 @@ def _interval(
         least, most = [], []
         for which, cells in enumerate(pair):
             own = np.hstack([curves[which], tops[which]])
-            drawn = crossings(cells, own, thresholds[which], share, rng)
+            drawn = crossings(cells, own, rng)
             least.append(np.where(drawn == np.inf, cells.x[-1], drawn))
             most.append(np.where(drawn == -np.inf, cells.x[0], drawn))
         return np.stack([least[0] - most[1], most[0] - least[1]])

@@ -19,7 +19,7 @@ class Spread(NamedTuple):
     adds at every d and of what it adds to the threshold by full fine-tuning, `rows` the standard
     deviation that report rows give to the distance of curve and threshold. `slope` is the metric's
     rise with log d at the crossing. The runs that were made lie at `x`, log d from the crossing,
-    with so many `seeds` each; `span` is where the crossing may lie.
+    with `seeds` runs each; `span` is where the crossing may lie.
     """
 
     run: float
@@ -35,8 +35,6 @@ class Spread(NamedTuple):
 def spread(
     cells: Cells,
     noise: Noise,
-    threshold: float,
-    share: float,
     drawn: Float[ndarray, " draws"],
     level: float,
 ) -> Spread:
@@ -47,11 +45,13 @@ def spread(
         for end in np.quantile(drawn, [tail, 0.5, 1 - tail], method="nearest")
     )
     near = noise.weights(0)
-    contrast = near - share * noise.weights(1)
-    toward = np.diag([1.0, share])
+    contrast = near - cells.share * noise.weights(1)
+    toward = np.diag([1.0, cells.share])
     # The slope over as much of the curve as the noise leaves open.
     step = 2 * float(np.sqrt(noise.variance(contrast)))
-    reach = [np.clip(at(cells, threshold + by), cells.x[0], cells.x[-1]) for by in (-step, step)]
+    reach = [
+        np.clip(at(cells, cells.threshold + by), cells.x[0], cells.x[-1]) for by in (-step, step)
+    ]
     heights = np.interp(reach, cells.x, np.maximum.accumulate(cells.means))
     slope = float(np.diff(heights)[0] / max(np.diff(reach)[0], 1e-3))
     return Spread(
