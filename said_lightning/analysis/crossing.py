@@ -62,7 +62,8 @@ def crossing(
 def _place(rng: Generator, part: Draws, gap: Draws) -> Draws:
     """Return where in gaps of such lengths, in log d, drawn curves reach these parts of them."""
     low, high = np.log(STEPS)
-    half = np.exp(rng.uniform(low, high, len(part))) * gap / np.log(10) / 2
+    # Two points may lie at one d, where a further stage has a d that is there.
+    half = np.exp(rng.uniform(low, high, len(part))) * np.maximum(gap, 1e-6) / np.log(10) / 2
     at, rest = np.zeros(len(part)), part
     for halving in range(1, HALVINGS + 1):
         first = np.clip(rng.beta(half, half), 1e-12, 1 - 1e-12)
