@@ -13,7 +13,7 @@ from said_lightning.analysis.measurements import Jobs, Measurement, reached, set
 from said_lightning.analysis.notes import notes_on
 from said_lightning.analysis.rates import DIGITS, Point, best, curve, tried
 from said_lightning.analysis.reading import SHARE, Reading, read
-from said_lightning.runs.record import Record
+from said_lightning.runs.record import CHOOSING, Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +69,8 @@ def estimate(records: Iterable[Record]) -> list[Row]:
     series: dict[tuple[str, str, str, str, str], list[Record]] = defaultdict(list)
     baselines: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for one in records:
+        if one.seed >= CHOOSING:
+            continue  # It chose a rate, a length or a range of d, and reports nothing.
         if one.method == "full":
             baselines[one.model, one.task].append(one)
         else:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from said_lightning.analysis.estimator import estimate
-from said_lightning.runs.record import Record
+from said_lightning.runs.record import CHOOSING, Record
 
 MakeRun = Callable[..., Record]
 
@@ -27,6 +27,16 @@ def test_one_baseline_serves_every_series_of_its_model_and_task_alone(run: MakeR
     assert {row.verdict for row in rows if row.task == "cola" or row.model == "bert"} == {
         "no-baseline"
     }
+
+
+def test_runs_that_choose_are_not_reported(run: MakeRun) -> None:
+    reported = [run("full", 0.8), run("did", 0.6, d=10), run("did", 0.9, d=100)]
+    choosing = [
+        run("full", 0.99, seed=CHOOSING, lr=0.3),
+        run("did", 0.99, d=10, seed=CHOOSING),
+        run("did", 0.99, d=10, seed=2 * CHOOSING, status="failed"),
+    ]
+    assert estimate([*reported, *choosing]) == estimate(reported)
 
 
 def test_a_baseline_alone_makes_no_row(run: MakeRun) -> None:
