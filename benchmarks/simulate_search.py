@@ -33,7 +33,7 @@ TUNED_KEY, KEY = 20_000, 4_000_000
 DESIGNS: dict[str, dict[str, Any]] = {
     "default": {},
     "20 seeds": {"seeds": 20, "budget": 300},
-    "width 1.5": {"width": 1.5, "budget": 500},
+    "width 1.3": {"width": 1.3, "budget": 1000},
 }
 
 
