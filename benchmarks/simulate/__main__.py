@@ -36,6 +36,7 @@ GRIDS = (
 )
 PAIRS = (Design(10, 2.0, 3), Design(10, 2.0, 5), Design(12, 1.35, 8))
 PRICED = (Design(6, 3.0, 3), Design(8, 2.0, 3), Design(8, 2.0, 5))
+SERIES = 300  # of each design
 DRAWS = 6000  # of each interval; an end's standard error is far below the interval's width
 # Series of their own for each use, and for the development of the estimator others than for this.
 TUNED_KEY, GRID_KEY, PAIR_KEY, PRICE_KEY = 10_000, 1_000_000, 2_000_000, 3_000_000
@@ -193,9 +194,9 @@ def _more(series: Simulated, design: Design, made: Study, now: Estimate, seeds: 
     return made._replace(points=points, full=full)
 
 
-def main(folder: Path, number: int = 300) -> None:
+def main(folder: Path, number: int = SERIES) -> None:
     """Write the files."""
-    command = f"python -m benchmarks.simulate {folder} {number}"
+    command = f"python -m benchmarks.simulate {folder}" + (f" {number}" if number != SERIES else "")
     folder.mkdir(parents=True, exist_ok=True)
     studies: dict[str, Callable[[], dict[str, Any]]] = {
         "grids": lambda: grids(number, HELD_OUT, GRID_KEY),

@@ -12,6 +12,7 @@ from benchmarks.simulate.series import FACTOR, SHARE, Rows, Simulated
 TUNING_SEEDS = (1001, 1002)  # used nowhere else
 RATES = (-1, 0, 1)  # exponents of FACTOR to begin with; the list grows until its best is inside
 MOST = 3  # the list's ends
+LEAST = 10  # of the d of a grid
 
 
 class Design(NamedTuple):
@@ -36,6 +37,7 @@ def grid(series: Simulated, design: Design) -> list[int]:
     rng = np.random.default_rng([series.key, 9])
     span = (design.points - 1) * math.log10(design.step)
     first = series.x90 - span * rng.uniform(0.1, 0.9)
+    first = max(first, math.log10(LEAST))
     every = first + np.arange(design.points) * math.log10(design.step)
     return sorted({round(float(10**x)) for x in every})
 
