@@ -11,7 +11,7 @@ further than FAR from their mean are left out of that.
 
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def collect(folder: Path) -> dict[str, Any]:
     """Return the residuals of all cells of two seeds or more, and what they were made from."""
     cells, tops, chance = _read(folder)
     found: dict[str, list[float]] = {"low": [], "middle": [], "high": []}
+    studies: Counter[str] = Counter()
     for key, runs in cells.items():
         low, top = chance[key[:3]], float(np.median(tops[key[:3]] or [np.nan]))
         if top > low + 0.05:
@@ -36,9 +37,11 @@ def collect(folder: Path) -> dict[str, Any]:
             height = (values.mean() - low) / (top - low)
             name = "low" if height < 0.5 else "middle" if height < 0.85 else "high"
             rests = (values - values.mean()) * (len(values) / (len(values) - 1)) ** 0.5
+            studies[key[0]] += len(runs)
             found[name] += [round(float(rest), 6) for rest in rests]
     return {
-        "runs": sum(map(len, found.values())),
+        "command": "python -m benchmarks.simulate.residuals results results/simulated/residuals.json",
+        "runs": dict(sorted(studies.items())),
         "standard_deviation": {name: round(float(np.std(r)), 5) for name, r in found.items()},
         **_shares(cells),
         "residuals": found,
