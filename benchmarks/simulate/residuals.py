@@ -1,6 +1,6 @@
 """Collect how real runs scatter over seeds: how far each lies from the mean of its d and rate.
 
-    python -m benchmarks.simulate.residuals RESULTS results/simulated/residuals.json
+    python -m benchmarks.simulate.residuals results results/simulated/residuals.json
 
 Residuals are of the last epoch's accuracy, scaled to the spread around the true mean, and sorted
 by the height of their curve: below half of the way from the trivial score to full fine-tuning's,
@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+COMMAND = "python -m benchmarks.simulate.residuals results results/simulated/residuals.json"
 FAR = 0.045  # as stuck runs do
 
 
@@ -40,7 +41,7 @@ def collect(folder: Path) -> dict[str, Any]:
             studies[key[0]] += len(runs)
             found[name] += [round(float(rest), 6) for rest in rests]
     return {
-        "command": "python -m benchmarks.simulate.residuals results results/simulated/residuals.json",
+        "command": COMMAND,
         "runs": dict(sorted(studies.items())),
         "standard_deviation": {name: round(float(np.std(r)), 5) for name, r in found.items()},
         **_shares(cells),
