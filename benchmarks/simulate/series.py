@@ -138,7 +138,8 @@ class Simulated:
         if self.tails == "t3":
             return float(rng.standard_t(3)) / math.sqrt(3)
         if self.tails == "real":
-            return float(rng.choice(residuals(height))) / REAL
+            part = "low" if height < 0.5 else "middle" if height < 0.85 else "high"
+            return float(rng.choice(residuals(part))) / REAL
         return float(rng.standard_normal())
 
     def _majority(self, select: bool) -> Rows:
@@ -153,10 +154,9 @@ class Simulated:
 
 
 @cache
-def residuals(height: float) -> tuple[float, ...]:
-    """Return the residuals of committed runs at such a height of the curve."""
-    kept = json.loads(RESIDUALS.read_text())["residuals"]
-    return tuple(kept["low" if height < 0.5 else "middle" if height < 0.85 else "high"])
+def residuals(part: Literal["low", "middle", "high"]) -> tuple[float, ...]:
+    """Return the residuals of committed runs in that part of their curve."""
+    return tuple(json.loads(RESIDUALS.read_text())["residuals"][part])
 
 
 def _least(off: float) -> float:
