@@ -146,13 +146,14 @@ def _around(middle: int, number: int, gap: float, low: int, high: int) -> list[i
 
 def beyond(points: Sequence[int], crossing: float, gap: float, low: int, high: int) -> list[int]:
     """Return further d where the curve does not cross the threshold between inner points."""
-    if crossing < points[1]:
-        found = [max(round(points[0] / gap**step), low) for step in range(1, MORE + 1)]
-    elif crossing > points[-2]:
-        found = [min(round(points[-1] * gap**step), high) for step in range(1, MORE + 1)]
-    else:
-        found = []
-    return sorted(set(found) - set(points))
+    second, last_but_one = points[:2][-1], points[-2:][0]
+    found = set[int]()
+    for step in range(1, MORE + 1):
+        if crossing < second:
+            found.add(max(round(points[0] / gap**step), low))
+        if crossing > last_but_one:
+            found.add(min(round(points[-1] * gap**step), high))
+    return sorted(found - set(points))
 
 
 def within(low: float, high: float) -> list[int]:

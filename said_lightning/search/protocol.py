@@ -116,7 +116,7 @@ class Search:
 
     def _measure_full(self) -> Steps[None]:
         """Tune full fine-tuning and make its confirm runs; raise Stop without a threshold."""
-        tuned = yield from tune(self.runs, None, self.plan.rates, self.plan.lengths)
+        tuned = yield from self._tune(None)
         if tuned is None:
             raise Stop("no-baseline", "every run of full fine-tuning failed")
         self._full = tuned
@@ -136,10 +136,15 @@ class Search:
             d = self._series.d
             if d is not None and abs(np.log(place.low / d)) <= NEAR * np.log(STEP):
                 return
-            tuned = yield from tune(self.runs, place.low, self.plan.rates, self.plan.lengths)
+            tuned = yield from self._tune(place.low)
             if tuned is None:
                 raise Stop("incomplete", f"every run of the series failed at d = {place.low:,}")
             self._series = tuned
+
+    def _tune(self, d: int | None) -> Steps[Tuned | None]:
+        """Choose rate and length: with one seed more than what rests on them."""
+        plan = self.plan
+        return (yield from tune(self.runs, d, plan.rates, plan.lengths, plan.seeds + 1))
 
     def _locate(self, width: int) -> Steps[Place]:
         found = yield from locate(

@@ -13,7 +13,7 @@ from said_lightning.search.jobs import SEEDS, Job, Runs, Steps
 
 FACTOR = 3.0  # between two rates of the list
 RATES = (1 / FACTOR, 1.0, FACTOR)
-FEW, MANY = 2, 6  # seeds of each rate, and of the best two
+FEW = 2  # seeds of each rate; the best two have more
 STUCK = 0.25
 GROWTH = 3  # rates that the list may grow by on one side
 
@@ -40,19 +40,19 @@ class Tuned:
 
 
 def tune(
-    runs: Runs, d: int | None, rates: Sequence[float], lengths: Sequence[float]
+    runs: Runs, d: int | None, rates: Sequence[float], lengths: Sequence[float], many: int
 ) -> Steps[Tuned | None]:
     """Choose rate and length for one d, None for full fine-tuning.
 
-    Each length has its own best rate. Of the lengths, the shortest is chosen that is within one
-    standard error of the best.
+    Each length has its own best rate, and the best two rates have `many` seeds each. Of the
+    lengths, the shortest is chosen that is within one standard error of the best.
 
     Returns:
         What was chosen, None where every run failed.
     """
     tuned: list[Tuned] = []
     for length in sorted(lengths):
-        found = yield from tune_rate(runs, d, rates, length)
+        found = yield from tune_rate(runs, d, rates, length, many)
         if found is not None:
             tuned.append(found)
             if len(rates) > 1:
@@ -66,11 +66,11 @@ def tune(
 
 
 def tune_rate(
-    runs: Runs, d: int | None, rates: Sequence[float], length: float
+    runs: Runs, d: int | None, rates: Sequence[float], length: float, many: int
 ) -> Steps[Tuned | None]:
     """Choose the rate for one d and length; None where every run failed.
 
-    The best two have more seeds than the others before one of them is chosen. Of equals, that
+    The best two have `many` seeds before one of them is chosen, the others FEW. Of equals, that
     nearest to the caller's own is.
     """
     seeds = dict.fromkeys(sorted(rates), FEW)
@@ -83,8 +83,8 @@ def tune_rate(
             return None
         values = {rate: unstuck(runs, one, top) for rate, one in jobs.items() if runs.metrics(one)}
         ranked = sorted(values, key=lambda one: (-np.mean(values[one]), abs(np.log(one))))
-        if few := [one for one in ranked[:2] if seeds[one] < MANY and len(seeds) > 1]:
-            seeds |= dict.fromkeys(few, MANY)
+        if few := [one for one in ranked[:2] if seeds[one] < many and len(seeds) > 1]:
+            seeds |= dict.fromkeys(few, many)
             continue
         best, ends = ranked[0], (min(seeds), max(seeds))
         edge = len(seeds) > 1 and best in ends

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from said_lightning.analysis.price import POINTS
 from said_lightning.runs.record import CHOOSING
 from said_lightning.search.answer import Answer
-from said_lightning.search.jobs import Job
+from said_lightning.search.jobs import SEEDS, Job
 from said_lightning.search.protocol import Plan, Search
 
 PLAN = Plan(low=50, high=20_000, trivial=0.5)
@@ -73,9 +73,8 @@ def test_full_fine_tuning_and_the_series_are_tuned_alike_and_read_with_the_same_
 
 
 def test_no_stage_shares_a_seed_with_another() -> None:
-    seeds = {job.stage: set[int]() for job in searched(curve()).runs}
-    for job in searched(curve()).runs:
-        seeds[job.stage].add(job.seed)
+    runs = searched(curve()).runs
+    seeds = {stage: {job.seed for job in runs if job.stage == stage} for stage in SEEDS}
     assert max(seeds["confirm"]) < CHOOSING <= min(seeds["rates"])
     assert max(seeds["rates"]) < min(seeds["locate"])
 
@@ -117,16 +116,14 @@ def test_only_runs_that_locate_may_be_cut_off() -> None:
 
 
 def test_the_d_that_are_read_do_not_depend_on_what_their_runs_gave() -> None:
-    def points(plan: Plan, shift: float) -> set[int | None]:
-        train = curve()
-
+    def points(shift: float) -> set[int | None]:
         def shifted(job: Job) -> float | None:
-            score = train(job)
+            score = curve()(job)
             return score if score is None or job.stage != "confirm" else score + shift * job.seed
 
-        return {job.d for job in searched(shifted, plan).runs if job.stage == "confirm"}
+        return {job.d for job in searched(shifted).runs if job.stage == "confirm"}
 
-    assert points(PLAN, 0.0) == points(PLAN, 1e-3)
+    assert points(0.0) == points(1e-3)
 
 
 def test_where_the_crossing_lies_outside_more_d_are_run_with_the_same_seeds() -> None:

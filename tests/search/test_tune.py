@@ -8,8 +8,9 @@ import pytest
 
 from said_lightning.runs.record import CHOOSING
 from said_lightning.search.jobs import Job, Runs
-from said_lightning.search.tune import FEW, GROWTH, MANY, RATES, Tuned, tune
+from said_lightning.search.tune import FEW, GROWTH, RATES, Tuned, tune
 
+MANY = 6
 Train = Callable[[Job], float | None]
 
 
@@ -26,7 +27,7 @@ def tuned(
 ) -> tuple[Tuned | None, list[Job]]:
     """Return what is chosen at d = 300, and the jobs made for it."""
     runs = Runs(1000, trivial)
-    steps = tune(runs, 300, rates, lengths)
+    steps = tune(runs, 300, rates, lengths, MANY)
     while True:
         try:
             jobs = next(steps)
