@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.simulate.coverage import Case, tally
 from benchmarks.simulate.families import HELD_OUT, TUNED, Family
-from benchmarks.simulate.grids import Design, Study, study
+from benchmarks.simulate.grids import FEW, Design, Study, study
 from benchmarks.simulate.series import Simulated, beside, draw
 from said_lightning.analysis.d90 import Estimate, estimate
 from said_lightning.analysis.price import POINTS, price
@@ -72,9 +72,12 @@ def case(series: Simulated, found: Study, one: Estimate) -> Case:
 
 
 def grids(number: int, families: Mapping[str, Family], key: int) -> dict[str, Any]:
-    """Return the coverage of grids, by design and in all, with row scores and without."""
+    """Return the coverage of grids, by design and in all, with row scores and without.
+
+    Hasty rates are chosen by FEW seeds alone, as no protocol should.
+    """
     found: dict[str, Any] = {"designs": []}
-    every: dict[str, list[Case]] = {"rows": [], "metrics": []}
+    every: dict[str, list[Case]] = {"rows": [], "metrics": [], "rows_with_hasty_rates": []}
     for design in GRIDS:
         both: dict[str, list[Case]] = {"rows": [], "metrics": []}
         for index in range(number):
@@ -82,6 +85,8 @@ def grids(number: int, families: Mapping[str, Family], key: int) -> dict[str, An
             made = study(series, design)
             for kind, cases in both.items():
                 cases.append(case(series, made, read(series, made, plain=kind == "metrics")))
+            hasty = study(series, design, many=FEW)
+            every["rows_with_hasty_rates"].append(case(series, hasty, read(series, hasty)))
         found["designs"].append(
             {**design._asdict(), **{kind: tally(cases) for kind, cases in both.items()}}
         )

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.simulate.series import FACTOR, SHARE, Rows, Simulated
 
-TUNING_SEEDS = (1001, 1002)  # used nowhere else
+TUNING_SEEDS = tuple(range(1001, 1007))  # used nowhere else
+FEW, MANY = 2, 6  # of each rate, and of the best two
 RATES = (-1, 0, 1)  # exponents of FACTOR to begin with; the list grows until its best is inside
 MOST = 3  # the list's ends
 LEAST = 10  # of the d of a grid
@@ -42,14 +43,14 @@ def grid(series: Simulated, design: Design) -> list[int]:
     return sorted({round(float(10**x)) for x in every})
 
 
-def study(series: Simulated, design: Design) -> Study:
-    """Choose the rates, and make the runs."""
+def study(series: Simulated, design: Design, many: int = MANY) -> Study:
+    """Choose the rates, the best two compared by `many` seeds, and make the runs."""
     ds = grid(series, design)
-    top, reached = best_rate(series, None)
+    top, reached = best_rate(series, None, many)
     level = SHARE * reached
     at_rule = [float(series.run(d, 1.0, TUNING_SEEDS[0], "rates").mean()) for d in ds]
     near = min(range(len(ds)), key=lambda i: abs(at_rule[i] - level))
-    rate, _ = best_rate(series, ds[near])
+    rate, _ = best_rate(series, ds[near], many)
     seeds = range(design.seeds)
     return Study(
         {d: {seed: series.run(d, rate, seed, "confirm") for seed in seeds} for d in ds},
@@ -59,21 +60,28 @@ def study(series: Simulated, design: Design) -> Study:
     )
 
 
-def best_rate(series: Simulated, d: int | None) -> tuple[float, float]:
-    """Return the rate with the best mean on the select rows, and that mean."""
-    tried: dict[int, float] = {}
-    wanted = set(RATES)
-    while wanted:
-        for power in sorted(wanted):
-            tried[power] = _tried(series, d, FACTOR**power)
-        best = max(tried, key=lambda power: tried[power])
-        wanted = {best - 1, best + 1} - set(tried)
-        wanted = {power for power in wanted if abs(power) <= MOST}
-    return FACTOR**best, tried[best]
+def best_rate(series: Simulated, d: int | None, many: int = MANY) -> tuple[float, float]:
+    """Return the rate with the best mean on the select rows, and that mean.
+
+    Of each rate there are a few seeds, of the best two more; the list grows until the best of it is
+    inside.
+    """
+    seeds = dict.fromkeys(RATES, FEW)
+    while True:
+        means = {power: _tried(series, d, FACTOR**power, n) for power, n in seeds.items()}
+        ranked = sorted(means, key=lambda power: -means[power])
+        if few := [power for power in ranked[:2] if seeds[power] < many]:
+            seeds |= dict.fromkeys(few, many)
+            continue
+        best = ranked[0]
+        beyond = {best - 1, best + 1} - set(seeds)
+        if not beyond or abs(best) == MOST:
+            return FACTOR**best, means[best]
+        seeds |= dict.fromkeys(beyond, FEW)
 
 
-def _tried(series: Simulated, d: int | None, rate: float) -> float:
+def _tried(series: Simulated, d: int | None, rate: float, seeds: int) -> float:
     """Return the mean over seeds, a stuck run left out."""
-    values = [float(series.run(d, rate, seed, "rates").mean()) for seed in TUNING_SEEDS]
+    values = [float(series.run(d, rate, one, "rates").mean()) for one in TUNING_SEEDS[:seeds]]
     moved = [value for value in values if value > series.trivial + 0.02]
     return fmean(moved or values)
