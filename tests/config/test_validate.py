@@ -100,10 +100,10 @@ SEARCH: Any = OmegaConf.to_container(OmegaConf.load(CONF / "hydra" / "sweeper" /
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("key", ["tolerance", "rates"])
+@pytest.mark.parametrize("key", ["width", "lengths", "rates"])
 def test_no_float_key_of_a_search_takes_what_is_not_finite(key: str, value: float) -> None:
     assert validate_search(SEARCH) == []
-    (line,) = validate_search(SEARCH | {key: [value] if key == "rates" else value})
+    (line,) = validate_search(SEARCH | {key: value if key == "width" else [value]})
     assert line.startswith(f"hydra.sweeper.{key}")
     assert "finite" in line
 
