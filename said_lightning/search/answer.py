@@ -21,9 +21,10 @@ class Answer:
     - no-baseline: full fine-tuning has no result.
     - incomplete: the budget was spent before all runs were made, or all runs failed.
 
-    threshold, full: on report rows. rate, length and full_rate, full_length: what was chosen for
-    the series and for full fine-tuning, factors on the caller's own. runs: the jobs made, with the
-    metric of each, None where it failed. estimate: how d90 was read; None where it was not.
+    interval: its ends allow for rates that are not quite the best, which those of `estimate` do
+    not. threshold, full: on report rows. rate, length and full_rate, full_length: what was chosen
+    for the series and for full fine-tuning, factors on the caller's own. runs: the jobs made, with
+    the metric of each, None where it failed. estimate: how d90 was read; None where it was not.
     """
 
     verdict: Verdict
@@ -59,7 +60,7 @@ class Answer:
             parts = ", ".join(
                 f"x{width:.2f} by {part} alone" for part, width in found.parts.items()
             )
-            lines.append(f"interval x{found.width:.2f}: {parts}")
+            lines.append(f"x{found.width:.2f} at these rates: {parts}")
             others = (f"d{share * 100:g} {d:,.0f}" for share, d in found.sensitivity.items())
             ends = [found.full_less, found.full_more]
             moved = " to ".join("..." if end is None else f"{end:,.0f}" for end in ends)

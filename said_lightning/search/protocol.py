@@ -5,7 +5,7 @@ read from runs whose d and seeds were fixed before they were made (`confirm`).
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -216,19 +216,27 @@ class Search:
         every = sorted({job.d for job in self._read if job.d is not None})
         return {d: scores for d in every if (scores := self._scores(d))}
 
-    def _estimate(self) -> Estimate | None:
-        """Return d90 as the confirm runs give it, None where there are none."""
-        curve, full = self._curve(), self._scores(None)
-        if not curve or not full:
+    def _estimate(self, curve: float = 0.0, full: float = 0.0) -> Estimate | None:
+        """Return d90 as the confirm runs give it, None where there are none.
+
+        With `curve` and `full` as it would be were the metrics as much better.
+        """
+        points, top = self._curve(), self._scores(None)
+        if not points or not top:
             return None
-        return estimate(curve, full, SHARE, self.offset, trivial=self.runs.trivial)
+        return estimate(
+            {d: _raised(runs, curve) for d, runs in points.items()},
+            _raised(top, full),
+            *(SHARE, self.offset),
+            trivial=self.runs.trivial,
+        )
 
     def _answer(self, verdict: Verdict, why: str | None, found: Estimate | None) -> Answer:
         """Return an answer, with all that is known at this point."""
         return Answer(
             verdict=verdict,
             d90=_whole(found.d90) if found else None,
-            interval=(_whole(found.low), _whole(found.high)) if found else (None, None),
+            interval=self._interval(found) if found else (None, None),
             threshold=found.threshold if found else None,
             full=found.full if found else None,
             rate=self._series.rate,
@@ -239,6 +247,15 @@ class Search:
             notes=tuple([why] if why else []) + tuple(self._notes(found)),
             estimate=found,
         )
+
+    def _interval(self, found: Estimate) -> tuple[int | None, int | None]:
+        """Return the interval's ends; each rate may be below its best by what its choice leaves.
+
+        A better rate of the series would make d90 smaller, one of full fine-tuning larger.
+        """
+        lower = self._estimate(curve=self._series.regret) or found
+        higher = self._estimate(full=self._full.regret) or found
+        return _whole(lower.low), _whole(higher.high)
 
     def _notes(self, found: Estimate | None) -> Iterator[str]:
         """Yield what the answer rests on that a reader would not expect."""
@@ -261,6 +278,10 @@ class Search:
                 f"{_named(job.d)} rate {job.rate:.3g} seed {job.seed}" for job in failed[:3]
             )
             yield f"{len(failed)} of {len(self.runs.scores)} runs failed: {shown}"
+
+
+def _raised(runs: Mapping[int, Scores], by: float) -> dict[int, Scores]:
+    return {seed: scores + by for seed, scores in runs.items()}
 
 
 def _whole(d: float | None) -> int | None:

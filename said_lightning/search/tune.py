@@ -5,7 +5,7 @@ best lies inside it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class Tuned:
     """The rate and the length of training that are best at d, with the metric of their runs.
 
     edge: the best rate is the smallest or largest that was tried, though the list grew. rising: the
-    metric still rose with the longest length.
+    metric still rose with the longest length. regret: how far the metric at this rate may be below
+    that at the best one, since few seeds compared them.
     """
 
     d: int | None
@@ -32,6 +33,7 @@ class Tuned:
     values: tuple[float, ...]
     edge: bool = False
     rising: bool = False
+    regret: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -62,7 +64,7 @@ def tune(
     best = max(tuned, key=lambda one: one.mean)
     chosen = next(one for one in tuned if best.mean - one.mean <= _error(best, one))
     rising = len(lengths) > 1 and chosen.length == max(lengths)
-    return Tuned(d, chosen.rate, chosen.length, chosen.values, chosen.edge, rising)
+    return replace(chosen, rising=rising)
 
 
 def tune_rate(
@@ -90,7 +92,8 @@ def tune_rate(
         edge = len(seeds) > 1 and best in ends
         side = ends.index(best) if edge else 0
         if not edge or growth[side] == 0:
-            return Tuned(d, best, length, tuple(values[best]), edge)
+            regret = _regret([values[one] for one in ranked])
+            return Tuned(d, best, length, tuple(values[best]), edge, regret=regret)
         growth[side] -= 1
         seeds[best * FACTOR ** (2 * side - 1)] = FEW
 
@@ -107,6 +110,21 @@ def unstuck(runs: Runs, jobs: Sequence[Job], top: float) -> list[float]:
     level = runs.trivial + STUCK * (top - runs.trivial)
     moved = [value for value in found if value > level]
     return moved if 2 * len(moved) >= len(jobs) else found
+
+
+def _regret(ranked: Sequence[Sequence[float]]) -> float:
+    """Return the root mean square of what the first rate's true mean lacks to the largest.
+
+    The true means are drawn as the metrics show them; runs scatter as those of the best two do.
+    """
+    rests = [value - np.mean(values) for values in ranked[:2] for value in values]
+    freedom = len(rests) - len(ranked[:2])
+    if len(ranked) == 1 or freedom < 1:
+        return 0.0
+    errors = [(np.square(rests).sum() / freedom / len(values)) ** 0.5 for values in ranked]
+    means = [np.mean(values) for values in ranked]
+    drawn = np.random.default_rng(0).normal(means, errors, (4000, len(ranked)))
+    return float(np.mean((drawn.max(1) - drawn[:, 0]) ** 2) ** 0.5)
 
 
 def _jobs(d: int | None, rate: float, length: float, count: int) -> list[Job]:

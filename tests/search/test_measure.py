@@ -124,6 +124,31 @@ def test_a_measurement_that_was_killed_goes_on_without_repeating_a_run(
     assert str(measure(again, **RANGE)) == str(answer)
 
 
+def noisy(job: Job) -> float:
+    """Train on the same curve; runs scatter by a point and a half."""
+    return train(job) + 0.02 * math.sin(17 * job.seed + 11 * (job.d or 1) + 5 * job.rate)
+
+
+def test_the_interval_allows_for_rates_that_are_not_quite_the_best() -> None:
+    answer, given = measure(noisy, **RANGE), measure(noisy, rates=(2.0,), **RANGE)
+    assert answer.estimate is not None
+    assert given.estimate is not None
+    low, high = answer.interval
+    assert (low or 0) < round(answer.estimate.low or 1)
+    assert (high or 1e9) > round(answer.estimate.high or 1)
+    assert given.interval == (round(given.estimate.low or 0), round(given.estimate.high or 0))
+
+
+def test_a_width_that_is_asked_for_is_paid_for_in_runs_with_further_seeds() -> None:
+    usual, narrow = (measure(noisy, budget=1000, width=width, **RANGE) for width in (None, 1.4))
+    further = set(narrow.runs) - set(usual.runs)
+    assert set(usual.runs) < set(narrow.runs)
+    assert all(job.stage == "confirm" and job.seed >= 5 for job in further)
+    assert usual.estimate is not None
+    assert narrow.estimate is not None
+    assert narrow.estimate.width < usual.estimate.width
+
+
 def test_a_log_goes_on_with_a_larger_budget_and_a_narrower_width(tmp_path: Path) -> None:
     log, made = tmp_path / "runs.jsonl", list[Job]()
 

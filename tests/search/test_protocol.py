@@ -266,24 +266,6 @@ def test_the_price_of_a_width_is_announced_before_the_first_run_that_is_read(
     assert "x1.5" in message
 
 
-def noisy(job: Job) -> float | None:
-    """Return runs that scatter by 1.5 points."""
-    score = curve()(job)
-    return score and score + 0.02 * math.sin(17 * job.seed + 11 * (job.d or 1) + 5 * job.rate)
-
-
-def test_a_width_that_is_asked_for_is_paid_for_in_runs_with_further_seeds() -> None:
-    usual = searched(noisy, replace(PLAN, budget=1000))
-    narrow = searched(noisy, replace(PLAN, budget=1000, width=1.6))
-    seeds = {job.seed for job in narrow.runs if job.stage == "confirm"}
-    assert seeds > set(range(PLAN.seeds))
-    assert set(usual.runs) < set(narrow.runs)
-    assert all(job.seed >= PLAN.seeds for job in set(narrow.runs) - set(usual.runs))
-    assert usual.estimate is not None
-    assert narrow.estimate is not None
-    assert narrow.estimate.width < usual.estimate.width
-
-
 @settings(max_examples=20, deadline=None)
 @given(values=st.lists(st.floats(0, 1) | st.none(), min_size=120, max_size=120))
 def test_whatever_runs_answer_the_same_answers_give_the_same_search(

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from said_lightning.runs.record import CHOOSING
@@ -121,6 +122,25 @@ def test_one_run_that_is_left_of_a_rate_is_enough_to_choose_it() -> None:
     found, _ = tuned(lambda job: 0.5 if job.seed == CHOOSING else 0.8, rates=(1.0,), trivial=0.5)
     assert found is not None
     assert (found.rate, found.values) == (1.0, (0.8,))
+
+
+def test_the_regret_of_a_choice_is_what_noise_leaves_open() -> None:
+    def noisy(gap: float, noise: float) -> Train:
+        def train(job: Job) -> float:
+            luck = np.random.default_rng([job.seed, round(1e6 * job.rate)]).standard_normal()
+            return 0.8 - gap * abs(math.log(job.rate)) + noise * luck
+
+        return train
+
+    def regret(train: Train, rates: tuple[float, ...] = RATES) -> float:
+        found, _ = tuned(train, rates)
+        assert found is not None
+        return found.regret
+
+    assert regret(noisy(0.1, 0.001)) < 1e-6
+    assert 0.001 < regret(noisy(0.0, 0.01)) < 0.01
+    assert regret(noisy(0.0, 0.02)) == pytest.approx(2 * regret(noisy(0.0, 0.01)))
+    assert regret(noisy(0.0, 0.01), (1.0,)) == 0.0
 
 
 def longer(best: float, scatter: float) -> Train:
