@@ -105,23 +105,22 @@ def test_the_cost_tables_are_those_of_their_measurement() -> None:
 
 
 def test_the_simulated_figures_are_those_of_the_results() -> None:
-    folder = RESULTS / "simulated"
-    designs = json.loads((folder / "coverage.json").read_text())
-    found = json.loads((folder / "search.json").read_text())
-    held = [design["held"] for design in designs]
-    kinks = min(design["held_by_family"]["kinks"] for design in designs)
-    noisy = json.loads((folder / "search-noisy.json").read_text())
-    expected = (
-        *(
-            study["within_one_grid_step"][pair]
-            for pair in ("search, grid", "grid, grid again", "search, truth", "grid, truth")
-            for study in (found, noisy)
-        ),
-        *(min(held), max(held), found["search_interval_holds_truth"], kinks),
+    grids, ratios = (
+        json.loads((RESULTS / "simulated" / f"{name}.json").read_text())
+        for name in ("grids", "ratios")
     )
-    percents = re.findall(r"([\d.]+) %", page("simulated"))
-    shares = [float(share) / 100 for share in percents if "." in share]
-    assert shares == pytest.approx([round(share, 3) for share in expected])
+    text = page("simulated")
+    for one in (grids["rows"], grids["metrics"], ratios):
+        narrow = one["narrower_than_1.25"]
+        shown = f"{_percent(narrow['held'])} of {narrow['series']}" if narrow["series"] else "none"
+        thirds = ", ".join(_percent(third["held"]) for third in one["thirds_by_width"])
+        assert f"| {one['series']:,} | {_percent(one['held'])} | {shown} | {thirds} |" in text
+    for key in ("no_difference_where_none", "difference_found_beyond_2"):
+        assert f"in {_percent(ratios[key])}" in text
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")
 
 
 def test_the_tables_of_section_5_are_those_of_its_results() -> None:
