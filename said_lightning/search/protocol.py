@@ -121,8 +121,7 @@ class Search:
             raise Stop("no-baseline", "every run of full fine-tuning failed")
         self._full = tuned
         yield from self._make([None], range(self.plan.seeds))
-        full = self._scores(None).values()
-        whole, trivial = fmean(float(np.mean(one)) for one in full), self.runs.trivial
+        whole, trivial = self._whole_metric() or 0.0, self.runs.trivial
         if trivial is not None and min(whole, SHARE * whole + self.offset) <= trivial:
             raise Stop(
                 "trivial", f"the threshold is no better than the trivial score {trivial:.4f}"
@@ -212,6 +211,11 @@ class Search:
         found = ((job.seed, self.runs.scores.get(job)) for job in self._read if job.d == d)
         return {seed: scores for seed, scores in found if scores is not None}
 
+    def _whole_metric(self) -> float | None:
+        """Return full fine-tuning's metric in its confirm runs, mean over seeds; None without."""
+        metrics = [float(np.mean(scores)) for scores in self._scores(None).values()]
+        return fmean(metrics) if metrics else None
+
     def _curve(self) -> dict[int, dict[int, Scores]]:
         every = sorted({job.d for job in self._read if job.d is not None})
         return {d: scores for d in every if (scores := self._scores(d))}
@@ -233,12 +237,13 @@ class Search:
 
     def _answer(self, verdict: Verdict, why: str | None, found: Estimate | None) -> Answer:
         """Return an answer, with all that is known at this point."""
+        whole = found.full if found else self._whole_metric()
         return Answer(
             verdict=verdict,
             d90=_whole(found.d90) if found else None,
             interval=self._interval(found) if found else (None, None),
-            threshold=found.threshold if found else None,
-            full=found.full if found else None,
+            threshold=None if whole is None else SHARE * whole + self.offset,
+            full=whole,
             rate=self._series.rate,
             length=self._series.length,
             full_rate=self._full.rate,

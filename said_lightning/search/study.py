@@ -92,8 +92,7 @@ def search(
     answers = [one.answer for one in searches if one.answer is not None]
     last: list[Overrides] = []
     for one, state, answer in zip(series, searches, answers, strict=True):
-        for note in answer.notes:
-            log.info("%s: %s: %s", one.name, answer.verdict, note)
+        log.info("%s: %s", one.name, answer)
         if answer.verdict == "trivial":
             last.append([*one.overrides, f"d={plan.low}", "seed=0"])
         elif answer.verdict == "nested" and nested is not None:

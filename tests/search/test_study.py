@@ -152,16 +152,18 @@ def test_a_series_without_a_threshold_above_chance_is_run_once_to_be_in_the_tabl
 @pytest.mark.parametrize(
     ("full", "why"),
     [
-        (None, "no-baseline: every run of full fine-tuning failed"),
-        (0.4, "trivial: the threshold is no better than the trivial score 0.5000"),
+        (None, "no-baseline\n every run of full fine-tuning failed"),
+        (0.4, "trivial\n full 0.4"),
+        (0.8, "found\n full 0.8"),
     ],
 )
-def test_what_a_reader_would_not_expect_is_logged(
+def test_the_answer_of_each_series_is_logged(
     full: float | None, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
         search(SERIES[:1], Trainer(full=full), PLAN)
-    assert caplog.messages[0] == f"task=sst2 method=said: {why}"
+    assert caplog.messages[-1].startswith("task=sst2 method=said: d90 ")
+    assert why in caplog.messages[-1]
 
 
 def test_a_nested_search_is_one_run_for_each_series_and_seed_that_grows_to_the_threshold() -> None:
