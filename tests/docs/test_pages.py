@@ -103,6 +103,10 @@ def mistakes_of(words: list[str]) -> list[str]:
         name, *rest = words[1:]
         subcommand = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
         subcommand.make_context(name, rest)
+    if words[:2] == ["python", "-m"]:
+        place = ROOT.joinpath(*words[2].split("."))
+        found = place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+        return [] if found else ["no such module"]
     if words[0] == "python" and words[1] != "train.py":
         return [] if (ROOT / words[1]).is_file() else ["no such file"]
     return []
