@@ -12,15 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import triton
-import triton.language as tl
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-
-from said_lightning.projections.engines import fastfood_triton, triton_fastfood
-
-TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-H100 = GPUTarget("cuda", 90, 32)
 DIVISIBLE = [["tt.divisibility", 16]]
 
 
@@ -43,6 +34,10 @@ def cost(kernel: Any, constants: Mapping[str, Any], types: Mapping[str, str], wa
 
     `types` are those of its arguments as Triton writes them, "*fp32" say.
     """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
     names = kernel.arg_names
     source = ASTSource(
         kernel,
@@ -51,7 +46,7 @@ def cost(kernel: Any, constants: Mapping[str, Any], types: Mapping[str, str], wa
         {(names.index(name),): DIVISIBLE for name in types},
     )
     options = {"num_warps": warps, "enable_fp_fusion": False}
-    compiled = triton.compile(source, target=H100, options=options)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
@@ -79,6 +74,10 @@ _PULL_BACK = _POINTERS | {"spans": "*i64", "sums": "*fp32", "inverse_bank": "*i1
 
 def fastfood_cost(name: str, n: int) -> tuple[Cost, float]:
     """Return the cost of fastfood's kernel `name` for blocks of n, and instructions a number."""
+    import triton.language as tl
+
+    from said_lightning.projections.engines import fastfood_triton, triton_fastfood
+
     tile = max(n, fastfood_triton.TILE)
     warps = fastfood_triton.warps_of(tile)
     constants: dict[str, Any] = {"TILE": tile, "BITS": n.bit_length() - 1}
@@ -92,5 +91,8 @@ def fastfood_cost(name: str, n: int) -> tuple[Cost, float]:
 
 
 def _run(tool: str, *arguments: str) -> str:
-    command = [str(TOOLS / tool), *arguments]
+    import triton
+
+    folder = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    command = [str(folder / tool), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
