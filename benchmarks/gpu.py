@@ -35,7 +35,7 @@ from said_lightning.training.callbacks import SubspaceCallback
 if not GPU:
     projection.ENGINES["cpu"] = "triton"
 
-LARGE, SMALL = ("roberta-large", "minilm-shapes") if GPU else ("toy", "toy")
+LARGE, SMALL = ("roberta-large", "bert-minilm") if GPU else ("bert-toy", "bert-toy")
 WIDE, SHORT = ((32, 128), (32, 64)) if GPU else ((2, 8), (2, 4))
 MIXED = [(32, tokens) for tokens in (128, 40, 96, 64)] if GPU else [(2, 8), (2, 4)]
 ROUNDS, STEPS = (15, 20) if GPU else (1, 2)

@@ -29,18 +29,26 @@ def price(estimate: Estimate, width: float) -> Price:
     The stage that is priced has POINTS d, evenly over the interval, and full fine-tuning, each
     with as many new seeds.
     """
-    spread, seeds = estimate.spread, 0
+    spread = estimate.spread
     if spread is None:
         return Price(None, None, "no two runs differ in their seed alone, so no width is priced")
-    while seeds < MOST_SEEDS:
-        if expected_width(spread, seeds) <= width:
-            runs = seeds * (POINTS + 1)
-            said = f"about {runs} more runs" if runs else "no more runs"
-            return Price(runs, seeds, f"x{width:g} at the scatter seen wants {said}")
-        seeds += 1 + seeds // 8
+    if (seeds := seeds_for(spread, width)) is not None:
+        runs = seeds * (POINTS + 1)
+        said = f"about {runs} more runs" if runs else "no more runs"
+        return Price(runs, seeds, f"x{width:g} at the scatter seen wants {said}")
     least = expected_width(spread._replace(run=0.0, shared=np.zeros((2, 2))), 1)
     cause = f"; the report rows alone leave x{least:.2g}" if least > width else ""
     return Price(None, None, f"x{width:g} is out of reach at the scatter seen{cause}")
+
+
+def seeds_for(spread: Spread, width: float) -> int | None:
+    """Return the new seeds with which a width is to be expected; None where none are enough."""
+    seeds = 0
+    while seeds < MOST_SEEDS:
+        if expected_width(spread, seeds) <= width:
+            return seeds
+        seeds += 1 + seeds // 8
+    return None
 
 
 def expected_width(spread: Spread, seeds: int) -> float:

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from said_lightning.analysis.d90 import SHARE
-from said_lightning.analysis.price import MOST_SEEDS, POINTS, expected_width
+from said_lightning.analysis.price import POINTS, expected_width, seeds_for
 from said_lightning.analysis.spread import Spread
 from said_lightning.search.jobs import Job, Runs
 from said_lightning.search.locate import Place
@@ -67,12 +67,7 @@ class Outlook:
 
     def more_seeds(self, points: Sequence[int], seeds: int, width: float) -> int | None:
         """Return the seeds to add for an interval of a width; None where none are enough."""
-        spread, more = self.spread(points, seeds), 0
-        while more < MOST_SEEDS:
-            if expected_width(spread, more) <= width:
-                return more
-            more += 1 + more // 8
-        return None
+        return seeds_for(self.spread(points, seeds), width)
 
 
 def look_ahead(runs: Runs, full: Tuned, series: Tuned, place: Place, threshold: float) -> Outlook:

@@ -39,6 +39,7 @@ class Gradients:
         self._handles: list[RemovableHandle] = []
         self._task = -1  # the backward pass that is under way
         self._waiting: dict[str, Tensor] = {}
+        self._large = 0  # numbers that wait in gradients of more than SMALL
         # A share is what goes into one sum: a group's tensors of one factor on theta's gradient.
         self._shares: dict[str, int] = {}
         self._groups: Int[Tensor, " shares"] = torch.empty(0, dtype=torch.long)
@@ -72,6 +73,7 @@ class Gradients:
             handle.remove()
         self._handles.clear()
         self._waiting.clear()
+        self._large = 0
         self._shares.clear()
         self._sums = self._first = None
 
@@ -84,9 +86,11 @@ class Gradients:
             self._task = task
             torch.autograd.Variable._execution_engine.queue_callback(self._finish)
         self._waiting[name] = grad.reshape(-1)
-        large = {n: one for n, one in self._waiting.items() if one.numel() > SMALL}
-        if sum(one.numel() for one in large.values()) >= waiting(grad.device):
-            self._pull_back(large)
+        if grad.numel() > SMALL:
+            self._large += grad.numel()
+            if self._large >= waiting(grad.device):
+                large = {n: one for n, one in self._waiting.items() if one.numel() > SMALL}
+                self._pull_back(large)
 
     @torch.no_grad()
     def _finish(self) -> None:
@@ -96,8 +100,12 @@ class Gradients:
 
     @torch.no_grad()
     def _pull_back(self, grads: dict[str, Tensor]) -> None:
-        """Add gradients to the sums of their shares, of which a few have rows at a time."""
+        """Add gradients, all large ones among them, to the sums of their shares.
+
+        A few shares have rows at a time.
+        """
         assert self._sums is not None
+        self._large = 0
         most = len(self._sums)
         together: dict[int, list[str]] = {}
         for name in grads:

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 
 from said_lightning.projections import build
+from said_lightning.projections.core.projection import pull_back_rows, write_rows
 from said_lightning.projections.engines import fastfood_triton, triton_long
 from said_lightning.projections.engines.triton_random import half_words, permuted, permuted_back
 from said_lightning.projections.fastfood import Fastfood
@@ -121,9 +122,9 @@ def test_half_precision_is_read_and_written_directly(
     theta, base = normal(d), normal(300).to(half)
     expected = rounded(base + reference.project(theta, "a"), half)
     out, near = base.to(device, copy=True), base.to(device)
-    fastfood_triton.write(ours, out, out, theta.to(device), "a", 0)
+    write_rows(fastfood_triton, ours, out, out, theta.to(device), "a", 0)
     assert torch.equal(out.cpu(), expected)
-    v = fastfood_triton.pull_back(ours, near, "a", 0)
+    v = pull_back_rows(fastfood_triton, ours, near, "a", 0)
     assert distance(v, reference.pull_back(base.double(), "a")) < 5e-7
 
 
@@ -131,7 +132,7 @@ def test_base_is_left_alone_and_may_be_of_another_dtype(device: str) -> None:
     ours, reference = pair(100, 300)
     theta, base = normal(100), normal(300).bfloat16()
     out, origin = torch.zeros(300, device=device), base.to(device, copy=True)
-    fastfood_triton.write(ours, out, origin, theta.to(device), "a", 0)
+    write_rows(fastfood_triton, ours, out, origin, theta.to(device), "a", 0)
     assert torch.equal(out.cpu(), base + reference.project(theta, "a"))
     assert torch.equal(origin.cpu(), base)
 
@@ -140,9 +141,9 @@ def test_base_is_left_alone_and_may_be_of_another_dtype(device: str) -> None:
 def test_rows_from_anywhere_are_the_reference_s(d: int, start: int, device: str) -> None:
     ours, reference = pair(d, 300)
     theta, grad, out = normal(d), normal(300), torch.zeros(300, device=device)
-    fastfood_triton.write(ours, out, out, theta.to(device), "a", start)
+    write_rows(fastfood_triton, ours, out, out, theta.to(device), "a", start)
     assert torch.equal(out.cpu(), reference.forward_rows(theta, "a", start, start + 300))
-    v = fastfood_triton.pull_back(ours, grad.to(device), "a", start)
+    v = pull_back_rows(fastfood_triton, ours, grad.to(device), "a", start)
     assert distance(v, reference.backward_rows(grad.double(), "a", start)) < 5e-7
 
 
@@ -220,7 +221,7 @@ def test_offsets_beyond_31_bits_are_reached(device: str) -> None:
     ours, reference = pair(1000, rows := 2**31 + 2048)
     theta = normal(1000)
     out = torch.zeros(rows, dtype=torch.bfloat16, device=device)
-    fastfood_triton.write(ours, out, out, theta.to(device), "a", 0)
+    write_rows(fastfood_triton, ours, out, out, theta.to(device), "a", 0)
     expected = reference.forward_rows(theta, "a", 2**31, rows)
     assert torch.equal(out[2**31 :].cpu(), expected.bfloat16())
 

@@ -14,6 +14,7 @@ pytest.importorskip("triton", reason="triton is not installed")
 import triton.language as tl
 
 from said_lightning.projections import Projection, build, engines_of
+from said_lightning.projections.core.projection import pull_back_rows, write_rows
 from said_lightning.projections.engines import (
     dense_triton,
     partition_triton,
@@ -105,11 +106,11 @@ def test_half_precision_is_read_and_written_directly(
     ours, reference = pair(name, 100, 300)
     theta, base = normal(100), normal(300).to(half)
     out, near = base.to(device, copy=True), base.to(device)
-    engine.write(ours, out, out, theta.to(device), "a", 0)
+    write_rows(engine, ours, out, out, theta.to(device), "a", 0)
     expected = base + reference.project(theta, "a")
     # The interpreter cuts bfloat16 off: one unit in the last place.
     torch.testing.assert_close(out.cpu().float(), expected, rtol=torch.finfo(half).eps, atol=1e-6)
-    v = engine.pull_back(ours, near, "a", 0)
+    v = pull_back_rows(engine, ours, near, "a", 0)
     assert distance(v, reference.pull_back(base.double(), "a")) < 5e-7
 
 
@@ -161,9 +162,9 @@ def test_rows_from_anywhere_are_the_reference_s(name: str, device: str) -> None:
     engine = SCATTERED.get(name, dense_triton)
     ours, reference = pair(name, 100, 300)
     start, theta, grad, out = 2**35, normal(100), normal(300), torch.zeros(300, device=device)
-    engine.write(ours, out, out, theta.to(device), "a", start)
+    write_rows(engine, ours, out, out, theta.to(device), "a", start)
     assert distance(out, reference.forward_rows(theta, "a", start, start + 300)) < 5e-7
-    v = engine.pull_back(ours, grad.to(device), "a", start)
+    v = pull_back_rows(engine, ours, grad.to(device), "a", start)
     assert distance(v, reference.backward_rows(grad.double(), "a", start)) < 5e-7
 
 
@@ -203,9 +204,8 @@ def test_the_largest_sum_there_can_be_does_not_overflow(device: str) -> None:
     assert isinstance(P, Partition)
     rows = P.project(torch.ones(1, dtype=torch.float64, device=device), "a")
     for size in (1.0, 1 - 2.0**-24, 1.99 * 2.0**127):
-        grad = rows.sign().float() * size
         expected = 100 * float(torch.tensor(size))  # 10,000 rows of 1/100
-        v = partition_triton.pull_back(P, grad, "a", 0)
+        v = pull_back_rows(partition_triton, P, rows.sign().float() * size, "a", 0)
         assert float(v) == pytest.approx(expected, rel=1e-7)
 
 

@@ -29,10 +29,10 @@ class Projection(ABC):
     A subclass gives `forward_rows`, `backward_rows` and `draws` for a range of rows, in plain
     torch: the specification. A module `engines/<name>_<engine>.py`, where there is one, does the
     same faster: `write(projection, out, base, theta, tensor, start)` sets rows from `start` on,
-    `pull_back(projection, grad, tensor, start)` gives their P^T grad in float64; all it gets is
-    contiguous and of one dtype, float32 or float64, unless the module says MIXED. It may have
-    `write_all(projection, [(tensor, out, base), ...], groups, thetas)` and
-    `pull_back_all(projection, [(tensor, grad), ...], groups, sums)` too.
+    `pull_back(projection, grad, tensor, start)` gives their P^T grad in float64; or, for many
+    tensors at once, `write_all(projection, [(tensor, out, base), ...], groups, thetas, start)` and
+    `pull_back_all(projection, [(tensor, grad), ...], groups, sums, start)`. All it gets is
+    contiguous and of one dtype, float32 or float64, unless the module says MIXED.
 
     All methods raise ValueError where a size is wrong.
     """
@@ -96,12 +96,12 @@ class Projection(ABC):
         self._check(grad.numel(), self.sizes[tensor], tensor)
         dtype, engine = _widest(grad), self._engine(grad)
         if engine and _ready(engine, dtype, grad):
-            return engine.pull_back(self, grad, tensor, 0).to(dtype)
+            return pull_back_rows(engine, self, grad, tensor, 0).to(dtype)
         total = grad.new_zeros(self.d, dtype=torch.float64)
         for start, stop in self._pieces(tensor, engine):
             part = grad[start:stop].to(dtype).contiguous()
             if engine:
-                total += engine.pull_back(self, part, tensor, start)
+                total += pull_back_rows(engine, self, part, tensor, start)
             else:
                 total += self.backward_rows(part, tensor, start)
         return total.to(dtype)
@@ -124,13 +124,13 @@ class Projection(ABC):
         dtype, engine = _widest(out, base, theta), self._engine(out)
         theta = theta.to(dtype).contiguous()
         if engine and _ready(engine, dtype, out, base):
-            engine.write(self, out, base, theta, tensor, 0)
+            write_rows(engine, self, out, base, theta, tensor, 0)
             return
         for start, stop in self._pieces(tensor, engine):
             part = base[start:stop].to(dtype).contiguous()
             if engine:
                 sums = torch.empty_like(part)
-                engine.write(self, sums, part, theta, tensor, start)
+                write_rows(engine, self, sums, part, theta, tensor, start)
             else:
                 sums = part + self.forward_rows(theta, tensor, start, stop)
             out[start:stop] = sums
@@ -151,7 +151,7 @@ class Projection(ABC):
         if engine and hasattr(engine, "pull_back_all") and _ready(engine, dtype, *every):
             for tensor, grad in grads.items():
                 self._check(grad.numel(), self.sizes[tensor], tensor)
-            engine.pull_back_all(self, list(grads.items()), groups, sums)
+            engine.pull_back_all(self, list(grads.items()), groups, sums, 0)
             return
         for tensor, grad in grads.items():
             sums[groups[tensor]] += self.pull_back(grad, tensor)
@@ -176,7 +176,7 @@ class Projection(ABC):
             for tensor, *both in parts:
                 for part in both:
                     self._check(part.numel(), self.sizes[tensor], tensor)
-            engine.write_all(self, parts, groups, thetas.to(dtype).contiguous())
+            engine.write_all(self, parts, groups, thetas.to(dtype).contiguous(), 0)
             return
         for tensor, out, base in parts:
             self.write(out, base, thetas[groups[tensor]], tensor)
@@ -230,6 +230,38 @@ class Projection(ABC):
         size, step = self.sizes[tensor], max(STAGED, self.grain) if engine else self.chunk
         for start in range(0, size, step):
             yield start, min(start + step, size)
+
+
+def write_rows(
+    engine: ModuleType,
+    projection: Projection,
+    out: Float[Tensor, " rows"],
+    base: Float[Tensor, " rows"],
+    theta: Float[Tensor, " d"],
+    tensor: str,
+    start: int,
+) -> None:
+    """Set out = base + P theta for the rows of one tensor from `start` on, by an engine."""
+    if hasattr(engine, "write_all"):
+        engine.write_all(projection, [(tensor, out, base)], {tensor: 0}, theta[None], start)
+    else:
+        engine.write(projection, out, base, theta, tensor, start)
+
+
+def pull_back_rows(
+    engine: ModuleType,
+    projection: Projection,
+    grad: Float[Tensor, " rows"],
+    tensor: str,
+    start: int,
+) -> Float[Tensor, " d"]:
+    """Return P^T grad for the rows of one tensor from `start` on, in float64, by an engine."""
+    if not hasattr(engine, "pull_back_all"):
+        v: Tensor = engine.pull_back(projection, grad, tensor, start)
+        return v
+    sums = grad.new_zeros((1, projection.d), dtype=torch.float64)
+    engine.pull_back_all(projection, [(tensor, grad)], {tensor: 0}, sums, start)
+    return sums[0]
 
 
 def _widest(*tensors: Tensor) -> torch.dtype:

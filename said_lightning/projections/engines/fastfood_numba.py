@@ -20,27 +20,19 @@ from said_lightning.projections.fastfood import Fastfood
 Part = tuple[Any, ...]  # a tensor's name, and what is written, read or pulled back of it
 
 
-def write(
-    projection: Fastfood,
-    out: Float[Tensor, " rows"],
-    base: Float[Tensor, " rows"],
-    theta: Float[Tensor, " d"],
-    tensor: str,
-    start: int,
-) -> None:
-    """Set out = base + P theta for the rows of a tensor from `start` on."""
-    _write_turns(projection, [(tensor, out, base)], theta, start)
-
-
 def write_all(
     projection: Fastfood,
     weights: Sequence[tuple[str, Float[Tensor, " _"], Float[Tensor, " _"]]],
     groups: Mapping[str, int],
     thetas: Float[Tensor, "groups d"],
+    start: int,
 ) -> None:
-    """Set out = base + P theta for many (tensor, out, base), each with its group's theta."""
+    """Set out = base + P theta for many (tensor, out, base), each with its group's theta.
+
+    Each is given from row `start` on.
+    """
     for group, together in _grouped(weights, groups).items():
-        _write_turns(projection, together, thetas[group], 0)
+        _write_turns(projection, together, thetas[group], start)
 
 
 def piece(projection: Fastfood) -> int:
@@ -79,22 +71,16 @@ def _write_turns(
     kernels.write(count, *given, _addresses(bases), turns, x, scales, *banks, first)
 
 
-def pull_back(
-    projection: Fastfood, grad: Float[Tensor, " rows"], tensor: str, start: int
-) -> Float[Tensor, " d"]:
-    """Return P^T grad for the rows of a tensor from `start` on, in float64."""
-    return _pull_back_turns(projection, [(tensor, grad)], start)
-
-
 def pull_back_all(
     projection: Fastfood,
     grads: Sequence[tuple[str, Float[Tensor, " _"]]],
     groups: Mapping[str, int],
     sums: Float[Tensor, "groups d"],
+    start: int,
 ) -> None:
-    """Add P^T grad of many (tensor, grad) to the rows of their groups."""
+    """Add P^T grad of many (tensor, grad), given from row `start` on, to their groups' sums."""
     for group, together in _grouped(grads, groups).items():
-        sums[group] += _pull_back_turns(projection, together, 0)
+        sums[group] += _pull_back_turns(projection, together, start)
 
 
 def _grouped(parts: Sequence[Part], groups: Mapping[str, int]) -> dict[int, list[Part]]:

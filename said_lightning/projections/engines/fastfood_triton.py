@@ -54,29 +54,18 @@ class Launch(NamedTuple):
     options: dict[str, Any]
 
 
-def write(
-    projection: Fastfood,
-    out: Float[Tensor, " rows"],
-    base: Float[Tensor, " rows"],
-    theta: Float[Tensor, " d"],
-    tensor: str,
-    start: int,
-) -> None:
-    """Set out = base + P theta for the rows of a tensor from `start` on, adding in theta's dtype.
-
-    `out` and `base` may be of any floating dtypes, and the same memory.
-    """
-    write_all(projection, [(tensor, out, base)], {tensor: 0}, theta[None], start)
-
-
 def write_all(
     projection: Fastfood,
     parts: Sequence[Part],
     groups: Mapping[str, int],
     thetas: Float[Tensor, "groups d"],
-    start: int = 0,
+    start: int,
 ) -> None:
-    """Set out = base + P theta for many (tensor, out, base), each with its group's theta."""
+    """Set out = base + P theta for many (tensor, out, base), each with its group's theta.
+
+    Each is given from row `start` on. `out` and `base` may be of any floating dtypes, and the same
+    memory; they are added in theta's dtype.
+    """
     addresses, aligned = addresses_of([views for _, *views in parts])
     x = torch.nn.functional.pad(thetas, (0, projection.n - projection.d))
     with torch.cuda.device_of(thetas):
@@ -96,27 +85,18 @@ def write_all(
                 )  # fmt: skip
 
 
-def pull_back(
-    projection: Fastfood, grad: Float[Tensor, " rows"], tensor: str, start: int
-) -> Float[Tensor, " d"]:
-    """Return P^T grad for the rows of a tensor from `start` on, in float64, from any dtype.
-
-    Butterflies and a program's sums are in float32, or float64 for float64; the sum over all
-    programs is in float64.
-    """
-    sums = grad.new_zeros((1, projection.d), dtype=SUMS)
-    pull_back_all(projection, [(tensor, grad)], {tensor: 0}, sums, start)
-    return sums[0]
-
-
 def pull_back_all(
     projection: Fastfood,
     parts: Sequence[Part],
     groups: Mapping[str, int],
     sums: Float[Tensor, "groups d"],
-    start: int = 0,
+    start: int,
 ) -> None:
-    """Add P^T grad of many (tensor, grad) to the float64 sums of their groups."""
+    """Add P^T grad of many (tensor, grad), given from row `start` on, to the sums of their groups.
+
+    Butterflies and a program's sums are in float32, or float64 for float64; the sum over all
+    programs is in float64.
+    """
     addresses, aligned = addresses_of([views for _, *views in parts])
     with torch.cuda.device_of(sums):
         for launch in _launches(projection, kinds_of(parts, groups), start, sums.device):

@@ -41,26 +41,17 @@ MIXED = True  # kernels read and write any floating dtype
 WARPS = {"num_warps": 16}  # with more rows a thread registers spill
 
 
-def write(
-    projection: Sparse,
-    out: Float[Tensor, " rows"],
-    base: Float[Tensor, " rows"],
-    theta: Float[Tensor, " d"],
-    tensor: str,
-    start: int,
-) -> None:
-    """Set out = base + P theta for the rows of a tensor from `start` on, in theta's dtype."""
-    write_all(projection, [(tensor, out, base)], {tensor: 0}, theta[None], start)
-
-
 def write_all(
     projection: Sparse,
     parts: Sequence[Part],
     groups: Mapping[str, int],
     thetas: Float[Tensor, "groups d"],
-    start: int = 0,
+    start: int,
 ) -> None:
-    """Set out = base + P theta for many (tensor, out, base), each with its group's theta."""
+    """Set out = base + P theta for many (tensor, out, base), each with its group's theta.
+
+    Each is given from row `start` on; they are added in theta's dtype.
+    """
     addresses, aligned = addresses_of([views for _, *views in parts])
     scatter = _scatter(projection, tuple(name for name, *_ in parts), thetas.device)
     with torch.cuda.device_of(thetas):
@@ -69,23 +60,14 @@ def write_all(
             launch.run(_write, addresses, aligned, *given, **WARPS)
 
 
-def pull_back(
-    projection: Sparse, grad: Float[Tensor, " rows"], tensor: str, start: int
-) -> Float[Tensor, " d"]:
-    """Return P^T grad for the rows of a tensor from `start` on, in float64, from any dtype."""
-    sums = grad.new_zeros((1, projection.d), dtype=torch.float64)
-    pull_back_all(projection, [(tensor, grad)], {tensor: 0}, sums, start)
-    return sums[0]
-
-
 def pull_back_all(
     projection: Sparse,
     parts: Sequence[Part],
     groups: Mapping[str, int],
     sums: Float[Tensor, "groups d"],
-    start: int = 0,
+    start: int,
 ) -> None:
-    """Add P^T grad of many (tensor, grad) to the float64 sums of their groups."""
+    """Add P^T grad of many (tensor, grad), given from row `start` on, to their groups' sums."""
     scatter = _scatter(projection, tuple(name for name, *_ in parts), sums.device)
     triton_scatter.pull_back_all(scatter, projection, parts, groups, sums, start)
 

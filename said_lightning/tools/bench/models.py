@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import nn
 from transformers import AutoModelForSequenceClassification, BertConfig, RobertaConfig
@@ -10,8 +11,16 @@ from said_lightning.config.schema import ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.models.encoder import load
 
-# Hidden size, layers, heads: BERT miniatures (Turc et al. 2019, arXiv 1908.08962) and RoBERTa.
-SHAPES = {"tiny": (128, 2, 2), "mini": (256, 4, 4), "small": (512, 4, 8), "base": (768, 12, 12)}
+# Hidden size, layers, heads: BERT miniatures (Turc et al. 2019, arXiv 1908.08962), MiniLM's 22.7M
+# weights, and the smallest that everything can be tried on.
+SHAPES = {
+    "tiny": (128, 2, 2),
+    "mini": (256, 4, 4),
+    "small": (512, 4, 8),
+    "base": (768, 12, 12),
+    "minilm": (384, 6, 12),
+    "toy": (16, 2, 2),
+}
 
 
 def minilm() -> nn.Module:
@@ -20,37 +29,15 @@ def minilm() -> nn.Module:
     return load(model, TaskConfig(name="bench", labels=["a", "b"]), seed=0).model
 
 
-def random_bert(shape: str) -> nn.Module:
-    """Build a BERT of a named shape with random weights, in training mode."""
+def random_bert(shape: str, **sizes: Any) -> nn.Module:
+    """Build a BERT of a named shape, and other sizes, with random weights, in training mode."""
     hidden, layers, heads = SHAPES[shape]
     config = BertConfig(
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=4 * hidden,
-    )
-    model: nn.Module = AutoModelForSequenceClassification.from_config(config)
-    return model.train()
-
-
-def toy() -> nn.Module:
-    """Build the smallest model that everything can be tried on, in training mode."""
-    config = BertConfig(
-        vocab_size=64,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=16,
-    )
-    model: nn.Module = AutoModelForSequenceClassification.from_config(config)
-    return model.train()
-
-
-def random_minilm() -> nn.Module:
-    """Build a model of MiniLM's shapes (22.7M) with random weights, in training mode."""
-    config = BertConfig(
-        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+        **sizes,
     )
     model: nn.Module = AutoModelForSequenceClassification.from_config(config)
     return model.train()
@@ -74,7 +61,6 @@ def random_roberta_large() -> nn.Module:
 MODELS: dict[str, Callable[[], nn.Module]] = {
     **{f"bert-{shape}": partial(random_bert, shape) for shape in SHAPES},
     "minilm": minilm,
-    "minilm-shapes": random_minilm,
-    "toy": toy,
+    "bert-toy": partial(random_bert, "toy", vocab_size=64, max_position_embeddings=16),
     "roberta-large": random_roberta_large,
 }
