@@ -57,6 +57,16 @@ def test_each_study_is_quoted_on_its_page(pages: dict[str, str]) -> None:
     assert {name: studies for name, studies in found.items() if studies} == STUDIES
 
 
+def test_the_demo_names_the_rate_at_which_its_gap_goes(pages: dict[str, str]) -> None:
+    ((run,), _) = find(RESULTS / "demo-ratio")
+    (row, _) = estimate(find(RESULTS / "demo")[0])
+    assert (row.method, row.verdict, run.method, run.d) == ("did", "above-grid", "did", 1000)
+    assert run.metric.value is not None
+    assert row.threshold is not None
+    assert run.metric.value > row.threshold
+    assert f"it does: {run.metric.value:.4f} (" in pages["README.md"]
+
+
 def test_the_search_and_its_grid_are_reported_as_they_were_run() -> None:
     for name, study in (("search", "glue-small"), ("grid", "glue-grid")):
         records, _ = find(RESULTS / study)
