@@ -6,17 +6,13 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from said_lightning.errors import UserError
 from said_lightning.runs.files import write_whole
-from said_lightning.runs.record import validated
+from said_lightning.runs.record import Count, Positive, read_facts
 
 FORMAT = 1
 CONFIDENCE = 0.95
 CERTIFICATE = "certificate.json"
 
-# Beyond 64 bits a number is no count, and no float either.
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[int, Field(ge=1, lt=2**63)]
 Beside = Annotated[str, Field(pattern=r"^[\w-]+\.safetensors$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -81,8 +77,4 @@ def read(path: Path) -> Certificate:
     Raises:
         UserError: it cannot be read, is none, or is of a newer format; one message.
     """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    return validated(_CERTIFICATE.validate_json, text, path, FORMAT, "certificate")
+    return read_facts(_CERTIFICATE.validate_json, path, FORMAT, "certificate")

@@ -1,12 +1,37 @@
-"""Files that are whole or not there: written beside their place, synced, renamed."""
+"""Files that are whole or not there: written beside their place, synced, renamed; and read back."""
 
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Literal
 
 Bytes = bytes | bytearray | memoryview
+
+# No file of facts that a run leaves comes near it.
+FACTS = 2**22
+
+
+def read_whole(path: Path, most: int | None = FACTS) -> bytes:
+    """Return the bytes of a file that a run left, at most `most` of them; None is any number.
+
+    Raises:
+        OSError: it cannot be read, is longer, or is no file at all: a device never ends, and a pipe
+            would wait for a writer.
+    """
+
+    def at_once(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    with open(path, "rb", buffering=0, opener=at_once) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "expected a file, found something else", str(path))
+        if most is not None and found.st_size > most:
+            what = f"{found.st_size:,} bytes, expected at most {most:,}"
+            raise OSError(errno.EFBIG, what, str(path))
+        return file.read()
 
 
 def write_whole(path: Path, *parts: Bytes, alone: bool = False) -> None:

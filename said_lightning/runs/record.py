@@ -3,18 +3,17 @@
 It is written whole, with status waiting when the run is planned and again when the run has ended.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from said_lightning.errors import UserError
-from said_lightning.runs.files import write_whole
+from said_lightning.runs.files import read_whole, write_whole
 
 FORMAT = 1
 RESULT = "result.json"
@@ -24,14 +23,29 @@ CHOOSING = 1000
 
 Status = Literal["done", "failed", "running", "preempted", "waiting"]
 Method = Literal["full", "did", "said"]
-Finite = Annotated[float, AllowInfNan(False)]
+# What a float32 holds, so that no sum or square of what runs measured leaves a float64.
+_MOST = 1e39
+Finite = Annotated[
+    float,
+    Field(ge=-_MOST, le=_MOST),
+    PlainSerializer(lambda number: number if abs(number) <= _MOST else None, float | None),
+]
+# Beyond 64 bits a number is no count, and no float either.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
+Rate = Annotated[float, AllowInfNan(False), Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e10)]
+# JSON is UTF-8, and a path, or a message with one, need not be.
+Text = Annotated[str, PlainSerializer(lambda text: text.encode(errors="backslashreplace").decode())]
+# How many of a file's errors are named.
+_NAMED = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
     """A layer group: how many weights it counts, and SAID's learned scale lambda for it."""
 
-    D: int
+    D: Count
     scale: Annotated[Finite | None, Field(alias="lambda")] = None
 
 
@@ -51,7 +65,7 @@ class Metric:
 class Epoch:
     """The metric's value on the select rows at the end of one epoch; epochs count from 1."""
 
-    epoch: int
+    epoch: Count
     value: Finite | None
 
 
@@ -63,7 +77,7 @@ class Part:
     """
 
     split: Literal["train", "dev", "test"]
-    rows: int
+    rows: Count
     value: Finite | None
     trivial: Finite | None
 
@@ -73,7 +87,7 @@ class Scores:
     """The file with the scores of a run's report rows (runs/scores.py): its hash and its rows."""
 
     sha256: str
-    rows: int
+    rows: Count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +102,8 @@ class TrainMetric:
 class Stage:
     """An epoch of a run whose d grows: d, the rate of theta, the metric; None if not reached."""
 
-    d: int
-    lr: Finite
+    d: Positive
+    lr: Rate
     value: Finite | None
 
 
@@ -112,31 +126,31 @@ class Record:
 
     format: int = FORMAT
     status: Status
-    reason: str | None = None
+    reason: Text | None = None
     mistake: bool = False
-    model: str
-    task: str
+    model: Text
+    task: Text
     method: Method
     projection: str | None = None
     space: str = "all"
     step: str | None = None
-    d: int | None = None
-    D: int | None = None
-    m: int | None = None
-    outside: int | None = None
+    d: Positive | None = None
+    D: Positive | None = None
+    m: Count | None = None
+    outside: Count | None = None
     groups: dict[str, Group] = field(default_factory=dict)
-    seed: int
-    lr: Finite | None = None
-    rule: Finite | None = None
+    seed: Count
+    lr: Rate | None = None
+    rule: Rate | None = None
     metric: Metric = field(default_factory=Metric)
     best: Epoch | None = None
     last: Epoch | None = None
     protocol: Literal["splits", "dev"] | None = None
-    train_rows: int | None = None
+    train_rows: Count | None = None
     select: Part | None = None
     report: Part | None = None
     scores: Scores | None = None
-    epochs: int | None = None
+    epochs: Count | None = None
     stages: list[Stage] = field(default_factory=list)
     metrics: dict[str, Finite | None] = field(default_factory=dict)
     train_metric: TrainMetric | None = None
@@ -147,12 +161,12 @@ class Record:
     model_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     device: str | None = None
-    threads: int | None = None
-    wall_s: Finite | None = None
-    peak_memory_bytes: int | None = None
+    threads: Count | None = None
+    wall_s: Seconds | None = None
+    peak_memory_bytes: Count | None = None
     started: str | None = None
     ended: str | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[Text] = field(default_factory=list)
     folder: Annotated[Path | None, Field(exclude=True)] = field(default=None, compare=False)
 
 
@@ -161,7 +175,7 @@ _RECORD = TypeAdapter(Record)
 
 
 def write(record: Record, folder: Path) -> None:
-    """Write `folder/result.json`, whole or not at all; a number that is not finite becomes null."""
+    """Write `folder/result.json`, whole or not at all; a number that no float32 holds becomes null."""
     text = _RECORD.dump_json(record, indent=2, by_alias=True, warnings="error")
     write_whole(folder / RESULT, text, b"\n")
 
@@ -172,12 +186,46 @@ def read(path: Path) -> Record:
     Raises:
         UserError: the file cannot be read, is no record, or is of a newer format; one message.
     """
+    record = read_facts(_RECORD.validate_json, path, FORMAT, "record of a run")
+    # A record is made anew for each of thousands of runs: its own path is all that a file lacks.
+    object.__setattr__(record, "folder", path.parent)
+    return record
+
+
+def read_facts(validate: Callable[..., T], path: Path, newest: int, what: str) -> T:
+    """Read a versioned JSON file strictly.
+
+    Raises:
+        UserError: it cannot be read, is no JSON, of a newer format than `newest`, or not a `what`;
+            one message.
+    """
     try:
-        text = path.read_bytes()
+        text = read_whole(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    record = validated(_RECORD.validate_json, text, path, FORMAT, "record of a run")
-    return dataclasses.replace(record, folder=path.parent)
+    try:
+        found = validate(text, strict=True)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_refusal(text, error, newest, what)}") from None
+    if (version := getattr(found, "format", newest)) > newest:
+        raise UserError(f"{path}: {_newer(version, newest)}")
+    return found
+
+
+def _refusal(text: bytes, error: ValidationError, newest: int, what: str) -> str:
+    """Return what is wrong with a file's content: torn, too new, or else each of its errors."""
+    try:
+        plain: Any = from_json(text, allow_inf_nan=False)
+    except ValueError as torn:
+        return f"no JSON, perhaps torn: {torn}"
+    found = plain.get("format") if isinstance(plain, dict) else None
+    if isinstance(found, int) and found > newest:
+        return _newer(found, newest)
+    return f"no {what}: {explain(error)}"
+
+
+def _newer(found: int, newest: int) -> str:
+    return f"format {found} comes from a newer said_lightning; this one reads {newest}"
 
 
 def finished(folder: Path) -> Record | None:
@@ -189,35 +237,16 @@ def finished(folder: Path) -> Record | None:
     return found if found.status == "done" else None
 
 
-def validated(validate: Callable[..., T], text: bytes, path: Path, newest: int, what: str) -> T:
-    """Read a versioned JSON file's content strictly.
-
-    Raises:
-        UserError: it is no JSON, of a newer format than `newest`, or not a `what`; one message.
-    """
-    try:
-        plain = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise UserError(f"{path}: no JSON, perhaps torn: {error}") from None
-    found = plain.get("format") if isinstance(plain, dict) else None
-    if isinstance(found, int) and found > newest:
-        raise UserError(
-            f"{path}: format {found} comes from a newer said_lightning; this one reads {newest}"
-        )
-    try:
-        return validate(text, strict=True)
-    except ValidationError as error:
-        raise UserError(f"{path}: no {what}: {explain(error)}") from None
-
-
 def explain(error: ValidationError) -> str:
-    """Return every error as `key: what was expected, found what`."""
+    """Return the first errors as `key: what was expected, found what`."""
     errors = []
-    for one in error.errors(include_url=False):
+    every = error.errors(include_url=False)
+    for one in every[:_NAMED]:
         key = ".".join(map(str, one["loc"])) or "the whole"
         found = "" if one["type"] == "missing" else f", found {one['input']!r:.60}"
         errors.append(f"{key}: {one['msg']}{found}")
-    return "; ".join(errors)
+    more = [f"and {len(every) - _NAMED} more"] if len(every) > _NAMED else []
+    return "; ".join(errors + more)
 
 
 def write_metrics(folder: Path, rows: Iterable[Mapping[str, float | int | str | None]]) -> None:

@@ -28,8 +28,10 @@ FIELDS = (
     "threads wall_s peak_memory_bytes started ended notes"
 )
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
-counts = st.integers(0, 2**62)
+finite = st.floats(-1e39, 1e39)
+rates = st.floats(0, exclude_min=True, allow_infinity=False)
+counts = st.integers(0, 2**63 - 1)
+sizes = st.integers(1, 2**63 - 1)
 words = st.text()
 records = st.builds(
     Record,
@@ -40,17 +42,17 @@ records = st.builds(
     task=words,
     method=st.sampled_from(["full", "did", "said"]),
     projection=st.none() | words,
-    d=st.none() | counts,
-    D=st.none() | counts,
+    d=st.none() | sizes,
+    D=st.none() | sizes,
     groups=st.dictionaries(words, st.builds(Group, D=counts, scale=st.none() | finite)),
     seed=counts,
-    lr=st.none() | finite,
+    lr=st.none() | rates,
     metric=st.builds(Metric, name=st.none() | words, value=st.none() | finite),
     best=st.none() | st.builds(Epoch, epoch=counts, value=st.none() | finite),
     metrics=st.dictionaries(words, st.none() | finite),
     train_metric=st.none() | st.builds(TrainMetric, name=words, value=finite),
     versions=st.dictionaries(words, words),
-    wall_s=st.none() | finite,
+    wall_s=st.none() | st.floats(0, 1e10),
 )
 
 
@@ -84,12 +86,16 @@ def test_the_file_holds_the_fields_of_the_contract_in_their_order(tmp_path: Path
     assert found["groups"] == {"head": {"D": 5, "lambda": 1.5}}
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_a_number_that_is_not_finite_is_written_as_null(tmp_path: Path, number: float) -> None:
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e300])
+def test_a_number_that_no_float32_holds_is_written_as_null(tmp_path: Path, number: float) -> None:
     write(a_record(metric=Metric(name="f1", value=number), metrics={"f1": number}), tmp_path)
-    write_metrics(tmp_path, [{"step": 1, "train/loss": number}])
     again = read(tmp_path / "result.json")
     assert (again.metric.value, again.metrics) == (None, {"f1": None})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_not_finite_is_written_as_null(tmp_path: Path, number: float) -> None:
+    write_metrics(tmp_path, [{"step": 1, "train/loss": number}])
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step":1,"train/loss":null}\n'
 
 

@@ -13,6 +13,7 @@ from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.report.sections.d90 import table_1
 from said_lightning.analysis.report.sources import number, of_full, of_series
 from said_lightning.errors import UserError
+from said_lightning.runs import text
 from said_lightning.runs.record import Record
 
 
@@ -38,15 +39,15 @@ def markdown(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str:
     """Return the report's text and tables."""
     lines = [f"# {TITLE}", ""]
     for section in build(rows, records, root):
-        lines += [f"## {section.title}", "", section.text, ""]
+        lines += [f"## {text.markdown(section.title)}", "", text.markdown(section.text), ""]
         for table in section.tables:
-            lines += [f"**{table.caption}**", "", _line(table.columns)]
+            lines += [f"**{text.markdown(table.caption)}**", "", _line(table.columns)]
             lines += [_line(["---"] * len(table.columns)), *map(_line, table.rows), ""]
     return "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(text.markdown, cells)) + " |"
 
 
 def table_csv(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str:
@@ -72,12 +73,15 @@ def table_csv(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str
     head = [*own, "done", "planned", *columns, *(f"corrected_{key}" for key in columns), "folders"]
     writer.writerow(head)
     for row in rows:
-        cells = [getattr(row, key) for key in (*own, "done", "planned")]
+        cells: list[object] = [getattr(row, key) for key in (*own, "done", "planned")]
         for reading in (row, row.corrected):
             cells += [getattr(reading, key) for key in readings]
             cells += [*reading.bracket, *reading.interval]
         runs = [*of_full(sources, row), *of_series(sources, row)]
-        writer.writerow([*cells, " ".join(source.folder for source in runs)])
+        cells.append(" ".join(source.folder for source in runs))
+        writer.writerow(
+            [text.spreadsheet(cell) if isinstance(cell, str) else cell for cell in cells]
+        )
     return out.getvalue()
 
 
@@ -85,23 +89,17 @@ def latex(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str:
     """Return the d90 table in the form of the paper's Table 1, for booktabs."""
     table = table_1(rows)
     lines = [
-        "% from " + ", ".join(source.folder for source in number(records, root)),
+        "% from " + text.line(", ".join(source.folder for source in number(records, root))),
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule",
-        *(" & ".join(map(_tex, cells)) + r" \\" for cells in [table.columns]),
+        *(" & ".join(map(text.latex, cells)) + r" \\" for cells in [table.columns]),
         r"\midrule",
-        *(" & ".join(map(_tex, cells)) + r" \\" for cells in table.rows),
+        *(" & ".join(map(text.latex, cells)) + r" \\" for cells in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         "",
     ]
     return "\n".join(lines)
-
-
-def _tex(text: str) -> str:
-    for plain, written in (("_", r"\_"), ("%", r"\%"), ("<=", r"$\le$"), (">", r"$>$")):
-        text = text.replace(plain, written)
-    return text
 
 
 Make = Callable[[Sequence[Row], Sequence[Record], Path], str]

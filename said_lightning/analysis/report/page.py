@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report.layout import Section, Table, name
 from said_lightning.analysis.report.sections import build
-from said_lightning.analysis.table import estimate_of
+from said_lightning.analysis.table import bracket, estimate_of
 from said_lightning.errors import needs
 from said_lightning.runs.record import Record
+from said_lightning.runs.text import html as escape
+from said_lightning.runs.text import plotly
 
 TITLE = "d90: how many numbers does it take to fine-tune?"
 _STYLE = Path(__file__).with_name("page.css")
@@ -20,12 +22,13 @@ def html(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str:
     """Return the report as a page, with plotly.js inside."""
     get_plotlyjs = needs("plotly.offline", "report", "a report in HTML").get_plotlyjs
     sections = build(rows, records, root)
-    drawn = [figure for section in sections for figure in section.figures]
+    drawn = [_texts(figure) for section in sections for figure in section.figures]
     places = iter(range(len(drawn)))
     body = "\n".join(
         _section(section, [next(places) for _ in section.figures]) for section in sections
     )
-    data = json.dumps(drawn, sort_keys=True, allow_nan=False).replace("</", "<\\/")
+    # Nothing in it ends the script that it stands in.
+    data = json.dumps(drawn, sort_keys=True, allow_nan=False).replace("<", r"\u003c")
     contents = " · ".join(
         f'<a href="#{_anchor(section)}">{escape(section.title)}</a>' for section in sections
     )
@@ -58,18 +61,27 @@ figures.forEach((figure, i) =>
 """
 
 
+def _texts(part: Any) -> Any:
+    """Return a part of a figure with its texts as plotly, which reads HTML, shows them.
+
+    A hover template is HTML of our own, and holds no text from outside.
+    """
+    if isinstance(part, dict):
+        return {key: one if key == "hovertemplate" else _texts(one) for key, one in part.items()}
+    if isinstance(part, list | tuple):
+        return [_texts(one) for one in part]
+    return plotly(part) if isinstance(part, str) else part
+
+
 def _answers(rows: Sequence[Row]) -> str:
     """Return a card for each series with its answer."""
     cards = []
     for row in rows:
-        low, high = ("?" if end is None else f"{end:,}" for end in row.interval)
-        span = f"{row.level * 100:g} % interval {low} to {high}" if row.level else "one seed"
-        answer = f"{row.fitted:,}" if row.fitted is not None else escape(estimate_of(row))
-        grid = f"grid: {row.d90:,}" if row.d90 is not None else f"grid: {row.verdict}"
-        grid = "nested: an upper bound" if row.verdict == "nested" else grid
-        detail = f"{span}; {grid}" if row.fitted is not None else grid
+        answer = estimate_of(row)
+        grid = f"the paper's reading: {bracket(row)}"
+        detail = "an upper bound" if row.verdict == "nested" else f"{row.verdict}; {grid}"
         cards.append(
-            f'<div class="answer"><b>{answer}</b><span>{escape(name(row))}</span>'
+            f'<div class="answer"><b>{escape(answer)}</b><span>{escape(name(row))}</span>'
             f"<small>{escape(detail)}</small></div>"
         )
     return "\n".join(cards)
