@@ -3,6 +3,7 @@
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -19,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from said_lightning.config.composer import Composer, Overrides
@@ -27,12 +28,16 @@ from said_lightning.config.identity import RunSpec
 from said_lightning.config.overrides import (
     SEARCHED,
     parse,
+    validate_hydra,
     validate_override,
     validate_searched,
     values_of,
 )
-from said_lightning.config.validate import validate_search
+from said_lightning.config.validate import validate_search, validate_secrets, validate_slurm
 from said_lightning.errors import UserError
+
+# The parts of Hydra's node that reach launchers, their files and W&B's.
+_HANDED_ON = ("launcher", "sweeper", "job", "run", "sweep", "callbacks")
 
 
 def conf_folder() -> Path:
@@ -134,12 +139,12 @@ def _compose(
     composer: Composer, overrides: list[Override], flags: Namespace, errors: list[str]
 ) -> Command:
     """Compose the whole and each job, an experiment's own sweep included."""
-    hydra = [o for o in overrides if o.is_hydra_override()]
     own = [o for o in overrides if not o.is_hydra_override()]
     swept = [o for o in own if o.is_sweep_override()]
-    composer.hydra = list(dict.fromkeys([*composer.hydra, *(o.input_line or "" for o in hydra)]))
     fixed = [_text(o) for o in own if not o.is_sweep_override()]
+    errors += _take_hydra(composer, [o for o in overrides if o.is_hydra_override()], fixed)
     config = composer.compose(fixed)
+    errors += _validate_hydra_node(config.hydra)
     sweeper = config.hydra.sweeper
     multirun = flags.multirun or (config.hydra.mode == RunMode.MULTIRUN and not flags.run)
     config.hydra.mode = RunMode.MULTIRUN if multirun else RunMode.RUN
@@ -164,6 +169,35 @@ def _compose(
     if search and good and set(good.values()) == {"full"}:
         errors.append("method=full: a search trains it by itself; expected said, did, or both")
     return Command(composer, config, tuple(good), multirun, search, tuple(dict.fromkeys(errors)))
+
+
+def _take_hydra(composer: Composer, hydra: list[Override], fixed: list[str]) -> list[str]:
+    """Hand the composer the overrides of Hydra's own node; return what is wrong with the others."""
+    # What keys there are follows from the launcher, the sweeper and the like that are chosen.
+    chosen, values = [], []
+    for one in hydra:
+        (values if one.key_or_group.startswith("hydra.") else chosen).append(one)
+    composer.hydra = list(dict.fromkeys([*composer.hydra, *(o.input_line or "" for o in chosen)]))
+    if not values:
+        return []
+    node = composer.compose(fixed).hydra
+    wrong = {o.input_line: list(validate_hydra(o, node)) for o in values}
+    good = [text or "" for text, found in wrong.items() if not found]
+    composer.hydra = list(dict.fromkeys([*composer.hydra, *good]))
+    return [line for found in wrong.values() for line in found]
+
+
+def _validate_hydra_node(hydra: DictConfig) -> list[str]:
+    """Return what is wrong with what launchers get, and the secrets in it, resolved or not."""
+    parts = {key: OmegaConf.to_container(hydra, resolve=False)[key] for key in _HANDED_ON}
+    launcher: Any = {}
+    with suppress(OmegaConfBaseException):  # what only a job has a value for
+        launcher = OmegaConf.to_container(hydra.launcher, resolve=True)
+    found = [line for key, part in parts.items() for line in validate_secrets(part, f"hydra.{key}")]
+    found += [line for line in validate_secrets(launcher, "hydra.launcher") if line not in found]
+    if str(hydra.launcher.get("_target_")).endswith("said_launchers.SlurmLauncher"):
+        found += validate_slurm(launcher)
+    return found
 
 
 def _jobs(

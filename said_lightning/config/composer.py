@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from said_lightning.config.identity import RunSpec
 from said_lightning.config.schema import Config
 from said_lightning.config.stored import plan, read_spec, validate_stored
+from said_lightning.config.validate import validate_text
 from said_lightning.errors import UserError
+from said_lightning.runs.labels import name_of_path
 
 Overrides = tuple[str, ...]
 
@@ -35,13 +37,15 @@ class Composer(ConfigLoader):
         self.specs: dict[Overrides, RunSpec] = {}
         self._folders: dict[Overrides, Path] = {}
         self._composed: dict[Overrides, DictConfig] = {}
+        self._chosen: dict[Overrides, str | None] = {}
+        self._named: dict[str, tuple[Any, Any]] = {}
         self._copies: dict[tuple[Overrides, tuple[str, ...]], DictConfig] = {}
         self._jobs: dict[Overrides, DictConfig] = {}
         self._options: dict[str, list[str]] = {}
         self._parsed: dict[str, Override] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        here = ("specs", "_composed", "_copies", "_jobs", "_options", "_parsed")
+        here = ("specs", "_composed", "_chosen", "_copies", "_jobs", "_options", "_parsed")
         return vars(self) | {name: {} for name in here}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -49,6 +53,7 @@ class Composer(ConfigLoader):
         choices, values = self._parted(overrides)
         config = self.load_configuration(self.name, [*self.hydra, *choices], RunMode.RUN, False)
         self._composed[choices] = _own(config)
+        self._chosen[choices] = config.hydra.runtime.choices.get("model")
         _set(config, values)
         return config
 
@@ -71,10 +76,38 @@ class Composer(ConfigLoader):
             self._copies[choices, keys] = deepcopy(self._composed[choices])
         config = self._copies[choices, keys]
         _set(config, values)
-        if missing := sorted(OmegaConf.missing_keys(config)):
-            raise UserError(*(f"{key}: has no value" for key in missing))
+        name = self._name_of_model(
+            config, choices, {o.key_or_group for o in map(self._parse, overrides)}
+        )
+        missing = OmegaConf.missing_keys(config) - ({"model.name"} if name else set())
+        if missing:
+            raise UserError(*(f"{key}: has no value" for key in sorted(missing)))
         plain: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
+        if name is not None:
+            plain = replace(plain, model=replace(plain.model, name=name))
+        if wrong := validate_text(asdict(plain)):
+            raise UserError(*wrong)
         return RunSpec.of(plain, self.cwd)
+
+    def _name_of_model(self, config: DictConfig, choices: Overrides, given: set[str]) -> str | None:
+        """Return the name of a model whose path was given without one; None where it has its own.
+
+        The name in a model's yaml is of the path beside it.
+        """
+        model, choice = config.model, self._chosen[choices]
+        if OmegaConf.is_missing(model, "path") or "model.name" in given:
+            return None
+        if not OmegaConf.is_missing(model, "name"):
+            if choice is None or not {"model.path", "experiment"} & given:
+                return None
+            if choice not in self._named:
+                alone = [*self.hydra, f"model={choice}"]
+                own = self.load_configuration(self.name, alone, RunMode.RUN, False).model
+                self._named[choice] = _raw(own, "path"), _raw(own, "name")
+            path, name = self._named[choice]
+            if _raw(model, "path") == path or _raw(model, "name") != name:
+                return None
+        return name_of_path(str(model.path))
 
     def _parted(self, overrides: Sequence[str]) -> tuple[Overrides, list[Override]]:
         """Part the overrides that choose files from those that set one value, whatever it was."""
@@ -183,6 +216,11 @@ class Composer(ConfigLoader):
 def _set(config: DictConfig, values: Sequence[Override]) -> None:
     for override in values:
         OmegaConf.update(config, override.key_or_group, override.value())
+
+
+def _raw(node: DictConfig, key: str) -> Any:
+    """Return a value as it is written, an interpolation unresolved."""
+    return OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[call-overload, index]
 
 
 def _own(config: DictConfig) -> DictConfig:

@@ -5,7 +5,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from said_lightning.config.schema import Config
 from said_lightning.data.task import FileSource, HubSource, TaskConfig
 from said_lightning.errors import suggestion
+from said_lightning.runs.secrets import scrub, validate_secret
 
 # What a search chooses for each run, and what it chooses unless it is given, but once for all.
 SEARCHED = ("d", "seed", "trainer.stop_at", "trainer.grow_from")
@@ -33,6 +34,9 @@ def parse(
     overrides, errors = [], []
     parser = OverridesParser.create()
     for text in arguments:
+        if wrong := validate_secret(scrub(text.partition("=")[0]), text):
+            errors += wrong  # nothing that follows may show it
+            continue
         try:
             override = parser.parse_override(text)
             override.config_loader = loader
@@ -55,7 +59,7 @@ def validate_override(override: Override, options: Callable[[str], list[str]]) -
     elif override.is_hydra_override() and override.is_sweep_override():
         yield f"{override.input_line}: expected one value; a list is written [1,3]"
     elif key.startswith("hydra.") or override.package is not None:
-        return  # Hydra's own schema judges these.
+        return  # judged with what Hydra composes
     elif names := options(key):
         values = list(values_of(override))
         if not values:
@@ -81,6 +85,15 @@ def validate_key(override: Override, schema: DictConfig) -> Iterator[str]:
             OmegaConf.update(schema, key, parsed)
         except OmegaConfBaseException as error:
             yield f"{key}={value}: {str(error).splitlines()[0]}"
+
+
+def validate_hydra(override: Override, hydra: DictConfig) -> Iterator[str]:
+    """Yield a message for an override of a key that Hydra's node lacks."""
+    key = override.key_or_group
+    if override.type is not OverrideType.CHANGE or not key.startswith("hydra."):
+        return
+    if key not in (keys := _keys(hydra, "hydra.")):
+        yield f"{key}: no such key{suggestion(key, keys)}"
 
 
 def validate_searched(overrides: Iterable[Override], params: Mapping[str, Any]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The config that a run keeps in its folder: written whole, read again, compared."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import YAMLError
 
 from said_lightning.config.identity import LABELS, RunSpec, decisive, digest
@@ -28,13 +29,17 @@ def write_config(spec: RunSpec, alone: bool = False) -> None:
 def plan(spec: RunSpec) -> None:
     """Leave a run's config and a record that waits in its folder, unless they are there.
 
-    Another launcher may plan the same run at once: either's files will do.
+    Another launcher may plan the same run at once: either's files will do. Raises UserError where
+    they cannot be written.
     """
-    with suppress(FileExistsError, FileNotFoundError):
-        if not (spec.folder / CONFIG).exists():
-            write_config(spec, alone=True)
-        if not (spec.folder / records.RESULT).exists():
-            records.write(waiting(spec), spec.folder)
+    try:
+        with suppress(FileExistsError, FileNotFoundError):
+            if not (spec.folder / CONFIG).exists():
+                write_config(spec, alone=True)
+            if not (spec.folder / records.RESULT).exists():
+                records.write(waiting(spec), spec.folder)
+    except OSError as error:
+        raise UserError(f"{spec.folder}: cannot be written: {error.strerror}") from None
 
 
 def waiting(spec: RunSpec) -> records.Record:
@@ -52,13 +57,16 @@ def read_config(folder: Path) -> Config:
 
 
 def typed(plain: Any) -> Config:
-    """Return plain values as a Config, with its defaults where a key is left out.
+    """Return the values that a run left as a Config, with its defaults where a key is left out.
 
-    Raises OmegaConfBaseException for an unknown key, a value of another type or a dangling
-    interpolation.
+    Raises OmegaConfBaseException for an unknown key, a value of another type, and for an
+    interpolation, which would read other values, such as this environment's.
     """
+    node = OmegaConf.create(plain)
+    if "${" in repr(OmegaConf.to_container(node)):
+        raise InterpolationResolutionError("expected values, found an interpolation")
     config: Config = OmegaConf.to_object(  # type: ignore[assignment]
-        OmegaConf.merge(OmegaConf.structured(Config), plain)
+        OmegaConf.merge(OmegaConf.structured(Config), node)
     )
     return config
 
@@ -77,7 +85,7 @@ def read_spec(folder: Path, cwd: Path) -> RunSpec:
 def validate_stored(spec: RunSpec) -> list[str]:
     """Return each key in which the config in a run's folder is another than the run's own."""
     path = spec.folder / CONFIG
-    if not path.exists():
+    if not os.path.exists(path):  # of any name, which others judge
         return []
     try:
         found = decisive(read_config(spec.folder))

@@ -1,22 +1,39 @@
 """What is wrong with a config: found without torch, without the network, and all of it at once."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from said_lightning.config.schema import Config, LoggerConfig, ProjectionConfig, SearchConfig
+from said_lightning.config.schema import (
+    Config,
+    LoggerConfig,
+    ProjectionConfig,
+    SearchConfig,
+    SlurmConfig,
+)
 from said_lightning.data.fields import violations, violations_of
 from said_lightning.data.splits import SELECTS_AND_REPORTS
 from said_lightning.data.validate import validate_task
 from said_lightning.errors import suggestion, validate_installed
+from said_lightning.runs.labels import validate_name
+from said_lightning.runs.secrets import scrub, validate_secret
+
+# What a run's config.yaml cannot hold: halves of characters, control characters, and what would
+# be another value once it is read.
+_UNWRITABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]|\$\{|^\?\?\?$")
+# A folder's name in bytes, and a path's, as file systems take them.
+_NAME, _PATH = 255, 4095
+_PROJECT = 128  # what W&B takes
 
 
 def validate_config(config: Config) -> list[str]:
     """Return everything that is wrong with a config's values, a message each."""
     return [
         *violations(config),
+        *validate_names(config),
         *validate_family(config),
         *validate_method(config),
         *validate_projection(config.projection),
@@ -24,6 +41,53 @@ def validate_config(config: Config) -> list[str]:
         *validate_protocol(config),
         *validate_task(config.split_task),
         *validate_logger(config.logger),
+    ]
+
+
+def validate_text(plain: Mapping[str, Any]) -> list[str]:
+    """Return each text of nested values that a run's config.yaml cannot or must not hold."""
+    texts = list(_texts(plain))
+    found = [
+        f"{key}={text!r:.60}: expected text without control characters and without ${{"
+        for key, text in texts
+        if _UNWRITABLE.search(text)
+    ]
+    return found + validate_secrets(plain)
+
+
+def validate_secrets(plain: Any, place: str = "") -> list[str]:
+    """Return a message for each text of nested values, those of a place, that holds a secret."""
+    texts = list(_texts(plain, place))
+    whole = "\0".join(text for _, text in texts)
+    if scrub(whole) == whole:
+        return []
+    return [line for key, text in texts for line in validate_secret(key, text)]
+
+
+def _texts(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in nested values, keys of mappings included, with its dotted key."""
+    if isinstance(node, str):
+        yield place, node
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield place, str(key)
+            yield from _texts(value, f"{place}.{key}".removeprefix("."))
+    elif isinstance(node, list | tuple):
+        for number, value in enumerate(node):
+            yield from _texts(value, f"{place}[{number}]")
+
+
+def validate_names(config: Config) -> list[str]:
+    """Return the names that no folder, label or table can bear."""
+    model, task = config.model, config.task
+    names = {"model.name": model.name, "task.name": task.name}
+    names["projection.name"] = config.projection.name
+    names |= {f"model.{key}": getattr(model, key) for key in ("size", "step", "run")}
+    for key in ("hub", "files", "eval_hub", "eval_files"):
+        also = getattr(getattr(task, key), "also", {})
+        names |= {f"task.{key}.also[{number}]": name for number, name in enumerate(also)}
+    return [
+        line for key, name in names.items() if name is not None for line in validate_name(key, name)
     ]
 
 
@@ -84,14 +148,39 @@ def validate_growth(config: Config) -> list[str]:
 
 
 def validate_logger(logger: LoggerConfig) -> list[str]:
-    """Return a message where the package that a logger needs is not installed."""
-    return validate_installed("wandb", "wandb", "logger=wandb") if logger.name == "wandb" else []
+    """Return what is wrong with W&B's project, and whether W&B is not installed."""
+    if logger.name != "wandb":
+        return []
+    found = validate_installed("wandb", "wandb", "logger=wandb")
+    project = logger.project
+    if not 1 <= len(project) <= _PROJECT or set(project) & set("/\\#?%:"):
+        found.append(
+            f"logger.project={project!r:.60}: expected 1 to {_PROJECT} characters other than "
+            "/ \\ # ? % :; WANDB_ENTITY names the entity"
+        )
+    return found
+
+
+def validate_slurm(launcher: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the values of hydra.launcher, those of hydra/launcher=slurm."""
+    values = {key: value for key, value in launcher.items() if key != "_target_"}
+    found = _added(values, SlurmConfig, "hydra.launcher.")
+    return found + violations_of(SlurmConfig, values, "hydra.launcher.")
+
+
+def _added(values: Mapping[str, Any], schema: Any, prefix: str) -> list[str]:
+    """Return a message for each key, which only +KEY=VALUE adds, that a schema lacks."""
+    known = [f"{prefix}{key}" for key in schema.__dataclass_fields__]
+    added = [key for key in (f"{prefix}{name}" for name in values) if key not in known]
+    return [f"{key}: no such key{suggestion(key, known)}" for key in added]
 
 
 def validate_search(sweeper: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the values of hydra.sweeper, those of hydra/sweeper=d90."""
+    given = {key: sweeper[key] for key in sweeper if key not in ("_target_", "params")}
     values = {key: sweeper[key] for key in SearchConfig.__dataclass_fields__}
-    found = violations_of(SearchConfig, values, "hydra.sweeper.")
+    found = _added(given, SearchConfig, "hydra.sweeper.")
+    found += violations_of(SearchConfig, values, "hydra.sweeper.")
     if not found and values["low"] >= values["high"]:
         low, high = values["low"], values["high"]
         found.append(f"hydra.sweeper.low={low}: expected less than high={high}")
@@ -100,9 +189,16 @@ def validate_search(sweeper: Mapping[str, Any]) -> list[str]:
 
 def validate_out(out: Path) -> list[str]:
     """Return why no run can be kept below a folder; nothing is made."""
+    # A run's own folder and its files come after it.
+    longest = max(len(os.fsencode(part)) for part in out.parts)
+    if longest > _NAME or len(os.fsencode(out)) > _PATH - 3 * _NAME:
+        return [f"out={str(out)[:40]}...: too long a path for a file system"]
     there = next(one for one in (out, *out.parents) if os.path.exists(one))
     if not there.is_dir():
         return [f"out={out}: {there} is a file; expected a folder"]
     if not os.access(there, os.W_OK | os.X_OK):
         return [f"out={out}: {there} cannot be written"]
+    disk = os.statvfs(there)
+    if disk.f_blocks and not disk.f_bavail:
+        return [f"out={out}: no space is left on its disk"]
     return []

@@ -122,9 +122,43 @@ def test_a_default_in_a_mistakes_place_is_not_judged(refuse: Refuse) -> None:
     assert len(refuse("method=ddi", "d=4")) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["hydra/launcher=slurm", "hydra.launcher.acount=me"], "hydra.launcher.account"),
+        (["hydra/launcher=slurm", "+hydra.launcher.constraints=a100"], "hydra.launcher.constraint"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_job=2"], "hydra.launcher.n_jobs"),
+        (["hydra/sweeper=d90", "hydra.sweeper.seds=3"], "hydra.sweeper.seeds"),
+        (["hydra/sweeper=d90", "+hydra.sweeper.rate=[1]"], "hydra.sweeper.rates"),
+        (["hydra.job.chdri=true"], "hydra.job.chdir"),
+    ],
+)
+def test_a_key_that_hydras_node_lacks_is_named_with_the_nearest(
+    arguments: list[str], nearest: str
+) -> None:
+    key = arguments[-1].strip("+").partition("=")[0]
+    (line,) = read_command(["-m", *arguments]).errors
+    assert line == f"{key}: no such key; did you mean {nearest!r}?"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("gpus_per_node=-1", "gpus_per_node=-1: expected at least 0"),
+        ("mem_gb=much", "mem_gb=much: expected a number"),
+        ("setup=module", "setup=module: expected a list"),
+    ],
+)
+def test_a_value_that_slurm_does_not_take_is_refused_with_the_command(
+    refuse: Refuse, override: str, message: str
+) -> None:
+    (line,) = refuse("-m", "hydra/launcher=slurm", f"hydra.launcher.{override}")
+    assert line.startswith(f"hydra.launcher.{message}")
+
+
 def test_hydras_own_complaints_are_reported_without_a_traceback(refuse: Refuse) -> None:
-    (line, *_) = refuse("hydra.sweeper.nothing=1")
-    assert line == "Could not override 'hydra.sweeper.nothing'."
+    (line, *_) = refuse("hydra.job.chdir=perhaps")
+    assert "perhaps" in line
 
 
 def test_a_sweep_is_the_product_of_its_values() -> None:
