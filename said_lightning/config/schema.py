@@ -1,7 +1,7 @@
 """The configuration as typed schemas; ranges and choices stand at the fields."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -171,6 +171,55 @@ class SearchConfig:
     batch: Count = MISSING
     corrected: bool = MISSING
     nested: Annotated[int, Field(ge=2)] | None = MISSING
+
+
+Text = str | int  # an account may be named 1234
+
+
+@dataclass
+class SlurmConfig:
+    """What hydra/launcher=slurm takes: all that submitit asks of Slurm, and how to wait for it.
+
+    conf/hydra/launcher/slurm.yaml says what each key means.
+    """
+
+    submitit_folder: str
+    detach: bool
+    poll_s: Positive
+    name: Text
+    timeout_min: Count
+    signal_delay_s: Natural
+    max_num_timeout: Natural
+    array_parallelism: Count
+    nodes: Count
+    tasks_per_node: Count
+    use_srun: bool
+    stderr_to_stdout: bool
+    additional_parameters: dict[str, Any]
+    partition: Text | None
+    account: Text | None
+    qos: Text | None
+    constraint: Text | None
+    gres: Text | None
+    nodelist: Text | None
+    exclude: Text | None
+    exclusive: bool | str | None
+    dependency: Text | None
+    comment: Text | None
+    wckey: Text | None
+    mail_type: Text | None
+    mail_user: Text | None
+    cpus_per_task: Count | None
+    cpus_per_gpu: Count | None
+    gpus_per_node: Natural | None
+    gpus_per_task: Natural | None
+    mem_gb: Positive | None
+    mem_per_cpu: Text | None
+    mem_per_gpu: Text | None
+    setup: list[str] | None
+    teardown: list[str] | None
+    srun_args: list[str] | None
+    python: str | None
 
 
 # On import, since a launcher's worker imports this module and calls nothing before it composes.
