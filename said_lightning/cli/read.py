@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from said_lightning.errors import UserError, validate_installed
+from said_lightning.runs.text import terminal
 
 if TYPE_CHECKING:
     from said_lightning.analysis.estimator import Row
@@ -98,7 +99,7 @@ def report(
         raise UserError(f"{path}: {len(records)} runs, and none of method did or said yet")
     for file in out or [path / "report.html"]:
         write(file, rows, records, path)
-        typer.echo(f"report: {file}", err=True)
+        say(f"report: {file}", err=True)
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:
@@ -113,10 +114,15 @@ def _draw(rows: "list[Row]", folder: Path) -> None:
     except OSError as error:
         warn(f"{error.filename or folder}: no plot written: {error.strerror}")
     else:
-        typer.echo(f"plot: {' '.join(map(str, files))}", err=True)
+        say(f"plot: {' '.join(map(str, files))}", err=True)
+
+
+def say(message: str, err: bool = False) -> None:
+    """Print a message, whatever the names and paths in it hold."""
+    typer.echo(terminal(message), err=err)
 
 
 def warn(*messages: str) -> None:
     """Print warnings."""
     for message in messages:
-        typer.echo(f"warning: {message}", err=True)
+        say(f"warning: {message}", err=True)

@@ -7,12 +7,13 @@ read as zeros; so a file is one rename, and any flipped, cut or added byte is fo
 import hashlib
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from said_lightning.errors import UserError
-from said_lightning.runs.files import Bytes, write_beside
+from said_lightning.runs.files import Bytes, open_whole, read_whole, write_beside
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ NUMBERS = "subspace.safetensors"  # theta, lambda and a head outside, of a run t
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 # What a writer puts into the metadata for `save` to fill.
 KEY, UNSEALED = "blake2b", "0" * 64
+_HEADER = 2**26  # bytes, more than any state's
 # As an entry of the metadata, or inside one that is JSON itself.
 _SEAL = re.compile(rb'"blake2b\\?":\\?"([0-9a-f]{64})')
 
@@ -42,7 +44,7 @@ def save(folder: Path, content: bytes) -> None:
 def latest(folder: Path) -> Path | None:
     """Return the newest generation that is whole; warn of a broken one."""
     for path in (folder / STATE, folder / PREVIOUS):
-        if path.exists():
+        if os.path.lexists(path):
             try:
                 read(path)
             except UserError as error:
@@ -59,7 +61,7 @@ def read(path: Path) -> bytes:
         UserError: it cannot be read, or its checksum is not right; one message.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path, most=None)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     if not intact(content):
@@ -91,13 +93,15 @@ def progress(folder: Path) -> tuple[int, int]:
     Raises:
         OSError, ValueError: there is none, or it is broken.
     """
-    with (folder / STATE).open("rb") as file:
+    with open_whole(folder / STATE, most=None) as file:
         length = file.read(8)
-        header = length + file.read(min(int.from_bytes(length, "little"), 2**26))
+        header = length + file.read(min(int.from_bytes(length, "little"), _HEADER))
     try:
         step, steps = json.loads(metadata(header)["progress"])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, RecursionError):
         raise ValueError("no progress in it") from None
+    if not (isinstance(step, int) and isinstance(steps, int) and 0 <= step <= steps > 0):
+        raise ValueError(f"{step!r} of {steps!r} is no progress")
     return step, steps
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import stat
+from io import FileIO
 from pathlib import Path
 from typing import Literal
 
@@ -13,24 +14,27 @@ Bytes = bytes | bytearray | memoryview
 FACTS = 2**22
 
 
-def read_whole(path: Path, most: int | None = FACTS) -> bytes:
-    """Return the bytes of a file that a run left, at most `most` of them; None is any number.
+def open_whole(path: Path, most: int | None = FACTS) -> FileIO:
+    """Open a file that a run left, of at most `most` bytes, to read; None is any number of them.
 
     Raises:
         OSError: it cannot be read, is longer, or is no file at all: a device never ends, and a pipe
             would wait for a writer.
     """
+    file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    found = os.fstat(file.fileno())
+    if stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most):
+        return file
+    file.close()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "neither a file nor a folder; expected a file", str(path))
+    what = f"{found.st_size:,} bytes; expected at most {most:,}"
+    raise OSError(errno.EFBIG, what, str(path))
 
-    def at_once(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NONBLOCK)
 
-    with open(path, "rb", buffering=0, opener=at_once) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "expected a file, found something else", str(path))
-        if most is not None and found.st_size > most:
-            what = f"{found.st_size:,} bytes, expected at most {most:,}"
-            raise OSError(errno.EFBIG, what, str(path))
+def read_whole(path: Path, most: int | None = FACTS) -> bytes:
+    """Return the bytes of a file that a run left; raise OSError as `open_whole` does."""
+    with open_whole(path, most) as file:
         return file.read()
 
 
@@ -83,7 +87,7 @@ def sync_folder(folder: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove what a run that was killed while it wrote has left in its folder."""
     for stray in list(folder.rglob("*.tmp")):
-        if stray.is_dir():  # of a whole model
+        if stray.is_dir() and not stray.is_symlink():  # of a whole model
             shutil.rmtree(stray)
         else:
             stray.unlink(missing_ok=True)

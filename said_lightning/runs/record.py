@@ -175,7 +175,7 @@ _RECORD = TypeAdapter(Record)
 
 
 def write(record: Record, folder: Path) -> None:
-    """Write `folder/result.json`, whole or not at all; a number that no float32 holds becomes null."""
+    """Write `folder/result.json`, whole; a number that no float32 holds becomes null."""
     text = _RECORD.dump_json(record, indent=2, by_alias=True, warnings="error")
     write_whole(folder / RESULT, text, b"\n")
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from said_lightning.errors import UserError
-from said_lightning.runs.files import write_whole
+from said_lightning.runs.files import FACTS, read_whole, write_whole
 from said_lightning.runs.record import Record, Scores
 
 SCORES = "scores.safetensors"
@@ -49,13 +49,14 @@ def read_scores(folder: Path, record: Record) -> Float[np.ndarray, " rows"] | No
     """Return the scores of a run's report rows, in the order of the data; None where it has none.
 
     Raises:
-        UserError: the file is missing, or is not the one that the record was written with.
+        UserError: the file is missing, is not the one that the record was written with, or holds
+            no scores.
     """
     if record.scores is None:
         return None
     path, again = folder / SCORES, "run the same command in another folder"
     try:
-        content = path.read_bytes()
+        content = read_whole(path, most=record.scores.rows + FACTS)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; {again}") from None
     if (found := hashlib.sha256(content).hexdigest()) != record.scores.sha256:
@@ -65,7 +66,14 @@ def read_scores(folder: Path, record: Record) -> Float[np.ndarray, " rows"] | No
         )
     try:
         tensors = safetensors.load(content)
-        scores: Float[np.ndarray, " rows"] = tensors[TABLE][tensors[INDEX]]
-    except (SafetensorError, KeyError, IndexError) as error:
+        levels, index = tensors[TABLE], tensors[INDEX]
+        found = f"{levels.dtype} {levels.shape}, {index.dtype} {index.shape}"
+        kinds = levels.dtype.kind, str(index.dtype), levels.ndim, index.shape
+        if kinds != ("f", "uint8", 1, (record.scores.rows,)) or not np.isfinite(levels).all():
+            raise ValueError(
+                f"found {found}; expected finite levels and {record.scores.rows:,} bytes"
+            )
+        scores: Float[np.ndarray, " rows"] = levels[index]
+    except (SafetensorError, KeyError, IndexError, ValueError, TypeError) as error:
         raise UserError(f"{path}: no scores of report rows: {error}") from None
     return scores

@@ -1,6 +1,7 @@
 """The states of a sweep's runs, as `said status` prints them, from the run folders alone."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,10 +11,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
 from said_lightning.runs.index import LOG, find
 from said_lightning.runs.record import Record, Status
+from said_lightning.runs.text import terminal
 
 COLOURS: dict[Status, str] = {
     "done": "green",
@@ -22,6 +23,8 @@ COLOURS: dict[Status, str] = {
     "preempted": "yellow",
     "waiting": "dim",
 }
+# How much of a reason is shown, in letters; and what lies too far ahead for a date, in seconds.
+_SHOWN, _FAR = 2000, 10**9
 
 
 def show(path: Path) -> Group:
@@ -43,10 +46,11 @@ def show(path: Path) -> Group:
         if record.status != "done":
             table.add_row(
                 Text(record.status, COLOURS[record.status]),
-                str(_below(path, record)),
-                "\n".join(_why(record)),
+                Text(terminal(str(_below(path, record)))),
+                Text("\n".join(map(terminal, _why(record)))),
             )
-    lines = [Text(f"{len(records)} runs: {states}{left(records)}"), *map(Text, errors)]
+    lines = [Text(f"{len(records)} runs: {states}{left(records)}")]
+    lines += [Text(f"warning: {terminal(message)}") for message in errors]
     return Group(*lines, table) if table.row_count else Group(*lines)
 
 
@@ -58,7 +62,7 @@ def left(records: Sequence[Record]) -> str:
         return ""
     coming = sum(record.status in ("waiting", "preempted") for record in records)
     share = coming + sum(1 - (progress(record) or 0) for record in running)
-    seconds = math.ceil(share / len(running) * sum(times) / len(times))
+    seconds = min(math.ceil(share / len(running) * sum(times) / len(times)), _FAR)
     end = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
     return f"; about {timedelta(seconds=seconds)} left, until {end:%a %H:%M}"
 
@@ -69,18 +73,18 @@ def progress(record: Record) -> float | None:
         return None
     try:
         step, steps = checkpoint.progress(record.folder / checkpoint.FOLDER)
-    except (OSError, UserError, ValueError):
+    except (OSError, ValueError):
         return None
     return step / steps
 
 
 def _why(record: Record) -> Iterator[str]:
     if record.reason:
-        yield record.reason
+        yield record.reason[:_SHOWN]
     share = progress(record)
     if share is not None and record.status != "failed":
         yield f"{share:.0%} of its steps"
-    if record.folder is not None and (record.folder / LOG).exists():
+    if record.folder is not None and os.path.exists(record.folder / LOG):
         yield str(record.folder / LOG)
 
 

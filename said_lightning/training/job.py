@@ -17,7 +17,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
@@ -29,7 +28,7 @@ from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
 from said_lightning.runs.index import LOG, STOPPED
-from said_lightning.runs.lease import lease
+from said_lightning.runs.lease import acquire, lease
 from said_lightning.runs.record import Record
 from said_lightning.runs.signals import Asked, listening
 from said_lightning.training import server
@@ -66,13 +65,12 @@ def leased(spec: RunSpec, asked: Asked) -> Record:
     own = lease(spec.folder, on_lost=lambda _: lost.set())
     noted = False
     while asked.look() is None:
-        try:
-            with own.acquire(timeout=1):
+        if (taken := acquire(own)) is not None:
+            with taken:
                 return records.finished(spec.folder) or supervised(spec, asked, lost)
-        except Timeout:
-            if not noted:
-                log.info("another launcher (pid %s) runs it, waiting: %s", own.pid, spec.folder)
-            noted = True
+        if not noted:
+            log.info("another launcher (pid %s) runs it, waiting: %s", own.pid, spec.folder)
+        noted = True
     return waiting(spec)
 
 
