@@ -11,6 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     BinaryF1Score,
     MulticlassAccuracy,
+    MulticlassF1Score,
     MulticlassMatthewsCorrCoef,
 )
 from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
@@ -31,6 +32,8 @@ class Pearson(PearsonCorrCoef):
 BUILDERS: dict[str, Callable[[int], Metric]] = {
     "accuracy": lambda classes: MulticlassAccuracy(classes, average="micro"),
     "f1": lambda classes: BinaryF1Score(),
+    "macro_f1": lambda classes: MulticlassF1Score(classes, average="macro"),
+    "weighted_f1": lambda classes: MulticlassF1Score(classes, average="weighted"),
     "matthews": lambda classes: MulticlassMatthewsCorrCoef(max(classes, 3)),
     "pearson": lambda classes: Pearson(),
     "spearman": lambda classes: SpearmanCorrCoef(),
@@ -53,11 +56,15 @@ def predictions(logits: Float[Tensor, "batch outputs"]) -> Shaped[Tensor, " batc
 def trivial_score(metric: str, labels: Sequence[int | float]) -> float:
     """Return the best score of any constant answer to the labels of an evaluation split.
 
-    Accuracy: the majority class. F1: always answering 1. A correlation, Matthews included: 0.
+    Accuracy, macro and weighted F1: the majority class. F1: always answering 1. A correlation,
+    Matthews included: 0.
     """
     counts = Counter(labels)
-    if metric == "accuracy":
-        return max(counts.values()) / len(labels)
-    if metric == "f1":
-        return 2 * counts[1] / (len(labels) + counts[1])
-    return 0.0
+    rows, most = len(labels), max(counts.values())
+    scores = {
+        "accuracy": most / rows,
+        "f1": 2 * counts[1] / (rows + counts[1]),
+        "macro_f1": 2 * most / (rows + most) / len(counts),
+        "weighted_f1": 2 * most / (rows + most) * most / rows,
+    }
+    return scores.get(metric, 0.0)

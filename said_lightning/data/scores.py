@@ -58,6 +58,23 @@ def f1(counts: Confusion) -> float:
     return float(2 * right / (2 * right + wrong)) if right + wrong else 0.0
 
 
+def macro_f1(counts: Confusion) -> float:
+    """Return the mean F1 of the classes that labels or answers have."""
+    there = counts.sum(0) + counts.sum(1)
+    return float(f1_of_each(counts)[there > 0].mean())
+
+
+def weighted_f1(counts: Confusion) -> float:
+    """Return the mean F1 of the classes, each weighted by its share of the labels."""
+    return float(f1_of_each(counts) @ counts.sum(1) / counts.sum())
+
+
+def f1_of_each(counts: Confusion) -> Float[np.ndarray, " classes"]:
+    """Return the F1 of each class against all others; 0 where neither labels nor answers have it."""
+    there = counts.sum(0) + counts.sum(1)
+    return 2 * np.diag(counts) / np.maximum(there, 1)
+
+
 def matthews(counts: Confusion) -> float:
     """Return Matthews' correlation of any number of classes; 0 for a constant answer or label."""
     n, right = int(counts.sum()), int(np.trace(counts))
@@ -89,6 +106,8 @@ def ranks(values: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
 OF_CONFUSION: dict[str, Callable[[Confusion], float]] = {
     "accuracy": accuracy,
     "f1": f1,
+    "macro_f1": macro_f1,
+    "weighted_f1": weighted_f1,
     "matthews": matthews,
 }
 OF_PAIRS: dict[str, Callable[..., float]] = {"pearson": pearson, "spearman": spearman}

@@ -1,6 +1,7 @@
 """Metrics equal scikit-learn's and scipy's, and a constant answer gets what trivial_score says."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from said_lightning.data.validate import METRICS
 REFERENCE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy_score,
     "f1": f1_score,
+    "macro_f1": partial(f1_score, average="macro"),
+    "weighted_f1": partial(f1_score, average="weighted"),
     "matthews": matthews_corrcoef,
     "pearson": lambda labels, scores: pearsonr(labels, scores)[0],
     "spearman": lambda labels, scores: spearmanr(labels, scores)[0],

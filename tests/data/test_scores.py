@@ -1,6 +1,7 @@
 """A split's score equals the references, and the scores of its rows have it as their mean."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ from said_lightning.data.scores import OF_CONFUSION, OF_PAIRS, row_scores, score
 REFERENCE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy_score,
     "f1": f1_score,
+    "macro_f1": partial(f1_score, average="macro"),
+    "weighted_f1": partial(f1_score, average="weighted"),
     "matthews": matthews_corrcoef,
     "pearson": lambda labels, scores: pearsonr(labels, scores)[0],
     "spearman": lambda labels, scores: spearmanr(labels, scores)[0],
 }
 CASES = [
     *(("accuracy", 2), ("accuracy", 5), ("f1", 2), ("matthews", 2), ("matthews", 3)),
+    *(("macro_f1", 2), ("macro_f1", 5), ("weighted_f1", 2), ("weighted_f1", 5)),
     *(("matthews", 20), ("pearson", 1), ("spearman", 1)),
 ]
 
@@ -79,7 +83,8 @@ def test_a_constant_answer_has_finite_scores(metric: str, classes: int) -> None:
     constant = np.full(50, 0.1, np.float32) if classes == 1 else np.zeros(50, int)
     scores = row_scores(metric, constant, labels, classes)
     assert np.isfinite(scores).all()
-    assert metric == "accuracy" or not scores.any()
+    # Here the class is right by itself; in the others it is nothing without its opposite.
+    assert bool(scores.any()) == (metric in {"accuracy", "macro_f1", "weighted_f1"})
 
 
 @pytest.mark.parametrize("odd", [0, 1])
