@@ -9,7 +9,10 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from copy import copy
 from urllib.parse import quote
+
+from said_lightning.runs.text import terminal
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 # Shorter values, such as a 1, are settings, and would be found in any text.
@@ -72,7 +75,10 @@ def _values() -> Iterator[str]:
 
 
 class Scrub(logging.Formatter):
-    """Format log records without secrets, tracebacks included, as another formatter does or not."""
+    """Format log records without secrets, tracebacks included, as another formatter does or not.
+
+    What the message holds stays text: only the other formatter may colour it.
+    """
 
     def __init__(self, *settings: object, inner: logging.Formatter | None = None, **more: object):
         super().__init__(*settings, **more)  # type: ignore[arg-type]
@@ -80,7 +86,11 @@ class Scrub(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a log record."""
-        return scrub(self.inner.format(record) if self.inner else super().format(record))
+        shown = copy(record)
+        shown.msg, shown.args = terminal(scrub(record.getMessage())), None
+        if record.exc_info:
+            shown.exc_text = terminal(scrub(self.formatException(record.exc_info)))
+        return scrub(self.inner.format(shown) if self.inner else super().format(shown))
 
 
 def guard_logs() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import indent
 
 import hydra
 from hydra import initialize_config_dir
@@ -26,6 +27,7 @@ from said_lightning.config.composer import Composer
 from said_lightning.config.identity import RunSpec
 from said_lightning.errors import UserError
 from said_lightning.runs.index import STOPPED, at
+from said_lightning.runs.text import terminal
 from said_lightning.training import server
 from said_lightning.training.dry_run import validate_command, validate_models
 
@@ -172,11 +174,11 @@ def report(specs: Iterable[RunSpec]) -> int:
             mistakes += (record.reason or "").splitlines() if record.mistake else []
     print(f"{len(folders) - len(open_jobs)} of {len(folders)} runs done")
     for place, reason in open_jobs.items():
-        print(f"  {place}: {reason}")
+        print(indent(terminal(f"{place}: {reason}"), "  "))
     return refuse(mistakes) if mistakes else int(bool(open_jobs))
 
 
 def refuse(messages: Iterable[str]) -> int:
     """Print each message once and return the exit code of wrong input."""
-    print(*dict.fromkeys(messages), sep="\n", file=sys.stderr)
+    print(*map(terminal, dict.fromkeys(messages)), sep="\n", file=sys.stderr)
     return 2
