@@ -16,6 +16,7 @@ from said_lightning.config.stored import read_config
 from said_lightning.errors import UserError
 from said_lightning.runs.certificate import Certificate, read
 from said_lightning.runs.index import CONFIG
+from said_lightning.runs.text import line
 
 # Two solvers of the same equation differ by less.
 SOLVED = 1e-9
@@ -92,12 +93,12 @@ def verdict(one: Certificate) -> str:
     """Return in words what a certificate bounds, at what price, and where it bounds nothing."""
     said = "VACUOUS: no better than always giving one answer" if one.vacuous else "not vacuous"
     bits, tried = one.message_bits, ", ".join(f"{n} {key}" for key, n in one.searched.items())
-    return f"""{one.model} {one.task} {one.method} d={one.d:,} seed={one.seed}
+    return f"""{line(f"{one.model} {one.task} {one.method}")} d={one.d:,} seed={one.seed}
 error <= {one.bound:.2%} with probability {one.confidence:.0%}, for rows drawn as the {one.rows:,} \
 training rows were, independently: {said}
   Catoni {one.catoni:.2%}, KL-inverse {one.kl_inverse:.2%}
   in training {one.train_error:.2%}, on {one.dev_rows:,} dev rows {one.dev_error:.2%}
   majority class {one.majority_error:.2%} in training, {one.dev_majority_error:.2%} on the dev rows
   {bits:,} bits of message = {bits / one.d:.2f} for each number, at {one.levels} levels
-  {one.search_bits:.1f} bits of selection cost: {tried}
+  {one.search_bits:.1f} bits of selection cost: {line(tried)}
   sqrt(d / m) = {one.rate:.3f}, Theorem 1 without the constants that it leaves open"""

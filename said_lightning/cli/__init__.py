@@ -1,80 +1,92 @@
-"""The `said` command: train and check, read runs, share models, certify, and tools beside."""
+"""The `said` command: train and check, read runs, share models, certify, and tools beside.
 
+Whatever ends a command, it ends with an exit code and a line for each reason, without a traceback:
+Ctrl-C, a terminal or a disk that takes nothing more, a mistake in the input.
+"""
+
+import io
+import logging
+import os
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import NoReturn
 
-import typer
-from rich.markup import escape
-
-from said_lightning import __version__
-from said_lightning.cli import read, share, tools, train
-from said_lightning.errors import UserError
-
-GROUPS = {
-    "Train": (train.train, train.check),
-    "Read what runs leave behind": (read.d90, read.status, read.report),
-    "Share a model": (share.export, share.merge, share.push),
-    "Certify": (share.certify, share.verify),
-    "Beside the main job": (tools.pretrain, tools.bench, tools.sync, tools.workspace),
-}
-# These take Hydra's overrides and flags as they stand.
-HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+INTERRUPTED = 130
 
 
-def _version(asked: bool) -> bool:
-    if asked:
-        typer.echo(f"said_lightning {__version__}")
-        raise typer.Exit
-    return asked
+def main() -> NoReturn:
+    """Run `said`."""
+
+    def said() -> int:
+        # Imported here, since Ctrl-C may come meanwhile.
+        from said_lightning.cli.app import app
+
+        try:
+            app()
+        except SystemExit as end:
+            if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return 0
+
+    run(said)
 
 
-@app.callback(
-    epilog="Examples: "
-    "[bold]said train -m task=mrpc method=full,said d=100,1000[/bold] · "
-    "[bold]said d90 multirun_outputs[/bold] · "
-    "[bold]said export RUN[/bold] · "
-    "[bold]said certify RUN[/bold] · "
-    "[bold]said pretrain text=\\[mine.txt] out=small[/bold]"
-)
-def said(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
-    ] = False,
-) -> None:
-    """How many numbers does it take to fine-tune a model on a task? Train, and read the answer."""
-
-
-def _add(panel: str, command: Callable[..., Any]) -> None:
-    summary, _, example = (command.__doc__ or "").partition("Example: ")
-    settings: dict[str, Any] = HYDRA if command in (train.check, tools.pretrain) else {}
-    if command is train.train:
-        settings = HYDRA | {"help_option_names": []}  # --help is Hydra's, which knows every key
-    app.command(
-        help=summary.strip(),
-        epilog=f"Example: [bold]{escape(example.strip())}[/bold]",
-        rich_help_panel=panel,
-        context_settings=settings,
-    )(command)
-
-
-for _panel, _commands in GROUPS.items():
-    for _command in _commands:
-        _add(_panel, _command)
-
-
-def main() -> None:
-    """Run the command; a mistake in the input goes to stderr and exits with code 2."""
+def run(command: Callable[[], int]) -> NoReturn:
+    """Exit with a command's code: 2 where the input was wrong, 130 after Ctrl-C."""
+    code = 1
     try:
-        app()
+        _open_streams()
+        code = _ended(command)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        _complain(["stopped by Ctrl-C"])
+    except OSError as error:
+        # Of a pipe whose reader has seen enough there is nothing to say.
+        if not isinstance(error, BrokenPipeError):
+            place = error.filename or "standard output"
+            _complain([f"error: {os.fsdecode(place)}: {error.strerror or error}"])
+        code = code or 1
+        # What is still unwritten has nowhere to go.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _ended(command: Callable[[], int]) -> int:
+    """Run a command and return its code, 2 where the input was wrong."""
+    from said_lightning.errors import UserError
+
+    try:
+        return command()
     except UserError as error:
-        for message in error.messages:
-            typer.echo(f"error: {message}", err=True)
-        sys.exit(2)
+        _complain(f"error: {message}" for message in error.messages)
+        return 2
+
+
+def _complain(lines: Iterable[str]) -> None:
+    from said_lightning.runs.secrets import scrub
+    from said_lightning.runs.text import terminal
+
+    with suppress(OSError):
+        for line in lines:
+            print(terminal(scrub(line)), file=sys.stderr)
+
+
+def _open_streams() -> None:
+    """Let output go nowhere where it was closed, and show by its code what a terminal cannot."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number, which a run's file would get otherwise; for workers too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.raiseExceptions = False  # of streams that break later

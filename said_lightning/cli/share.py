@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from said_lightning.cli.read import say
+
 Sweep = Annotated[Path | None, typer.Option(help="All runs tried.", show_default="RUN/../../..")]
 Model = Annotated[
     str | None,
@@ -34,7 +36,7 @@ def export(
     metric = export(run, file, dtype).about.metric
     value = "unknown" if metric.value is None else f"{metric.value:.4f}"
     epoch = f"{metric.name} {value} after epoch {metric.epoch}"
-    typer.echo(f"{file}: {file.stat().st_size:,} bytes, {epoch}", err=True)
+    say(f"{file}: {file.stat().st_size:,} bytes, {epoch}", err=True)
 
 
 def merge(
@@ -61,7 +63,7 @@ def push(
     """
     from said_lightning.artifact.hub import push
 
-    typer.echo(push(file, repository), err=True)
+    say(push(file, repository), err=True)
 
 
 def certify(

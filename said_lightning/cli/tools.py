@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from said_lightning.cli.read import Runs, warn
+from said_lightning.cli.read import Runs, say, warn
 from said_lightning.cli.train import Overrides
 from said_lightning.errors import UserError
 
@@ -27,7 +27,7 @@ def pretrain(context: typer.Context, overrides: Overrides = None) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        typer.echo(f"checkpoints: {pretrain(settings)}", err=True)
+        say(f"checkpoints: {pretrain(settings)}", err=True)
     except Preempted as signal:
         warn(f"stopped by {signal}, with the state saved: the same command goes on")
         sys.exit(128 + signal.signum)

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from said_lightning.cli.read import say
+
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")]
 
 
@@ -29,4 +31,5 @@ def check(context: typer.Context, overrides: Overrides = None) -> None:
     from said_lightning.training.dry_run import check
 
     for budget in check([*(overrides or []), *context.args]):
-        typer.echo(budget)
+        for line in budget.splitlines():
+            say(line)
