@@ -10,6 +10,7 @@ from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
 from said_lightning.models.locate import PACKAGE, is_folder
 from said_lightning.runs.secrets import scrub
+from said_lightning.runs.text import line, markdown
 
 SMALL = """```python
 import said_lightning
@@ -35,7 +36,7 @@ CARD = """---
 
 | | |
 |---|---|
-| base model | `{path}`{layers}, weights of sha256 `{sha256}` |
+| base model | {path}{layers}, weights of sha256 `{sha256}` |
 | labels | {labels} |
 | trained numbers | {d} = {theta} theta + {m} lambda{outside}, {form} |
 | method | {method}, projection {projection}, seed {seed} |
@@ -58,25 +59,25 @@ def card(artifact: Artifact, file: str | None) -> str:
     return CARD.format(
         front=front(config, merged=file is None),
         usage=SMALL.format(file=file) if file else MERGED,
-        model=config.model.name,
-        task=config.task.name,
+        model=markdown(config.model.name),
+        task=markdown(config.task.name),
         d=f"{config.d:,}",
         theta=f"{config.d - about.m:,}",
         m=about.m,
         outside=f", and {outside:,} of the head" if outside else "",
         form="quantised" if quantised else artifact.dtype,
-        path=config.model.path,
+        path=markdown(config.model.path),
         layers=f", its first {layers} layers" if layers else "",
         sha256=about.model_sha256,
-        labels=", ".join(config.task.labels) or "none: it gives a score",
-        method=config.method.name,
-        projection=config.projection.name,
+        labels=markdown(", ".join(config.task.labels)) or "none: it gives a score",
+        method=markdown(config.method.name),
+        projection=markdown(config.projection.name),
         seed=config.seed,
-        metric=about.metric.name,
+        metric=markdown(about.metric.name),
         value="unknown" if value is None else f"{value:.4f}",
         length=config.task.max_length,
         epoch=about.metric.epoch,
-        version=about.version,
+        version=markdown(about.version),
     )
 
 
@@ -85,10 +86,10 @@ def front(config: Config, merged: bool) -> str:
     path = config.model.path
     named = not path.startswith((PACKAGE, ".", "/", "~")) and path.count("/") <= 1
     data = ModelCardData(
-        base_model=path if named and not is_folder(path) else None,
+        base_model=line(path) if named and not is_folder(path) else None,
         library_name="transformers" if merged else "said_lightning",
         pipeline_tag="text-classification",
-        tags=["said_lightning", config.method.name, config.task.name],
+        tags=["said_lightning", *map(line, (config.method.name, config.task.name))],
     )
     return data.to_yaml()
 

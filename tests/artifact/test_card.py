@@ -36,7 +36,7 @@ def test_a_card_states_the_numbers_and_their_score() -> None:
     text = card(ARTIFACT, "said.safetensors")
     assert "| trained numbers | 1,200 = 1,194 theta + 6 lambda, float32 |" in text
     assert "| pearson on the evaluation split | 0.8124 |" in text
-    assert "`google-bert/bert-base-uncased`, its first 4 layers" in text
+    assert "| base model | google-bert/bert-base-uncased, its first 4 layers" in text
     assert "| labels | none: it gives a score |" in text
     assert "{" not in text
 
