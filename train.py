@@ -2,7 +2,15 @@
 
 import sys
 
-from said_lightning.training.main import main
+from said_lightning.cli import run
+
+
+def train() -> int:
+    """Train what the command line asks for."""
+    from said_lightning.training.main import main
+
+    return main(sys.argv[1:])
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(train)

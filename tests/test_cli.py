@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from said_lightning import cli
+from said_lightning.cli.app import app
 from said_lightning.runs.record import Method, Metric, Record, write
 
 
@@ -38,7 +39,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def said(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli.app, list(map(str, arguments)))
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int | str | None:
@@ -168,9 +169,9 @@ def test_2000_runs_are_read_in_seconds_and_without_torch(tmp_path: Path) -> None
         write(record, folder)
     program = """
 import resource, sys
-from said_lightning import cli
+from said_lightning.cli.app import app
 for command in (["d90", sys.argv[1], "--no-plot"], ["report", sys.argv[1]]):
-    cli.app(command, standalone_mode=False)
+    app(command, standalone_mode=False)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, "torch" in sys.modules)
 """
     ended = subprocess.run(

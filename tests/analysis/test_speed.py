@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from said_lightning.cli import app
+from said_lightning.cli.app import app
 from said_lightning.runs.record import RESULT, Group, Record, write
 
 MakeRun = Callable[..., Record]

@@ -15,7 +15,7 @@ from said_lightning.artifact.coding import encode
 from said_lightning.artifact.export import export, from_run
 from said_lightning.artifact.file import read, write
 from said_lightning.artifact.load import restored, score
-from said_lightning.cli import app
+from said_lightning.cli.app import app
 from said_lightning.errors import UserError
 from said_lightning.training.run import run
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import said_lightning
-from said_lightning.cli import app
+from said_lightning.cli.app import app
 from said_lightning.config.compose import read_command
 from said_lightning.config.schema import Config
 from said_lightning.errors import UserError

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from said_lightning import cli
+from said_lightning.cli.app import app
 from said_lightning.runs.lease import FILE, SECONDS, held, lease
 from said_lightning.runs.record import Record, Status, write
 from said_lightning.runs.status import left, show
@@ -58,7 +58,7 @@ def sweep(tmp_path: Path) -> Path:
 
 def test_status_shows_every_state_with_reasons_and_logs(sweep: Path) -> None:
     with lease(sweep / "e-running"):
-        result = CliRunner().invoke(cli.app, ["status", str(sweep)])
+        result = CliRunner().invoke(app, ["status", str(sweep)])
     assert result.exit_code == 0, result.output
     assert "6 runs: 1 done, 1 running, 1 failed, 2 preempted, 1 waiting; about 0:04:00" in (
         result.stdout

@@ -15,7 +15,7 @@ from said_lightning.training.run import run
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, time
-from said_lightning.cli import app
+from said_lightning.cli.app import app
 try:
     app(["check", *sys.argv[1:]], standalone_mode=False)
 except Exception as error:
