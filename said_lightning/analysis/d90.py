@@ -9,7 +9,7 @@ crossings of the draws make the interval. numpy alone, so that it starts at once
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -27,7 +27,7 @@ from said_lightning.analysis.cells import (
     validate_scores,
 )
 from said_lightning.analysis.crossing import settled
-from said_lightning.analysis.noise import Noise
+from said_lightning.analysis.noise import Noise, Scores
 from said_lightning.analysis.spread import Spread, spread
 from said_lightning.analysis.stuck import Run
 from said_lightning.errors import UserError
@@ -134,6 +134,30 @@ def estimate(
         full_more=number(more),
         **interval._asdict(),
     )
+
+
+def allowed(
+    found: Estimate, points: Points, full: Full, regrets: tuple[float, float], **options: Any
+) -> tuple[float | None, float | None]:
+    """Return the ends of an estimate's interval, each rate perhaps below its best by its regret.
+
+    A better rate of the series would make d90 smaller, one of full fine-tuning larger. The regrets
+    are the series' and full fine-tuning's (said_lightning.analysis.rates), and the options those
+    of `estimate` that `found` was made with.
+    """
+    series, top = regrets
+    low, high = found.low, found.high
+    if series:
+        low = estimate(
+            {d: _raised(runs, series) for d, runs in points.items()}, full, **options
+        ).low
+    if top:
+        high = estimate(points, _raised(full, top), **options).high
+    return low, high
+
+
+def _raised(runs: Full, by: float) -> dict[int, Scores]:
+    return {seed: scores + by for seed, scores in runs.items()}
 
 
 class Interval(NamedTuple):

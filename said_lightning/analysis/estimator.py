@@ -1,34 +1,56 @@
-"""d90: the smallest d whose metric reaches 90 % of full fine-tuning's.
+"""d90 of every series that the records of runs hold, with what it rests on.
 
-From Li et al. (arXiv:1804.08838); for language models arXiv:2012.13255, section 2.
+d90 is the smallest number of trained numbers whose metric reaches 90 % of full fine-tuning's: from
+Li et al. (arXiv:1804.08838); for language models arXiv:2012.13255, section 2.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Any
 
-from said_lightning.analysis.interval import Levels
+import numpy as np
+
+from said_lightning.analysis.comparison import Comparison, Correlation, Subject, compare
+from said_lightning.analysis.d90 import SHARE, Estimate, Part
 from said_lightning.analysis.measurements import Jobs, Measurement, reached, settle
+from said_lightning.analysis.noise import Scores
 from said_lightning.analysis.notes import notes_on
-from said_lightning.analysis.rates import DIGITS, Point, best, curve, tried
-from said_lightning.analysis.reading import SHARE, Reading, read
+from said_lightning.analysis.price import price
+from said_lightning.analysis.rates import DIGITS, Choice, Point, choose, tried
+from said_lightning.analysis.reading import Evidence, Reading, read
+from said_lightning.analysis.series import Series, series_of
+from said_lightning.errors import UserError
 from said_lightning.runs.record import CHOOSING, Record
+from said_lightning.runs.scores import read_scores
+
+WIDTH = 1.5  # of the interval whose price is said where the interval is wider
+SHARES_OF_ROWS = ("accuracy",)  # metrics whose scatter over rows is the binomial's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row(Reading):
-    """d90 of one series, the runs of one (model, task, method, projection, space).
+    """d90 of one series, the runs that differ in d, seed, rate and epochs alone.
 
-    As a reading, the row is the paper's: `threshold` is 0.9 of the baseline's mean. `corrected` is
-    the reading corrected for chance, whose threshold lies 90 % of the way from `trivial`, what the
-    majority class scores, to full fine-tuning.
+    As a reading, the row is held against `threshold`, 0.9 of full fine-tuning's mean; `corrected`
+    is the reading corrected for chance, whose threshold lies 90 % of the way from `trivial`, what
+    the majority class scores, to full fine-tuning.
 
-    Of several learning rates one counts, chosen by one rule (said_lightning.analysis.rates.best)
-    at each d of `curve` and for full fine-tuning, `baseline`. `tried` has them all. `lr` is the
-    rate at d90, and `seeds` the fewest seeds behind a point of the curve.
+    `panel` says in which facts (weights, data, setting, protocol) the series and its full
+    fine-tuning differ from those of the same names, and `variant` in which the series alone does;
+    both are empty where the names say all. `rows` are those of the report.
 
-    `planned` counts the jobs (d, lr, seed), and `done` those with a metric.
+    One rate and one number of epochs count for all d, chosen on select rows
+    (said_lightning.analysis.rates), and one for full fine-tuning, `baseline`; `lr` is the rate at
+    the d of `curve` next to d90. `tried` has every setting. `seeds` are the fewest behind a point
+    of the curve. `planned` counts the jobs that report (d, setting, seed), `done` those with a
+    metric.
+
+    `parts` is the interval's width (high / low) from one source of noise alone, `sensitivity` the
+    fitted d at other shares of full fine-tuning's metric, `full_less` and `full_more` d90 were full
+    fine-tuning one point (0.01) worse or better, `price` what a narrower interval costs.
+    `comparisons` and `correlations` hold this series against others.
     """
 
     model: str
@@ -36,17 +58,32 @@ class Row(Reading):
     method: str
     projection: str | None
     space: str
+    panel: str
+    variant: str
+    protocol: str | None
+    step: str | None
+    D: int | None
     metric: str | None
+    rows: int | None
     baseline: Point | None
     trivial: float | None
     corrected: Reading
     lr: float | None
+    epochs: int | None
     seeds: int
     done: int
     planned: int
     curve: tuple[Point, ...]
     tried: tuple[Point, ...]
+    parts: Mapping[Part, float]
+    sensitivity: Mapping[float, float]
+    full_less: float | None
+    full_more: float | None
+    price: str | None
+    comparisons: tuple[Comparison, ...] = ()
+    correlations: tuple[Correlation, ...] = ()
     notes: tuple[str, ...]
+    series: Series = field(compare=False, repr=False)
 
     @property
     def full(self) -> float | None:
@@ -61,59 +98,125 @@ class Row(Reading):
 
 
 def estimate(records: Iterable[Record]) -> list[Row]:
-    """Return one row for each (model, task, method, projection, space), sorted by their names.
+    """Return one row for each series, sorted by their names.
 
     The order of the records makes no difference. Runs of method full have no row of their own; they
-    serve every row of their (model, task).
+    serve every series of their model, data and setting. Runs whose seeds are for choosing choose
+    rates and lengths, and report nothing.
     """
-    series: dict[tuple[str, str, str, str, str], list[Record]] = defaultdict(list)
-    baselines: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for one in records:
-        if one.seed >= CHOOSING:
-            continue  # It chose a rate, a length or a range of d, and reports nothing.
-        if one.method == "full":
-            baselines[one.model, one.task].append(one)
-        else:
-            series[one.model, one.task, one.method, one.projection or "", one.space].append(one)
-    # Sorted before too, since names that differ in a leading 0 alone have one key.
-    ordered = sorted(sorted(series), key=lambda key: [_natural(name) for name in key])
-    return [_row(settle(series[key]), settle(baselines[key[:2]])) for key in ordered]
+    found = [_row(series) for series in series_of(records)]
+    comparisons = compare([subject for _, subject in found])
+    return [
+        replace(row, comparisons=mine[0], correlations=mine[1])
+        for (row, _), mine in zip(found, comparisons, strict=True)
+    ]
 
 
-def _natural(name: str) -> list[str | int]:
-    """Return a key that sorts step 300 before step 10000."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-
-
-def _row(series: Jobs, full: Jobs) -> Row:
-    one = series.done[0].record if series.done else series.open[0]
-    points = tried(reached(series.done))
-    steps = {(run.d, run.lr): run.step for run in series.done}
-    line = curve(points, lambda point: steps[point.d, point.lr])
-    baseline = best(tried(full.done)) if full.done else None
-    trivial = _trivial(full, series)
-    raw = read(Levels(SHARE, 0), series, full, line, baseline, trivial)
-    toward = Levels(SHARE, (1 - SHARE) * (trivial or 0.0))
-    done = len({(run.record.d, run.record.lr, run.seed) for run in series.done})
-    return Row(
-        **{name: getattr(raw, name) for name in Reading.__slots__},
-        corrected=read(toward, series, full, line, baseline, trivial),
-        model=one.model,
-        task=one.task,
-        method=one.method,
-        projection=one.projection,
-        space=one.space,
-        metric=_metric_name(full.done or series.done),
-        baseline=baseline,
-        trivial=trivial,
-        lr=next((point.lr for point in line if point.d == raw.d90), None),
+def _row(series: Series) -> tuple[Row, Subject]:
+    full, full_choice = _chosen(series.full, None)
+    level = SHARE * fmean(run.select for run in full.done) if full.done else None
+    mine, choice = _chosen(series.runs, level)
+    evidence, unread = _evidence(mine, choice, full, full_choice)
+    (reading, one), (corrected, _) = read(evidence), read(evidence, corrected=True)
+    every = _reporting(series.runs)
+    line = tried(reached(mine.done))
+    about = reading.d90 or reading.bracket[1] or reading.bracket[0] or 0
+    at = min(line, key=lambda point: abs(point.d - about), default=None) if about else None
+    done = len({(*_tried(run.record), run.seed) for run in every.done})
+    model, task, method, projection, space = series.names
+    row = Row(
+        **{name: getattr(reading, name) for name in Reading.__slots__},
+        model=model,
+        task=task,
+        method=method,
+        projection=projection or None,
+        space=space,
+        panel=series.panel,
+        variant=series.variant,
+        **_facts(series, mine.done + full.done),
+        corrected=corrected,
+        baseline=_baseline(evidence),
+        trivial=evidence.trivial,
+        lr=at.lr if at else None,
+        epochs=(at.epochs or None) if at else None,
         seeds=min((len(point.values) for point in line), default=0),
         done=done,
-        planned=done + len(series.open),
+        planned=done + len(every.open),
         curve=line,
-        tried=points,
-        notes=notes_on(raw, series, full, line, baseline),
+        tried=tried(reached(every.done)),
+        **_known(one),
+        notes=notes_on(reading, evidence, every, series, one, unread),
+        series=series,
     )
+    return row, Subject(row, evidence, one)
+
+
+def _tried(record: Record) -> tuple[int | None, float | None, int | None]:
+    return record.d, record.lr, record.epochs
+
+
+def _reporting(records: Iterable[Record]) -> Jobs:
+    """Return the runs that report: those whose seeds are not for choosing."""
+    return settle(run for run in records if run.seed < CHOOSING)
+
+
+def _chosen(records: Sequence[Record], level: float | None) -> tuple[Jobs, Choice | None]:
+    """Return the reporting runs at the setting that counts, and how it was chosen."""
+    jobs = _reporting(records)
+    choosing = settle(run for run in records if CHOOSING <= run.seed < 2 * CHOOSING)
+    choice = choose(jobs.done, choosing.done, level)
+    done = [run for run in jobs.done if choice is not None and run.setting == choice.setting]
+    return jobs._replace(done=done), choice
+
+
+def _evidence(
+    mine: Jobs, choice: Choice | None, full: Jobs, full_choice: Choice | None
+) -> tuple[Evidence, list[str]]:
+    """Return what d90 is read from, and why scores of rows could not be read."""
+    runs = reached(mine.done)
+    metrics: list[Scores] = [run.value for run in (*runs, *full.done)]
+    rows: list[Scores] = []
+    unread = []
+    for run in (*runs, *full.done):
+        try:
+            found = _row_scores(run)
+        except UserError as error:
+            unread += error.messages
+            break
+        if found is None:
+            break
+        rows.append(found)
+    # Either all runs have scores of rows, equally many, or all have metrics.
+    alike = len({np.size(one) for one in rows}) <= 1
+    scores = iter(rows if len(rows) == len(metrics) and alike else metrics)
+    points: dict[int, dict[int, Scores]] = defaultdict(dict)
+    for run in runs:
+        points[run.d][run.seed] = next(scores)
+    top = {run.seed: next(scores) for run in full.done}
+    trivial, number = _trivial(full, mine), _share_of_rows([*runs, *full.done])
+    return Evidence(mine, full, points, top, choice, full_choice, trivial, number), unread
+
+
+def _row_scores(run: Measurement) -> Scores | None:
+    """Return the scores of a run's report rows; None where it has none."""
+    if run.record.stages or run.record.folder is None:
+        return None
+    return read_scores(run.record.folder, run.record)
+
+
+def _share_of_rows(runs: Iterable[Measurement]) -> int | None:
+    """Return the number of report rows, where the metric is a share of them."""
+    parts = [run.record.report for run in runs if run.record.metric.name in SHARES_OF_ROWS]
+    return max((part.rows for part in parts if part is not None), default=None)
+
+
+def _baseline(evidence: Evidence) -> Point | None:
+    """Return full fine-tuning at its setting, stuck runs set aside as in the threshold."""
+    if not evidence.full:
+        return None
+    (point,) = tried(evidence.top.done)
+    values = tuple(evidence.cells().full.values.tolist()) if evidence.points else point.values
+    return point._replace(mean=round(fmean(values), DIGITS), values=values)
 
 
 def _trivial(full: Jobs, series: Jobs) -> float | None:
@@ -121,6 +224,32 @@ def _trivial(full: Jobs, series: Jobs) -> float | None:
     return max((round(score, DIGITS) for score in scores if score is not None), default=None)
 
 
-def _metric_name(done: Iterable[Measurement]) -> str | None:
-    """Return the metric's name; several names, joined, where runs disagree."""
-    return " | ".join(sorted({run.record.metric.name or "?" for run in done})) or None
+def _facts(series: Series, runs: Sequence[Measurement]) -> dict[str, Any]:
+    """Return what the records of a series and its full fine-tuning say of it."""
+    records = [run.record for run in runs]
+    weights = [run.D for run in series.full if run.D] or [run.D for run in series.runs if run.D]
+    return {
+        "protocol": next((one.protocol for one in series.every if one.protocol), None),
+        "step": next((one.step for one in series.every if one.step), None),
+        "D": max(weights, default=None),
+        "metric": next((one.metric.name for one in records if one.metric.name), None),
+        "rows": next((one.report.rows for one in records if one.report), None),
+    }
+
+
+def _known(found: Estimate | None) -> dict[str, Any]:
+    """Return how well d90 is known, and what it hangs on."""
+    if found is None:
+        return {
+            "parts": {},
+            "sensitivity": {},
+            **dict.fromkeys(("full_less", "full_more", "price")),
+        }
+    wide = found.d90 is not None and found.level is not None and found.width > WIDTH
+    return {
+        "parts": found.parts,
+        "sensitivity": found.sensitivity,
+        "full_less": found.full_less,
+        "full_more": found.full_more,
+        "price": price(found, WIDTH).sentence if wide else None,
+    }

@@ -12,6 +12,18 @@ Job = tuple[int | None, float | None, float | None, int]
 _DIVERGED = "FloatingPointError"
 
 
+class Setting(NamedTuple):
+    """What is chosen for a series: the rate and the number of epochs.
+
+    The rate is what the rule (subspace/lr_rule.py) makes lr of at each d, or lr itself where it was
+    given; `ruled` says which.
+    """
+
+    epochs: int
+    ruled: bool
+    rate: float
+
+
 class Measurement(NamedTuple):
     """A run's metric, `value`, at d and lr.
 
@@ -27,18 +39,32 @@ class Measurement(NamedTuple):
     record: Record
 
     @property
-    def step(self) -> float:
-        """How far a step of theta moves the weights, lr sqrt(d), in all projections by the rule."""
-        rule, D = self.record.rule, self.record.D
-        inside = max(self.d - (self.record.outside or 0), 0)
-        return rule * D**0.5 if rule and D else self.lr * inside**0.5
+    def select(self) -> float:
+        """The metric on the select rows, by which settings are chosen."""
+        part = self.record.select
+        if part is None or part.value is None or self.record.stages:
+            return self.value
+        return part.value
+
+    @property
+    def setting(self) -> Setting:
+        """The rate and the epochs that the run was made with."""
+        rule = self.record.rule
+        rate = self.lr if rule is None else rule
+        # A rate that was written with a few digits is the same rate.
+        return Setting(self.record.epochs or 0, rule is not None, float(f"{rate:.4g}"))
 
 
 class Jobs(NamedTuple):
-    """The measurements of runs, and one record for each job that has given none."""
+    """The measurements of runs, and one record for each job that has given none.
+
+    Of two runs of one d, setting and seed the later one counts; `repeated` is the number of the
+    earlier ones.
+    """
 
     done: list[Measurement]
     open: list[Record]
+    repeated: int = 0
 
     @property
     def ended_early(self) -> bool:
@@ -52,13 +78,18 @@ def settle(records: Iterable[Record]) -> Jobs:
     An open run has the d of its config, to which the numbers of a head outside the subspace are
     added, as in those that are done.
     """
-    done: list[Measurement] = []
+    every: dict[tuple[int, Setting, int], Measurement] = {}
     left: list[Record] = []
+    number = 0
     for record in sorted(records, key=_when):
-        if measured := measure(record):
-            done += measured
-        else:
+        if not (measured := measure(record)):
             left.append(record)
+        number += len(measured)
+        for run in measured:
+            job = (run.d, run.setting, run.seed)
+            if not run.stopped or job not in every or every[job].stopped:
+                every[job] = run
+    done = list(every.values())
     outside = max((run.record.outside or 0 for run in done), default=0)
     tries = {_job(one): one for one in (_counted(record, outside) for record in left)}
     settled: set[Job] = set()
@@ -66,7 +97,8 @@ def settle(records: Iterable[Record]) -> Jobs:
         d, lr, rule, seed = _job(run.record)
         # Before D is known, a record has no rate but the rule's; older records not even that.
         settled |= {(d, lr, None, seed), (d, None, rule, seed), (d, None, None, seed)}
-    return Jobs(done, [one for job, one in tries.items() if not _is_settled(job, one, settled)])
+    missing = [one for job, one in tries.items() if not _is_settled(job, one, settled)]
+    return Jobs(done, missing, number - len(done))
 
 
 def _counted(record: Record, outside: int) -> Record:
@@ -115,5 +147,6 @@ def _job(record: Record) -> Job:
     return (d, record.lr, record.rule, record.seed)
 
 
-def _when(record: Record) -> tuple[str, str, str, int]:
-    return (record.started or "", record.status, record.reason or "", record.d or 0)
+def _when(record: Record) -> tuple[str | int | float, ...]:
+    facts = (record.reason or "", record.d or 0, record.metric.value or 0.0, str(record.folder))
+    return (record.started or "", record.status, *facts)

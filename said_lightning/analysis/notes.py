@@ -1,33 +1,51 @@
 """Notes on a row: what its d90 rests on that a reader would not expect."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
+from said_lightning.analysis.d90 import Estimate
 from said_lightning.analysis.measurements import Jobs, Measurement
-from said_lightning.analysis.rates import Point
-from said_lightning.analysis.reading import Reading
-from said_lightning.runs.record import Record
+from said_lightning.analysis.rates import Choice
+from said_lightning.analysis.reading import Evidence, Reading
+from said_lightning.analysis.series import Series
+from said_lightning.runs.record import CHOOSING, Record
 
 _SHOWN = 3
+_FULL = "full fine-tuning"
 
 
 def notes_on(
     reading: Reading,
-    series: Jobs,
-    full: Jobs,
-    curve: Sequence[Point],
-    baseline: Point | None,
+    evidence: Evidence,
+    every: Jobs,
+    series: Series,
+    found: Estimate | None,
+    unread: Sequence[str],
 ) -> tuple[str, ...]:
-    """Return the notes on a row: its missing runs, its doubts, and runs that do not compare."""
+    """Return the notes on a row: missing runs, how its rates were chosen, and doubts.
+
+    `every` are its reporting runs at all settings, `unread` the messages on scores of rows.
+    """
     return (
-        *_missing(full.open, "full fine-tuning"),
-        *_ended_early(full),
-        *_missing(series.open, "runs"),
-        *_doubts(reading, curve),
-        *_one_seed(reading, baseline),
-        *_head(series.done),
-        *_mixtures(series.done, full.done),
+        *_protocol(series),
+        *_missing(evidence.top.open, _FULL),
+        *_ended_early(evidence, reading),
+        *_missing(every.open, "runs"),
+        *_only_chosen(every, series),
+        *_doubts(reading, evidence),
+        *_choices(evidence),
+        *_few_seeds(reading, evidence),
+        *_stuck(found),
+        *_head(every.done),
+        *_repeated(every, evidence.top),
+        *unread,
     )
+
+
+def _protocol(series: Series) -> list[str]:
+    """Return a note on runs whose report rows chose their epoch."""
+    if any(run.protocol == "dev" for run in series.every):
+        return ["protocol=dev: the rows that report also chose the epoch and the rate"]
+    return []
 
 
 def _missing(runs: Sequence[Record], what: str) -> list[str]:
@@ -46,29 +64,81 @@ def _missing(runs: Sequence[Record], what: str) -> list[str]:
     return [f"{what} not done: {'; '.join(shown)}{more}"]
 
 
-def _ended_early(full: Jobs) -> list[str]:
-    """Return a note on full fine-tuning that was stopped before its last epoch."""
-    note = "full fine-tuning ended before its time (trainer.stop_at)"
-    return [note] if full.ended_early else []
+def _ended_early(evidence: Evidence, reading: Reading) -> Iterator[str]:
+    """Yield notes on runs that were stopped before their last epoch."""
+    if evidence.top.ended_early:
+        yield f"{_FULL} ended before its time (trainer.stop_at)"
+    stopped = [run for run in evidence.series.done if run.stopped and not run.record.stages]
+    if stopped and reading.grid is not None:
+        yield (
+            f"{len(stopped)} runs ended once they met trainer.stop_at, so that d90 is not fitted; "
+            "the paper's reading holds"
+        )
 
 
-def _doubts(reading: Reading, curve: Sequence[Point]) -> list[str]:
+def _only_chosen(every: Jobs, series: Series) -> list[str]:
+    """Return a note where runs chose rates or a range of d, and none reports."""
+    chose = sum(run.seed >= CHOOSING and run.status == "done" for run in series.runs)
+    if not chose or every.done or every.open:
+        return []
+    return [f"{chose} runs chose rates or where d90 lies, and none reports yet"]
+
+
+def _doubts(reading: Reading, evidence: Evidence) -> list[str]:
     """Return notes on a d that meets the threshold but need not be the answer."""
     level = reading.threshold
-    met = [point.d for point in curve if level is not None and point.mean >= level]
-    if not met or reading.verdict == "trivial":
+    if level is None or reading.verdict == "trivial" or not evidence.points:
         return []
-    if reading.verdict == "incomplete":
+    cells = evidence.cells()
+    means = zip((one for one in sorted(evidence.points)), cells.means.round(12), strict=False)
+    every = [(d, mean >= level) for d, mean in means]
+    met = [d for d, reached in every if reached]
+    if not met:
+        return []
+    if reading.verdict == "incomplete" and reading.grid is None:
         return [f"so far d = {met[0]:,} meets the threshold"]
-    fallen = [f"{point.d:,}" for point in curve if point.d > met[0] and point.d not in met]
+    fallen = [f"{d:,}" for d, reached in every if d > met[0] and not reached]
     return [f"not monotone: below the threshold again at d = {', '.join(fallen)}"] if fallen else []
 
 
-def _one_seed(reading: Reading, baseline: Point | None) -> list[str]:
-    """Return a note on an interval that rests on one seed of full fine-tuning."""
-    if reading.level is None or baseline is None or len(baseline.values) > 1:
+def _choices(evidence: Evidence) -> Iterator[str]:
+    """Yield notes on how the rates and lengths were chosen."""
+    named = ((evidence.choice, "the series"), (evidence.full_choice, _FULL))
+    known = [(choice, name) for choice, name in named if choice is not None]
+    if alone := [name for choice, name in known if choice.rates == 1]:
+        yield f"rates were not compared for {' and '.join(alone)}: one was tried"
+    for choice, name in known:
+        yield from _choice(choice, name)
+
+
+def _choice(choice: Choice, name: str) -> Iterator[str]:
+    rate = f"{choice.setting.rate:.3g}{' by the rule' if choice.setting.ruled else ''}"
+    if choice.edge:
+        yield f"the best rate of {name}, {rate}, is at the edge of the {choice.rates} tried"
+    if choice.rising:
+        yield f"{name} still improves with the longest training, {choice.setting.epochs} epochs"
+    if choice.own_seeds:
+        yield f"the rate of {name} was chosen on the seeds that report, if on other rows"
+
+
+def _few_seeds(reading: Reading, evidence: Evidence) -> Iterator[str]:
+    """Yield a note where one seed leaves the interval without a part, or there is none."""
+    if reading.d90 is None:
+        return
+    if reading.level is None:
+        yield "one seed at some d: no interval"
+    elif len(evidence.full) == 1:
+        yield f"{_FULL} has one seed: its variance is taken to be the runs'"
+
+
+def _stuck(found: Estimate | None) -> list[str]:
+    """Return a note on runs that did not leave the trivial score."""
+    if found is None or not found.stuck:
         return []
-    return ["full fine-tuning has one seed: its variance is taken to be the runs'"]
+    named = (
+        f"{_FULL if run.d is None else f'd = {run.d:,}'} seed {run.seed}" for run in found.stuck
+    )
+    return [f"stuck at the trivial score and set aside: {'; '.join(named)}"]
 
 
 def _head(series: Sequence[Measurement]) -> list[str]:
@@ -77,36 +147,8 @@ def _head(series: Sequence[Measurement]) -> list[str]:
     return [f"d counts {outside:,} numbers of a head outside the subspace"] if outside else []
 
 
-def _mixtures(series: Sequence[Measurement], full: Sequence[Measurement]) -> list[str]:
-    """Return notes on runs that differ in what must be the same for their metrics to compare."""
-    subspace = [run.record for run in series]
-    every = [*subspace, *(run.record for run in full)]
-    # A run whose d grows has epochs of its own.
-    grew = any(r.stages for r in subspace)
-    found: dict[str, set[object]] = {
-        "metric": {r.metric.name for r in every},
-        "data_sha256": {r.data_sha256 for r in every},
-        "model_sha256": {r.model_sha256 for r in every},
-        "D": {r.D for r in subspace},
-        "m": {r.m for r in subspace},
-        "outside": {r.outside for r in subspace},
-        "epochs": _known(r.epochs for r in (subspace if grew else every)),
-        "setting (see config.yaml)": _known(r.setting_hash for r in every),
-    }
-    notes = [
-        f"mixes runs of different {key}: {', '.join(sorted(f'{value!s:.12}' for value in values))}"
-        for key, values in found.items()
-        if len(values) > 1
-    ]
-    results: dict[tuple[str, int, float, int], set[float]] = defaultdict(set)
-    for run in (*series, *full):
-        results[run.record.method, run.d, run.lr, run.seed].add(run.value)
-    repeated = sum(len(values) > 1 for values in results.values())
-    if repeated:
-        notes.append(f"averaged: runs of the same d, lr and seed that disagree ({repeated} such)")
-    return notes
-
-
-def _known(values: Iterable[object]) -> set[object]:
-    """Return the values of a fact that older records leave open."""
-    return {value for value in values if value is not None}
+def _repeated(*jobs: Jobs) -> list[str]:
+    """Return a note on runs that were made again."""
+    repeated = sum(one.repeated for one in jobs)
+    again = "runs of one d, rate and seed were made more than once: the latest counts"
+    return [f"{repeated} {again}"] if repeated else []

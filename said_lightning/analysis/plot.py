@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from said_lightning.analysis.d90 import SHARE
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.reading import SHARE
-from said_lightning.analysis.table import bracket, label
+from said_lightning.analysis.table import estimate_of, label, title
 
 # Okabe and Ito's palette, distinct for every kind of colour vision; markers distinguish series
 # without colour, and with one marker more than there are colours 42 series look different.
@@ -49,7 +49,9 @@ def draw(rows: Sequence[Row], out: Path) -> list[Path]:
     Raises:
         OSError: `out` cannot be written.
     """
-    panels = [list(panel) for _, panel in groupby(rows, key=lambda row: (row.model, row.task))]
+    panels = [
+        list(panel) for _, panel in groupby(rows, key=lambda row: (row.model, row.task, row.panel))
+    ]
     labels = sorted({label(row) for row in rows})
     across = min(len(panels), _COLUMNS)
     down = -(-len(panels) // across)
@@ -74,7 +76,7 @@ def _panel(axis: Axes, rows: list[Row], labels: list[str]) -> None:
     _mark_levels(axis, levels)
     _mark_d90(axis, rows, labels)
     pad = 8 + 15 * -(-len(rows) // 2)  # points: the legend has two names to a line
-    axis.set_title(f"{rows[0].model} · {rows[0].task}", loc="left", weight="bold", pad=pad)
+    axis.set_title(title(rows[0]), loc="left", weight="bold", pad=pad)
     axis.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False)
 
 
@@ -96,9 +98,12 @@ def _curve(axis: Axes, row: Row, index: int) -> None:
 
 def _legend(row: Row) -> str:
     """Return the series' name, with the answer where the panel itself does not mark it."""
-    if row.bracket[1] is not None:
-        return label(row)
-    return f"{label(row)}: {row.verdict if row.bracket[0] is None else f'd90 {bracket(row)}'}"
+    return label(row) if _bound(row) is not None else f"{label(row)}: {estimate_of(row)}"
+
+
+def _bound(row: Row) -> int | None:
+    """Return where a row is marked: its d90, or the d that is an upper bound of it."""
+    return row.d90 if row.d90 is not None else row.interval[1]
 
 
 def _levels(row: Row) -> dict[str, float]:
@@ -113,7 +118,7 @@ def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
     low, high = min([*values, *levels], default=0.0), max([*values, *levels], default=1.0)
     margin = 0.06 * (high - low or 1.0)
     low, high = low - margin, high + margin
-    room = _line(rows) * sum(row.bracket[1] is not None for row in rows)
+    room = _line(rows) * sum(_bound(row) is not None for row in rows)
     axis.set_ylim(low - (high - low) * room / (1 - room), high)
     grid = [point.d for row in rows for point in row.curve] or [1]
     span = max(grid) / min(grid)
@@ -131,7 +136,7 @@ def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
 
 def _line(rows: list[Row]) -> float:
     """Return the height of a line of text for each d90, smaller where there are many."""
-    return min(_LINE, _ROOM / max(sum(row.bracket[1] is not None for row in rows), 1))
+    return min(_LINE, _ROOM / max(sum(_bound(row) is not None for row in rows), 1))
 
 
 def _mark_levels(axis: Axes, levels: dict[str, float]) -> None:
@@ -148,22 +153,23 @@ def _mark_levels(axis: Axes, levels: dict[str, float]) -> None:
 
 
 def _mark_d90(axis: Axes, rows: list[Row], labels: list[str]) -> None:
-    """Ring the first point that meets the threshold and drop a line from it to its label.
+    """Mark d90 on the threshold with its interval, and drop a line from it to its label.
 
     The smallest d has the lowest label, so that no line runs through another's.
     """
     bottom, top = axis.get_ylim()
-    marked = [(row.bracket[1], row) for row in rows if row.bracket[1] is not None]
+    marked = [(d, row) for row in rows if (d := _bound(row)) is not None]
     for i, (d, row) in enumerate(sorted(marked, key=lambda mark: mark[0])):
+        if row.threshold is None:
+            continue
         colour = _COLOURS[labels.index(label(row)) % len(_COLOURS)]
-        mean = next(point.mean for point in row.curve if point.d == d)
         foot = bottom + (i + 0.6) * _line(rows) * (top - bottom)
-        axis.plot([d, d], [foot, mean], color=colour, linewidth=1, linestyle=":", zorder=1)
-        axis.plot([d], [mean], "o", markerfacecolor="none", color=colour, markersize=10)
-        if row.level is not None and row.threshold is not None:
+        axis.plot([d, d], [foot, row.threshold], color=colour, linewidth=1, linestyle=":", zorder=1)
+        axis.plot([d], [row.threshold], "D", markerfacecolor="white", color=colour, markersize=7)
+        if row.level is not None:
             ends = [end or edge for end, edge in zip(row.interval, axis.get_xlim(), strict=True)]
             axis.plot(ends, [row.threshold] * 2, color=colour, linewidth=6, alpha=0.25, zorder=1)
-        text = f"d90 {'≤' if row.d90 is None else '='} {d:,}"
+        text = f"d90 {estimate_of(row)}"
         axis.annotate(
             text, (d, foot), (4, 0), textcoords="offset points", va="center", color=colour, size=8
         )

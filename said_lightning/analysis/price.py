@@ -76,10 +76,5 @@ def _shared(spread: Spread, seeds: int) -> Float[ndarray, "3 3"]:
     old = float(spread.seeds.max())
     (curve, both), (_, full) = spread.shared
     each, total = curve / np.array([old, max(seeds, 1)]), old + seeds
-    return np.array(
-        [
-            [each[0], 0.0, both / total],
-            [0.0, each[1], both / total],
-            [both / total, both / total, full / total],
-        ]
-    )
+    first, second = both / total, both / total if seeds else 0.0
+    return np.array([[each[0], 0.0, first], [0.0, each[1], second], [first, second, full / total]])

@@ -72,7 +72,7 @@ def ratio(
         low, high = _interval(pair, noise, level, seed, draws)
     known = level if noise.measured else None
     return Ratio(
-        value=value, low=low, high=high, level=known, sentence=_sentence(names, value, low, high)
+        value=value, low=low, high=high, level=known, sentence=sentence(names, value, low, high)
     )
 
 
@@ -152,10 +152,10 @@ def _ranks(values: Float[ndarray, "draws family"]) -> Float[ndarray, "draws fami
     return less + (equal - 1) / 2
 
 
-def _sentence(
+def sentence(
     names: tuple[str, str], value: float | None, low: float | None, high: float | None
 ) -> str:
-    """Return what the interval shows."""
+    """Return what the interval of a ratio shows."""
     first, second = names
     span = f"[{_digits(low)}, {_digits(high)}]"
     if low is None and high is None:

@@ -1,135 +1,167 @@
-"""d90 against one threshold, read from the grid as the paper does and from a monotone fit."""
+"""d90 against one threshold: fitted with its interval, and as the paper reads it from the grid."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from said_lightning.analysis.interval import LEVEL, Fit, Levels, fit
+import numpy as np
+
+from said_lightning.analysis.cells import Cells, settle
+from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate
 from said_lightning.analysis.measurements import Jobs
-from said_lightning.analysis.rates import DIGITS, Point
+from said_lightning.analysis.noise import Scores
+from said_lightning.analysis.rates import Choice
 from said_lightning.runs.record import Record
 
-SHARE = 0.9
-
 Verdict = Literal[
-    "found", "nested", "trivial", "below-grid", "above-grid", "no-baseline", "incomplete"
+    "found", "edge", "nested", "trivial", "below-grid", "above-grid", "no-baseline", "incomplete"
 ]
-Bracket = tuple[int | None, int | None]
-_UNKNOWN: Bracket = (None, None)
+Ends = tuple[int | None, int | None]
+UNKNOWN: Ends = (None, None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """d90 against one threshold, read twice: from the grid as the paper does, and from a fit.
+    """d90 against one threshold.
 
-    `d90` is the grid's smallest d whose mean over seeds meets `threshold`, and `bracket` (low,
-    high] where it may lie: low is the largest d that was run below d90. None marks an end that the
-    grid leaves open.
+    `d90` is where a monotone fit in log d crosses `threshold` (said_lightning.analysis.d90), None
+    out of the range that was run, and `interval` its 90 % interval over seeds and report rows,
+    None for an open end; `level` is None, and both ends are, where no two runs differ in their seed
+    alone. `grid` is the paper's reading, the smallest d whose mean over seeds meets the threshold,
+    and `bracket` (low, high] where it may lie: low is the largest d that was run below.
 
-    `fitted` is where a monotone fit in log d crosses the threshold (analysis/interval.py), None
-    out of the range that was run. `interval` is its 90 % interval, from a bootstrap over the seeds
-    of baseline and subspace runs alike. Where no two runs differ in their seed alone, `level` is
-    None and `interval` is the bracket: it holds no seed variance.
-
-    The verdict says how far `d90` is known; it is a number for `found` alone:
-    - found: the grid's smallest d that meets the threshold, with one below that does not.
-    - nested: runs whose d grew meet it at a d, so d90 is at most that: (None, d]. Where they do
+    The verdict says how far d90 is known:
+    - found: the fit crosses the threshold between two d that were run.
+    - edge: as found, but the best rate of the series or of full fine-tuning is the smallest or
+      largest that was tried.
+    - below-grid, above-grid: all of the fit meets the threshold, none of it does.
+    - nested: runs whose d grew meet it at a d, which is an upper bound: (None, d]. Where they do
       not, it is above-grid, and no bound on d90.
-    - below-grid: the smallest d of the grid meets it, so d90 is at most that: (None, d].
-    - above-grid: no d of the grid meets it: (d, None].
-    - trivial: the threshold or the full metric lies at or below the majority class's score, so
-      that d90 would be 0.
-    - no-baseline: no run of full fine-tuning is done, and none is under way.
-    - incomplete: a run is missing that could change the answer, or ended below the threshold
-      before its time.
+    - trivial: the threshold or full fine-tuning is no better than the majority class, so that d90
+      would be 0.
+    - no-baseline: no run of full fine-tuning in the series' own setting is done or under way.
+    - incomplete: a run is missing that could change the answer, or ended before its time.
     """
 
     threshold: float | None
     verdict: Verdict
-    d90: int | None
-    bracket: Bracket
-    fitted: int | None
-    interval: Bracket
-    level: float | None
+    d90: int | None = None
+    interval: Ends = UNKNOWN
+    level: float | None = None
+    grid: int | None = None
+    bracket: Ends = UNKNOWN
 
 
-def read(
-    levels: Levels,
-    series: Jobs,
-    full: Jobs,
-    curve: tuple[Point, ...],
-    baseline: Point | None,
-    trivial: float | None,
-) -> Reading:
-    """Return d90 against the threshold at `levels`, from the curve of a series and its baseline."""
-    if baseline is None:
-        return _open(None, _without_baseline(full))
-    threshold = round(levels.share * baseline.mean + levels.offset, DIGITS)
-    if full.open or full.ended_early:
-        return _open(threshold, "incomplete")
-    if trivial is not None and min(baseline.mean, threshold) <= trivial:
-        return _open(threshold, "trivial")
-    if not curve:
-        return _open(threshold, "incomplete")
-    over = [run.value - threshold for run in series.done if run.stopped]
-    undecided = [run.record for run in series.done if run.stopped and run.value < threshold]
-    met = [point.d for point in curve if point.mean >= threshold]
-    verdict, bracket = _bracket([point.d for point in curve], met, [*series.open, *undecided])
-    values = [(point.d, point.values) for point in curve]
-    found = Fit(None, None)
-    if nested := any(run.record.stages for run in series.done):
-        verdict, bracket = _upper_bound(verdict, bracket)
-    if not undecided and not nested:
-        found = fit(values, baseline.values, levels, min(over, default=None))
-    low, high = (_whole(end) for end in found.interval or bracket)
-    return Reading(
+class Evidence(NamedTuple):
+    """What a series is read from: its runs at the setting that counts, and full fine-tuning's.
+
+    points, full: the scores of the runs, by d and seed, and by seed. rows: of the report, where
+    the scores are metrics that are shares of them.
+    """
+
+    series: Jobs
+    top: Jobs
+    points: Mapping[int, Mapping[int, Scores]]
+    full: Mapping[int, Scores]
+    choice: Choice | None
+    full_choice: Choice | None
+    trivial: float | None
+    rows: int | None
+
+    def options(self, corrected: bool) -> dict[str, float | int | None]:
+        """Return the arguments of `estimate` besides the scores."""
+        offset = (1 - SHARE) * (self.trivial or 0.0) if corrected else 0.0
+        return {"offset": offset, "trivial": self.trivial, "rows": self.rows}
+
+    @property
+    def regrets(self) -> tuple[float, float]:
+        """How far the rates of the series and of full fine-tuning may be below their best."""
+        choices = (self.choice, self.full_choice)
+        first, second = (0.0 if one is None else one.regret for one in choices)
+        return first, second
+
+    def cells(self, corrected: bool = False) -> Cells:
+        """Return the cells of the series, its stuck runs set aside."""
+        options = self.options(corrected)
+        return settle(self.points, self.full, SHARE, options["offset"] or 0.0, self.trivial)
+
+
+def read(found: Evidence, corrected: bool = False) -> tuple[Reading, Estimate | None]:
+    """Return d90 against the threshold, or against the one corrected for chance."""
+    top = found.top
+    if not found.full:
+        under_way = any(run.status in ("running", "preempted") for run in top.open)
+        return Reading(threshold=None, verdict="incomplete" if under_way else "no-baseline"), None
+    cells = found.cells(corrected)
+    threshold, whole = cells.threshold, cells.full.mean
+    if top.open or top.ended_early:
+        return Reading(threshold=threshold, verdict="incomplete"), None
+    if found.trivial is not None and min(whole, threshold) <= found.trivial:
+        return Reading(threshold=threshold, verdict="trivial"), None
+    grid = [round(d) for d in np.exp(cells.x)]
+    met = [d for d, mean in zip(grid, cells.means.round(12), strict=True) if mean >= threshold]
+    stopped = [run for run in found.series.done if run.stopped]
+    undecided = [run.record for run in stopped if run.value < threshold]
+    bracket = _bracket(grid, met, [*found.series.open, *undecided])
+    if bracket is None or not grid:
+        return Reading(threshold=threshold, verdict="incomplete"), None
+    if any(run.record.stages for run in found.series.done):
+        return _upper_bound(threshold, bracket), None
+    by_grid = Reading(
         threshold=threshold,
-        verdict=verdict,
-        d90=bracket[1] if verdict == "found" else None,
+        verdict="incomplete",
+        grid=bracket[1] if None not in bracket else None,
         bracket=bracket,
-        fitted=_whole(found.d),
-        interval=(low, high),
-        level=LEVEL if found.interval else None,
     )
+    return (by_grid, None) if stopped else _fitted(found, corrected, by_grid)
 
 
-def _whole(d: float | int | None) -> int | None:
-    return None if d is None else round(d)
-
-
-def _open(threshold: float | None, verdict: Verdict) -> Reading:
-    """Return a reading without a d."""
-    return Reading(
-        threshold=threshold,
+def _fitted(found: Evidence, corrected: bool, by_grid: Reading) -> tuple[Reading, Estimate | None]:
+    """Return the reading with its fit."""
+    options = found.options(corrected)
+    one = estimate(found.points, found.full, **options)
+    ends = allowed(one, found.points, found.full, found.regrets, **options)
+    low, high = (None if end is None else round(end) for end in ends)
+    if one.level is None and one.d90 is None:
+        low, high = by_grid.bracket
+    verdict: Verdict = "below-grid" if one.below else "above-grid" if one.above else "found"
+    full_edge, edge = (
+        choice is not None and choice.edge for choice in (found.full_choice, found.choice)
+    )
+    if full_edge or (edge and not one.below):
+        verdict = "edge"
+    made = Reading(
+        threshold=by_grid.threshold,
         verdict=verdict,
-        d90=None,
-        bracket=_UNKNOWN,
-        fitted=None,
-        interval=_UNKNOWN,
-        level=None,
+        d90=None if one.d90 is None else round(one.d90),
+        interval=(low, high),
+        level=one.level,
+        grid=by_grid.grid,
+        bracket=by_grid.bracket,
     )
+    return made, one
 
 
-def _without_baseline(full: Jobs) -> Verdict:
-    """Return the verdict where no full fine-tuning is done: incomplete while one is under way."""
-    under_way = any(run.status in ("running", "preempted") for run in full.open)
-    return "incomplete" if under_way else "no-baseline"
+def _bracket(grid: Sequence[int], met: Sequence[int], missing: Sequence[Record]) -> Ends | None:
+    """Return where the threshold lies on `grid`, of which `met` reach it; both ascend.
 
-
-def _bracket(grid: list[int], met: list[int], missing: list[Record]) -> tuple[Verdict, Bracket]:
-    """Return where the threshold lies on `grid`, of which `met` reach it; both ascend."""
+    None where a run is missing that could change it.
+    """
     found = met[0] if met else None
     if any(run.d is None or found is None or run.d <= found for run in missing):
-        return "incomplete", _UNKNOWN
+        return None
     if found is None:
-        return "above-grid", (grid[-1], None)
-    below = grid[: grid.index(found)]
-    return ("found", (below[-1], found)) if below else ("below-grid", (None, found))
+        return (grid[-1], None) if grid else UNKNOWN
+    below = [d for d in grid if d < found]
+    return (below[-1] if below else None, found)
 
 
-def _upper_bound(verdict: Verdict, bracket: Bracket) -> tuple[Verdict, Bracket]:
-    """Return the verdict on runs whose d grew: d90 is at most where they met the threshold.
+def _upper_bound(threshold: float, bracket: Ends) -> Reading:
+    """Return the reading of runs whose d grew: d90 is at most where they met the threshold.
 
     From a warm start fewer numbers may do, so a d at which they failed is no bound.
     """
     met = bracket[1]
-    return (verdict, _UNKNOWN) if met is None else ("nested", (None, met))
+    if met is None:
+        return Reading(threshold=threshold, verdict="above-grid")
+    return Reading(threshold=threshold, verdict="nested", bracket=(None, met), interval=(None, met))

@@ -52,6 +52,19 @@ def stuck_runs(values: Values, trivial: float, threshold: float) -> list[Run]:
     return found
 
 
+def unstuck(values: Sequence[float], trivial: float | None, top: float) -> list[float]:
+    """Return the metrics of one cell without those of runs that got stuck, unless most did.
+
+    `top` is the best metric of comparable runs. What has gone less than a part NEAR of the way to
+    it from the trivial score is stuck.
+    """
+    if trivial is None:
+        return list(values)
+    level = trivial + NEAR * (top - trivial)
+    moved = [value for value in values if value > level]
+    return moved if 2 * len(moved) >= len(values) else list(values)
+
+
 def _scatter(cells: Sequence[Sequence[float]]) -> float:
     """Return the standard deviation of runs around their cell's median, outliers set aside."""
     rests = [abs(v - median(cell)) for cell in cells if len(cell) > 1 for v in cell]

@@ -13,9 +13,10 @@ import numpy as np
 from said_lightning.analysis.d90 import SHARE
 from said_lightning.analysis.price import POINTS, expected_width, seeds_for
 from said_lightning.analysis.spread import Spread
+from said_lightning.analysis.stuck import unstuck
 from said_lightning.search.jobs import Job, Runs
 from said_lightning.search.locate import Place
-from said_lightning.search.tune import Tuned, unstuck
+from said_lightning.search.tune import Tuned
 
 MORE = 2  # d added where the curve does not cross the threshold between inner points
 GAPS = (1.4, 1.6, 1.9, 2.3)  # between two d: the least of these that encloses the interval
@@ -76,7 +77,9 @@ def look_ahead(runs: Runs, full: Tuned, series: Tuned, place: Place, threshold: 
     for job in runs.scores:
         if job.stage != "confirm":
             cells.setdefault((job.d, job.rate, job.length), []).append(job)
-    values = {cell: unstuck(runs, jobs, full.mean) for cell, jobs in cells.items()}
+    values = {
+        cell: unstuck(runs.metrics(jobs), runs.trivial, full.mean) for cell, jobs in cells.items()
+    }
     tuned = [one.values for one in (full, series) if len(one.values) > 1]
     variances = [float(np.var(one, ddof=1)) for one in tuned]
     near = [

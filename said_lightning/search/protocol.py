@@ -5,14 +5,15 @@ read from runs whose d and seeds were fixed before they were made (`confirm`).
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from said_lightning.analysis.cells import at, settle
-from said_lightning.analysis.d90 import SHARE, Estimate, estimate
+from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate
 from said_lightning.analysis.price import POINTS, price
 from said_lightning.search.answer import Answer
 from said_lightning.search.confirm import Outlook, beyond, look_ahead, window, within
@@ -220,20 +221,15 @@ class Search:
         every = sorted({job.d for job in self._read if job.d is not None})
         return {d: scores for d in every if (scores := self._scores(d))}
 
-    def _estimate(self, curve: float = 0.0, full: float = 0.0) -> Estimate | None:
-        """Return d90 as the confirm runs give it, None where there are none.
-
-        With `curve` and `full` as it would be were the metrics as much better.
-        """
+    def _estimate(self) -> Estimate | None:
+        """Return d90 as the confirm runs give it, None where there are none."""
         points, top = self._curve(), self._scores(None)
         if not points or not top:
             return None
-        return estimate(
-            {d: _raised(runs, curve) for d, runs in points.items()},
-            _raised(top, full),
-            *(SHARE, self.offset),
-            trivial=self.runs.trivial,
-        )
+        return estimate(points, top, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {"offset": self.offset, "trivial": self.runs.trivial}
 
     def _answer(self, verdict: Verdict, why: str | None, found: Estimate | None) -> Answer:
         """Return an answer, with all that is known at this point."""
@@ -254,13 +250,11 @@ class Search:
         )
 
     def _interval(self, found: Estimate) -> tuple[int | None, int | None]:
-        """Return the interval's ends; each rate may be below its best by what its choice leaves.
-
-        A better rate of the series would make d90 smaller, one of full fine-tuning larger.
-        """
-        lower = self._estimate(curve=self._series.regret) or found
-        higher = self._estimate(full=self._full.regret) or found
-        return _whole(lower.low), _whole(higher.high)
+        """Return the interval's ends; each rate may be below its best by what its choice leaves."""
+        regrets = (self._series.regret, self._full.regret)
+        runs = (self._curve(), self._scores(None))
+        low, high = allowed(found, *runs, regrets, **self._options())
+        return _whole(low), _whole(high)
 
     def _notes(self, found: Estimate | None) -> Iterator[str]:
         """Yield what the answer rests on that a reader would not expect."""
@@ -283,10 +277,6 @@ class Search:
                 f"{_named(job.d)} rate {job.rate:.3g} seed {job.seed}" for job in failed[:3]
             )
             yield f"{len(failed)} of {len(self.runs.scores)} runs failed: {shown}"
-
-
-def _raised(runs: Mapping[int, Scores], by: float) -> dict[int, Scores]:
-    return {seed: scores + by for seed, scores in runs.items()}
 
 
 def _whole(d: float | None) -> int | None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from said_lightning.analysis.rates import rank
+from said_lightning.analysis.stuck import unstuck
 from said_lightning.search.jobs import SEEDS, Job, Runs, Steps
 
 FACTOR = 3.0  # between two rates of the list
 RATES = (1 / FACTOR, 1.0, FACTOR)
 FEW = 2  # seeds of each rate; the best two have more
-STUCK = 0.25
 GROWTH = 3  # rates that the list may grow by on one side
 
 
@@ -83,7 +84,11 @@ def tune_rate(
         top = max(runs.metrics(job for one in jobs.values() for job in one), default=None)
         if top is None:
             return None
-        values = {rate: unstuck(runs, one, top) for rate, one in jobs.items() if runs.metrics(one)}
+        values = {
+            rate: unstuck(metrics, runs.trivial, top)
+            for rate, one in jobs.items()
+            if (metrics := runs.metrics(one))
+        }
         ranked = sorted(values, key=lambda one: (-np.mean(values[one]), abs(np.log(one))))
         if few := [one for one in ranked[:2] if seeds[one] < many and len(seeds) > 1]:
             seeds |= dict.fromkeys(few, many)
@@ -92,39 +97,10 @@ def tune_rate(
         edge = len(seeds) > 1 and best in ends
         side = ends.index(best) if edge else 0
         if not edge or growth[side] == 0:
-            regret = _regret([values[one] for one in ranked])
+            regret = rank(values, own=1.0).regret
             return Tuned(d, best, length, tuple(values[best]), edge, regret=regret)
         growth[side] -= 1
         seeds[best * FACTOR ** (2 * side - 1)] = FEW
-
-
-def unstuck(runs: Runs, jobs: Sequence[Job], top: float) -> list[float]:
-    """Return the metrics without those of runs that got stuck, unless most of them did.
-
-    `top` is the best metric of comparable runs. What has gone less than a quarter of the way to it
-    from the trivial score is stuck.
-    """
-    found = runs.metrics(jobs)
-    if runs.trivial is None:
-        return found
-    level = runs.trivial + STUCK * (top - runs.trivial)
-    moved = [value for value in found if value > level]
-    return moved if 2 * len(moved) >= len(jobs) else found
-
-
-def _regret(ranked: Sequence[Sequence[float]]) -> float:
-    """Return the root mean square of what the first rate's true mean lacks to the largest.
-
-    The true means are drawn as the metrics show them; runs scatter as those of the best two do.
-    """
-    rests = [value - np.mean(values) for values in ranked[:2] for value in values]
-    freedom = len(rests) - len(ranked[:2])
-    if len(ranked) == 1 or freedom < 1:
-        return 0.0
-    errors = [(np.square(rests).sum() / freedom / len(values)) ** 0.5 for values in ranked]
-    means = [np.mean(values) for values in ranked]
-    drawn = np.random.default_rng(0).normal(means, errors, (4000, len(ranked)))
-    return float(np.mean((drawn.max(1) - drawn[:, 0]) ** 2) ** 0.5)
 
 
 def _jobs(d: int | None, rate: float, length: float, count: int) -> list[Job]:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from said_lightning.analysis.d90 import SHARE
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.reading import SHARE, Reading
-from said_lightning.analysis.table import label
+from said_lightning.analysis.reading import Reading
+from said_lightning.analysis.table import label, title
 
 # Okabe and Ito's palette, distinct for every kind of colour vision. With one symbol more than
 # there are colours, 42 series look different.
@@ -32,9 +33,7 @@ def curves(rows: list[Row]) -> Figure | None:
     metric = one.metric or "metric"
     return {
         "data": data,
-        "layout": layout(
-            f"{one.model} · {one.task}", "d, trained numbers (log scale)", f"{metric}, evaluation"
-        )
+        "layout": layout(title(one), "d, trained numbers (log scale)", f"{metric}, evaluation")
         | {"xaxis": d_axis([math.log10(low), math.log10(high)])},
     }
 
@@ -79,17 +78,17 @@ def _series(row: Row, index: int) -> list[Figure]:
 
 def _bar(reading: Reading, what: str, who: str, colour: str) -> list[Figure]:
     """Return the fitted d90 on its threshold, with its interval as a bar where there is one."""
-    if reading.fitted is None or reading.threshold is None:
+    if reading.d90 is None or reading.threshold is None:
         return []
     arms = {}
     if reading.level is not None:
-        low, high = (end or reading.fitted for end in reading.interval)
+        low, high = (end or reading.d90 for end in reading.interval)
         arms = {
             "error_x": {
                 "type": "data",
                 "symmetric": False,
-                "array": [high - reading.fitted],
-                "arrayminus": [reading.fitted - low],
+                "array": [high - reading.d90],
+                "arrayminus": [reading.d90 - low],
                 "color": colour,
                 "thickness": 2.5,
                 "width": 6,
@@ -105,9 +104,9 @@ def _bar(reading: Reading, what: str, who: str, colour: str) -> list[Figure]:
             "name": f"{who}: {what}",
             "legendgroup": who,
             "showlegend": False,
-            "x": [reading.fitted],
+            "x": [reading.d90],
             "y": [reading.threshold],
-            "hovertemplate": f"{what} = %{{x:,}} (fitted)<br>{span}<extra>{who}</extra>",
+            "hovertemplate": f"{what} = %{{x:,}}<br>{span}<extra>{who}</extra>",
             "marker": {
                 "color": "white",
                 "size": 11,

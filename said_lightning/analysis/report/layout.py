@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.table import title
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Section:
 
 def name(row: Row) -> str:
     """Return a row's name among all."""
-    return f"{row.model} · {row.task} · {row.method.upper()} {row.map}".strip()
+    parts = (row.method.upper(), row.map, row.variant)
+    return f"{title(row)} · {' '.join(part for part in parts if part)}"
 
 
 def score(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import score
-from said_lightning.analysis.report.sources import Source, cite, of_full, of_series
+from said_lightning.analysis.report.sources import Sources, cite, of_full, of_series
 from said_lightning.analysis.table import estimate_of
 
 NO_VALUE = "no value"
@@ -28,7 +28,7 @@ def reading(row: Row) -> str:
 
 def drawn(row: Row) -> bool:
     """Return whether a series has a d90 to draw."""
-    return row.fitted is not None and reading(row) != NO_VALUE
+    return row.d90 is not None and reading(row) != NO_VALUE
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Key | None]) -> dict[Key, list[Row]]:
@@ -40,7 +40,7 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], Key | None]) -> dict[Key, 
     return {one: found for one, found in sorted(groups.items()) if len(found) > 1}
 
 
-def line(row: Row, sources: list[Source]) -> tuple[str, ...]:
+def line(row: Row, sources: Sources) -> tuple[str, ...]:
     """Return a series' cells under COLUMNS."""
     corrected = NO_VALUE if reading(row) == NO_VALUE else estimate_of(row.corrected)
     runs = cite([*of_series(sources, row), *of_full(sources, row)])
@@ -49,7 +49,7 @@ def line(row: Row, sources: list[Source]) -> tuple[str, ...]:
 
 def points(label: str, index: int, rows: Sequence[Row]) -> dict[str, Any]:
     """Return d90 of rows on the y axis, with their intervals; an open end has no arm."""
-    values = [row.fitted or 0 for row in rows]
+    values = [row.d90 or 0 for row in rows]
     ends = [row.interval if row.level is not None else (None, None) for row in rows]
     colour = figures.COLOURS[index % len(figures.COLOURS)]
     return {

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.measurements import measure
 from said_lightning.analysis.rates import Point
-from said_lightning.runs.record import Record
+from said_lightning.runs.record import CHOOSING, Record
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,24 @@ class Source:
     record: Record
 
 
-def number(records: Sequence[Record], root: Path) -> list[Source]:
+class Sources(list[Source]):
+    """All runs of a report by their numbers, from which those of a row are found at once."""
+
+    def __init__(self, every: Iterable[Source]) -> None:
+        super().__init__(every)
+        self._of = {id(source.record): source for source in self}
+
+    def of(self, records: Iterable[Record]) -> list[Source]:
+        """Return the sources of records; those that are not in the report are left out."""
+        return [source for one in records if (source := self._of.get(id(one))) is not None]
+
+
+def number(records: Sequence[Record], root: Path) -> Sources:
     """Assign numbers from 1 to runs, in the order of their folders."""
     named = sorted((folder(record, root), index) for index, record in enumerate(records))
-    return [
+    return Sources(
         Source(place, name, records[index]) for place, (name, index) in enumerate(named, start=1)
-    ]
+    )
 
 
 def folder(record: Record, root: Path) -> str:
@@ -35,30 +46,27 @@ def folder(record: Record, root: Path) -> str:
     return record.folder.relative_to(root).as_posix()
 
 
-def of_series(sources: Iterable[Source], row: Row) -> list[Source]:
-    """Return the runs of a row's series."""
-    key = attrgetter("model", "task", "method", "projection", "space")
-    return [source for source in sources if key(source.record) == key(row)]
+def of_series(sources: Sources, row: Row) -> list[Source]:
+    """Return the runs of a row's series, those that chose its rates among them."""
+    return sources.of(row.series.runs)
 
 
-def of_point(sources: Iterable[Source], row: Row, point: Point) -> list[Source]:
+def of_point(sources: Sources, row: Row, point: Point) -> list[Source]:
     """Return the runs of a row behind one point of its curve."""
-    at = (point.d, point.lr)
     return [
         source
         for source in of_series(sources, row)
-        if at in {(run.d, run.lr) for run in measure(source.record)}
+        if source.record.seed < CHOOSING
+        and any(
+            (run.d, run.lr, run.setting.epochs) == (point.d, point.lr, point.epochs)
+            for run in measure(source.record)
+        )
     ]
 
 
-def of_full(sources: Iterable[Source], row: Row) -> list[Source]:
+def of_full(sources: Sources, row: Row) -> list[Source]:
     """Return the runs of full fine-tuning that a row rests on."""
-    return [
-        source
-        for source in sources
-        if source.record.method == "full"
-        and (source.record.model, source.record.task) == (row.model, row.task)
-    ]
+    return sources.of(row.series.full)
 
 
 def cite(sources: Iterable[Source]) -> str:

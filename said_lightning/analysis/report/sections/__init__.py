@@ -6,11 +6,11 @@ from pathlib import Path
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report.layout import Section
 from said_lightning.analysis.report.sections import certificates, d90, runs, series, studies
-from said_lightning.analysis.report.sources import Source, number
+from said_lightning.analysis.report.sources import Sources, number
 from said_lightning.runs.record import Record
 
 # In the order of the report. Each returns its section, or None where no run is about it.
-SECTIONS: tuple[Callable[[Sequence[Row], list[Source]], Section | None], ...] = (
+SECTIONS: tuple[Callable[[Sequence[Row], Sources], Section | None], ...] = (
     d90.answer,
     series.curves,
     series.scales,

@@ -7,7 +7,7 @@ from functools import cache
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import Section, Table
-from said_lightning.analysis.report.sources import Source, cite
+from said_lightning.analysis.report.sources import Source, Sources, cite
 from said_lightning.config.selection import count, unpaid
 from said_lightning.errors import UserError
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, read
@@ -27,7 +27,7 @@ UNPAID = "paid for fewer runs than there are: certify again"
 Found = tuple[Source, Certificate, bool]
 
 
-def errors(_: Sequence[Row], sources: list[Source]) -> Section | None:
+def errors(_: Sequence[Row], sources: Sources) -> Section | None:
     """Return the section on certified runs; None where no run is certified."""
     series: dict[str, list[Found]] = defaultdict(list)
     broken: list[tuple[str, str]] = []

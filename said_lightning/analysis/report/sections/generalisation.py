@@ -11,7 +11,7 @@ from said_lightning.analysis.measurements import measure
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import Section, Table, name, score
 from said_lightning.analysis.report.series_view import drawn, grouped, reading
-from said_lightning.analysis.report.sources import Source, cite, of_point, of_series
+from said_lightning.analysis.report.sources import Source, Sources, cite, of_point, of_series
 from said_lightning.errors import UserError
 from said_lightning.runs.certificate import CERTIFICATE, read
 from said_lightning.runs.record import Record
@@ -43,8 +43,8 @@ MEASURES: dict[str, Callable[[Gap], float | None]] = {
 }
 
 
-def gap(row: Row, sources: list[Source]) -> Gap | None:
-    """Return a series' gap at its d90 on the grid; None where d90 or the training metric is open.
+def gap(row: Row, sources: Sources) -> Gap | None:
+    """Return a series' gap at its the paper's d90; None where d90 or the training metric is open.
 
     A run that ended once it met the threshold, as in a search, was not trained as the others were.
     """
@@ -65,7 +65,7 @@ def to_the_end(record: Record) -> bool:
     return not any(done.stopped for done in measure(record))
 
 
-def certified(row: Row, sources: list[Source]) -> float | None:
+def certified(row: Row, sources: Sources) -> float | None:
     """Return the lowest certified error of a series' runs; None where none is certified."""
     bounds = []
     for source in of_series(sources, row):
@@ -76,16 +76,16 @@ def certified(row: Row, sources: list[Source]) -> float | None:
     return min(bounds, default=None)
 
 
-def generalisation(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+def generalisation(rows: Sequence[Row], sources: Sources) -> Section | None:
     """Return the section, where at least two series of one task have a d90."""
     gaps = [(row, found) for row in rows if (found := gap(row, sources)) is not None]
     by_task = grouped([row for row, _ in gaps], lambda row: (row.task,))
     if not by_task:
         return None
     text = (
-        "At each series' d90 on the grid: the metric on the training data (running over the last "
+        "At each series' the paper's d90: the metric on the training data (running over the last "
         "epoch, dropout on), on the evaluation data, and the relative gap between them, "
-        "(train - evaluation) / (1 - evaluation), over the fitted d90. Runs that ended before "
+        "(train - evaluation) / (1 - evaluation), over d90. Runs that ended before "
         "their time, as a search's do, are left out. Where runs of the series are "
         "certified, at any d, the lowest certified error."
     )
@@ -114,12 +114,12 @@ def _scatter(task: str, what: str, points: list[tuple[Row, float]]) -> dict[str,
         "type": "scatter",
         "mode": "markers",
         "name": task,
-        "x": [row.fitted for row, _ in points],
+        "x": [row.d90 for row, _ in points],
         "y": [value for _, value in points],
         "text": [name(row) for row, _ in points],
         "hovertemplate": "%{text}<br>d90 %{x:,}<br>%{y:.4f}<extra></extra>",
         "marker": {"color": figures.COLOURS[0], "size": 10},
     }
-    axes = ("d90, fitted (log scale)", what)
+    axes = ("d90 (log scale)", what)
     layout = figures.log_layout(f"{task}: {what} over d90", *axes, ("xaxis",))
     return {"data": [data], "layout": layout}

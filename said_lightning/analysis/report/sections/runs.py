@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report.layout import Section, Table, name, score
-from said_lightning.analysis.report.sources import Source, cite, of_full, of_series
+from said_lightning.analysis.report.sources import Source, Sources, cite, of_full, of_series
 
 _HOUR = 3600  # seconds
 
 
-def cost(rows: Sequence[Row], sources: list[Source]) -> Section:
+def cost(rows: Sequence[Row], sources: Sources) -> Section:
     """Return runs, hours and memory of each series and of full fine-tuning."""
     parts = {name(row): of_series(sources, row) for row in rows}
     parts |= {f"{row.model} · {row.task} · full": of_full(sources, row) for row in rows}
@@ -45,7 +45,7 @@ def _costs(part: str, found: list[Source]) -> tuple[str, ...]:
     )
 
 
-def failed(_: Sequence[Row], sources: list[Source]) -> Section:
+def failed(_: Sequence[Row], sources: Sources) -> Section:
     """Return the runs without a metric: those that failed, with reasons, and those to come."""
     open_runs = [source for source in sources if source.record.status != "done"]
     if not open_runs:
@@ -70,7 +70,7 @@ def failed(_: Sequence[Row], sources: list[Source]) -> Section:
     return Section("What failed", text, [table])
 
 
-def provenance(_: Sequence[Row], sources: list[Source]) -> Section:
+def provenance(_: Sequence[Row], sources: Sources) -> Section:
     """Return every run, with what identifies its inputs."""
     versions: dict[tuple[tuple[str, str], ...], list[Source]] = defaultdict(list)
     for source in sources:

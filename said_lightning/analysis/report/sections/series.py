@@ -1,24 +1,25 @@
 """The sections on the metric of each series: over d, by layer, by learning rate."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
+from said_lightning.analysis.d90 import LEVEL
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.interval import LEVEL
 from said_lightning.analysis.rates import Point
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import Section, Table, name, score
-from said_lightning.analysis.report.sources import Source, cite, of_point
+from said_lightning.analysis.report.sources import Source, Sources, cite, of_point
 
 
-def curves(rows: Sequence[Row], sources: list[Source]) -> Section:
+def curves(rows: Sequence[Row], sources: Sources) -> Section:
     """Return the metric at every d of every series, with its seeds."""
     text = (
-        "The metric over d, each point the mean over seeds at its best learning rate, dots the "
+        "The metric over d, each point the mean over seeds at the rate that was chosen, dots the "
         "seeds. Lines mark full fine-tuning, both thresholds and chance; a bar on a threshold is "
-        f"the {LEVEL * 100:g} % interval of the fitted d90."
+        f"the {LEVEL * 100:g} % interval of d90."
     )
     tables = [
         Table(
@@ -42,14 +43,14 @@ def curves(rows: Sequence[Row], sources: list[Source]) -> Section:
 def _each_task(
     rows: Sequence[Row], draw: Callable[[list[Row]], dict[str, Any] | None]
 ) -> list[dict[str, Any]]:
-    by_task: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    by_task: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        by_task[row.model, row.task].append(row)
+        by_task[row.model, row.task, row.panel].append(row)
     drawn = [draw(panel) for _, panel in sorted(by_task.items())]
     return [figure for figure in drawn if figure is not None]
 
 
-def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
+def scales(rows: Sequence[Row], sources: Sources) -> Section:
     """Return SAID's lambda by layer group."""
     text = (
         "SAID learns one scale lambda for each group of layers, starting at 1. Its size shows how "
@@ -63,10 +64,11 @@ def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
         if not lambdas:
             continue
         drawn.append(figures.scales(name(row), {p.d: lambdas[p] for p in lambdas}))
-        shown = next((p for p in lambdas if p.d == row.d90), list(lambdas)[-1])
+        about = row.d90 or row.bracket[1] or max(point.d for point in lambdas)
+        shown = min(lambdas, key=lambda point: abs(math.log(point.d / about)))
         tables.append(
             Table(
-                f"{name(row)}, d = {shown.d:,}{' = d90' if shown.d == row.d90 else ''}",
+                f"{name(row)}, d = {shown.d:,}, next to d90" if row.d90 else name(row),
                 ("group", "|lambda|", "runs"),
                 [
                     (group, f"{scale:.3f}", cite(ended[shown]))
@@ -80,7 +82,7 @@ def scales(rows: Sequence[Row], sources: list[Source]) -> Section:
     return Section("Which layers the task uses", text, tables, drawn)
 
 
-def _ended_at(sources: list[Source], row: Row, point: Point) -> list[Source]:
+def _ended_at(sources: Sources, row: Row, point: Point) -> list[Source]:
     """Return the runs that ended at a point; one whose d grew only passes its earlier points."""
     found = []
     for source in of_point(sources, row, point):
@@ -100,19 +102,22 @@ def mean_scales(sources: Iterable[Source]) -> dict[str, float]:
     return {group: fmean(found) for group, found in values.items()}
 
 
-def rates(rows: Sequence[Row], sources: list[Source]) -> Section:
+def rates(rows: Sequence[Row], sources: Sources) -> Section:
     """Return the metric at every learning rate, where several were tried."""
     several = [row for row in rows if len(row.tried) > len(row.curve)]
-    text = "Every learning rate that was tried, at each d."
+    text = (
+        "Every learning rate and number of epochs that reports, at each d. One of them counts for "
+        "all d, chosen on the select rows."
+    )
     if not several:
-        return Section("Learning rates", "One learning rate was tried at each d.")
+        return Section("Learning rates", "One learning rate reports at each d.")
     tables = [
         Table(
             name(row),
-            ("d", "lr", row.metric or "metric", "seeds", "best at this d", "runs"),
+            ("d", "lr", "epochs", row.metric or "metric", "seeds", "counts", "runs"),
             [
                 (
-                    *(f"{point.d:,}", f"{point.lr:.3g}", score(point.mean)),
+                    *(f"{point.d:,}", f"{point.lr:.3g}", str(point.epochs), score(point.mean)),
                     *(str(len(point.values)), "yes" if point in row.curve else ""),
                     cite(of_point(sources, row, point)),
                 )

@@ -4,15 +4,15 @@ Each is made of the series that are there, whatever sweep they came from: d90 ov
 over the model's size, and series that differ in projection, gradient or space alone.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from said_lightning.analysis.comparison import family, updates
+from said_lightning.analysis.d90 import SHARE
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.reading import SHARE
 from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import Section, Table
 from said_lightning.analysis.report.sections.generalisation import generalisation
@@ -25,7 +25,7 @@ from said_lightning.analysis.report.series_view import (
     line,
     points,
 )
-from said_lightning.analysis.report.sources import Source, of_full, of_series
+from said_lightning.analysis.report.sources import Sources
 from said_lightning.analysis.table import label
 from said_lightning.runs.labels import NESTED
 
@@ -33,52 +33,34 @@ RELEASED = "released-"
 ARMS = "A point's arms span its 90 % interval; where that is open, the arm is missing."
 
 
-def updates(step: str) -> int | None:
-    """Return a pre-training step as a number: `20k` is 20,000; None for another name."""
-    found = re.fullmatch(r"(\d+)(k?)", step)
-    return int(found[1]) * (1000 if found[2] else 1) if found else None
-
-
-def pretraining(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+def pretraining(rows: Sequence[Row], sources: Sources) -> Section | None:
     """Return section 5.1: d90 over the steps of one pre-training run, where two were measured."""
-    steps = {id(row): _step(row, sources) for row in rows}
 
     def key(row: Row) -> Key | None:
-        found = steps[id(row)]
-        return found and (found[0], row.task, label(row))
+        return None if _step(row) is None else (family(row), row.task, label(row))
 
     text = (
         "d90 of one model at several steps of its pre-training, each against its own full "
         f'fine-tuning. "{NO_VALUE}": full fine-tuning did not beat the majority class. Step 0 is '
         "drawn at 1."
     )
-    placed = [(found[1], row) for row in rows if (found := steps[id(row)])]
+    placed = [(step, row) for row in rows if (step := _step(row)) is not None]
     return _over("d90 over pre-training", text, "step", placed, key, sources)
 
 
-def _step(row: Row, sources: list[Source]) -> tuple[str, int] | None:
-    """Return the family of a row's model and its step of pre-training, if it has one."""
-    step = next((one.record.step for one in of_series(sources, row)), None)
-    number = updates(step) if step else None
-    if step is None or number is None:
-        return None
-    return row.model.replace(f"-{step}", ""), number
+def _step(row: Row) -> int | None:
+    """Return a row's step of pre-training; None for a model that has none."""
+    return None if row.step is None else updates(row.step)
 
 
-def size(rows: Sequence[Row], sources: list[Source]) -> Section | None:
+def size(rows: Sequence[Row], sources: Sources) -> Section | None:
     """Return section 5.2: d90 over the number of weights, where two sizes were measured."""
     text = "d90 over D, the number of the model's weights, each against its own full fine-tuning."
     # A checkpoint is no size of its own, but any two other models may be compared.
-    placed = [
-        (D, row) for row in rows if (D := _weights(row, sources)) and _step(row, sources) is None
-    ]
+    placed = [(row.D, row) for row in rows if row.D and _step(row) is None]
     return _over(
         "d90 over size", text, "D", placed, lambda row: ("", row.task, label(row)), sources
     )
-
-
-def _weights(row: Row, sources: list[Source]) -> int | None:
-    return next((one.record.D for one in of_full(sources, row) if one.record.D), None)
 
 
 def _over(
@@ -87,20 +69,20 @@ def _over(
     axis: str,
     placed: list[tuple[int, Row]],
     key: Callable[[Row], Key | None],
-    sources: list[Source],
+    sources: Sources,
 ) -> Section | None:
     """Return d90 over a number that each row has, for rows of one key; None where none are."""
     numbers = {id(row): number for number, row in placed}
     tables: list[Table] = []
     plotted: dict[str, list[tuple[str, list[tuple[int, Row]]]]] = defaultdict(list)
-    for (family, task, who), found in grouped([row for _, row in placed], key).items():
+    for (group, task, who), found in grouped([row for _, row in placed], key).items():
         ordered = sorted(((numbers[id(row)], row) for row in found), key=lambda one: one[0])
         if ordered[0][0] == ordered[-1][0]:
             continue
-        plotted[task].append((f"{family} {who}".strip(), ordered))
+        plotted[task].append((f"{group} {who}".strip(), ordered))
         tables.append(
             Table(
-                " · ".join(part for part in (family, task, who) if part),
+                " · ".join(part for part in (group, task, who) if part),
                 (axis, *COLUMNS),
                 [(f"{number:,}", *line(row, sources)) for number, row in ordered],
             )
@@ -120,7 +102,7 @@ def _plot(title: str, axis: str, series: list[tuple[str, list[tuple[int, Row]]]]
         known = [(number, row) for number, row in ordered if drawn(row)]
         places = [max(1, number) for number, _ in known]
         data.append(points(who, index, [row for _, row in known]) | {"x": places})
-    axes = (f"{axis} (log scale)", "d90, fitted (log scale)")
+    axes = (f"{axis} (log scale)", "d90 (log scale)")
     return {"data": data, "layout": figures.log_layout(title, *axes, ("xaxis", "yaxis"))}
 
 
@@ -173,7 +155,7 @@ COMPARED = (
 )
 
 
-def compared(study: Comparison, rows: Sequence[Row], sources: list[Source]) -> Section | None:
+def compared(study: Comparison, rows: Sequence[Row], sources: Sources) -> Section | None:
     """Return a section that compares series, where there are two to compare."""
 
     def key(row: Row) -> Key | None:
@@ -187,13 +169,13 @@ def compared(study: Comparison, rows: Sequence[Row], sources: list[Source]) -> S
         tables.append(Table(title, (study.column, *COLUMNS), lines))
         if known := [row for row in found if drawn(row)]:
             trace = points(title, 0, known) | {"x": [study.what(row) for row in known]}
-            axes = (study.column, "d90, fitted (log scale)")
+            axes = (study.column, "d90 (log scale)")
             layout = figures.log_layout(f"{study.title} · {title}", *axes, ("yaxis",))
             plots.append({"data": [trace | {"mode": "markers"}], "layout": layout})
     return Section(study.title, f"{study.text} {ARMS}", tables, plots) if tables else None
 
 
-Study = Callable[[Sequence[Row], list[Source]], Section | None]
+Study = Callable[[Sequence[Row], Sources], Section | None]
 STUDIES: tuple[Study, ...] = (
     *(pretraining, size, generalisation),
     *(partial(compared, one) for one in COMPARED),
