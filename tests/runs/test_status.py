@@ -1,31 +1,19 @@
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from said_lightning.cli.app import app
-from said_lightning.runs.lease import FILE, SECONDS, held, lease
-from said_lightning.runs.record import Record, Status, write
+from said_lightning.runs.lease import FILE, lease
+from said_lightning.runs.record import RESULT, Group, Record, Status, write
 from said_lightning.runs.status import left, show
-
-
-def leave_a_lease(folder: Path) -> None:
-    """Take the lease on a folder in a process that is killed while it holds it."""
-    program = (
-        "import os, sys; from pathlib import Path; from said_lightning.runs.lease import lease\n"
-        "own = lease(Path(sys.argv[1])); own.acquire(); print('held', flush=True)\n"
-        "os.kill(os.getpid(), 9)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True
-    )
-    assert (ended.stdout, ended.returncode) == ("held\n", -9)
 
 
 @pytest.fixture
@@ -52,7 +40,8 @@ def sweep(tmp_path: Path) -> Path:
         )
         write(record, tmp_path / name)
         (tmp_path / name / "train.log").touch()
-    leave_a_lease(tmp_path / "d-cut")
+    (tmp_path / "d-cut" / FILE).touch()
+    os.utime(tmp_path / "d-cut" / FILE, (0, 0))
     return tmp_path
 
 
@@ -79,30 +68,6 @@ def test_no_end_is_estimated_where_nothing_runs(sweep: Path) -> None:
     assert left([]) == ""
 
 
-def test_a_lease_whose_holder_was_killed_is_not_held(tmp_path: Path) -> None:
-    leave_a_lease(tmp_path)
-    assert os.listdir(tmp_path) == [".lease"]
-    assert not held(tmp_path)
-    with lease(tmp_path).acquire(timeout=5):
-        assert held(tmp_path)
-    assert not held(tmp_path)
-
-
-def test_a_lease_not_heard_of_is_not_held_though_another_process_has_its_pid(
-    tmp_path: Path,
-) -> None:
-    own = lease(tmp_path)
-    own.acquire()
-    marker = (tmp_path / FILE).read_text()
-    assert str(os.getpid()) in marker
-    own.release()
-    (tmp_path / FILE).write_text(marker)
-    assert held(tmp_path)
-    long_ago = time.time() - 2 * SECONDS
-    os.utime(tmp_path / FILE, (long_ago, long_ago))
-    assert not held(tmp_path)
-
-
 def test_status_needs_no_torch(sweep: Path) -> None:
     program = """
 import runpy, sys
@@ -116,3 +81,65 @@ finally:
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ended.stdout.endswith("imported:\n")
     assert json.dumps("torch") not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("labels [no, yes] in [bold]yaml[/bold]", "labels [no, yes] in [bold]yaml[/bold]"),
+        ("nothing to close [/] or [/red]", "nothing to close [/] or [/red]"),
+        ("[link=http://x]here[/link] :smile:", "[link=http://x]here[/link] :smile:"),
+        ("\x1b[2J\x1b]0;title\x07 gone\r", r"\x1b[2J\x1b]0;title\x07 gone"),
+        ("a\nfailed  other/run", "a"),
+    ],
+)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_reason_is_shown_as_text(tmp_path: Path, reason: str, shown: str, terminal: bool) -> None:
+    record = Record(status="failed", reason=reason, model="m", task="t", method="did", seed=0)
+    write(record, tmp_path)
+    console = Console(width=120, force_terminal=terminal, color_system=None)
+    with console.capture() as captured:
+        console.print(show(tmp_path))
+    lines = captured.get().splitlines()
+    assert any(line.rstrip().endswith(shown) for line in lines), captured.get()
+    assert sum(line.startswith("failed") for line in lines) == 1
+    assert "\x1b" not in captured.get()
+
+
+def test_a_reason_without_end_is_cut(tmp_path: Path) -> None:
+    record = Record(
+        status="failed", reason="no " * 10**5, model="m", task="t", method="did", seed=0
+    )
+    write(record, tmp_path)
+    assert len(CliRunner().invoke(app, ["status", str(tmp_path)]).stdout) < 5000
+
+
+def test_an_end_beyond_the_calendar_is_none_to_fail_on() -> None:
+    facts: dict[str, Any] = {"model": "m", "task": "t", "method": "did", "seed": 0}
+    done = Record(status="done", wall_s=1e10, **facts)
+    runs = [done, Record(status="running", **facts), *[Record(status="waiting", **facts)] * 10**4]
+    assert left(runs).startswith("; about ")
+
+
+@pytest.mark.parametrize("status", ["done", "waiting", "failed"])
+def test_10000_runs_take_less_than_10_seconds_of_processor_time(
+    tmp_path: Path, status: Status
+) -> None:
+    groups = {f"layer.{index}": Group(D=10**5, scale=1.5) for index in range(12)}
+    facts = Record(
+        status=status, model="m", task="t", method="said", seed=0, groups=groups, reason="no " * 9
+    )
+    write(facts, tmp_path)
+    # Written once and copied: each write waits for the disk.
+    text = (tmp_path / RESULT).read_bytes()
+    (tmp_path / RESULT).unlink()
+    for index in range(10_000):
+        (run := tmp_path / f"{index % 10}" / f"{index}").mkdir(parents=True)
+        (run / RESULT).write_bytes(text)
+    # In a process of its own, in which no annotation is checked, as for a user.
+    command = [sys.executable, "-m", "said_lightning.cli", "status", str(tmp_path)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    assert f"10000 runs: 10000 {status}" in ended.stdout
