@@ -24,14 +24,14 @@ NOT_FOR_FULL = (
 )
 # What runs that are compared may differ in, or what their records keep apart.
 COMPARABLE = {
-    "trainer": ("epochs", "step_ratio", "full_lr", "stop_at", "grow_from"),
+    "trainer": ("epochs", "step_ratio", "lambda_lr", "full_lr", "stop_at", "grow_from"),
     "model": ("path", "revision"),
     "task": ("data_dir",),
 }
 # What a planned run's record holds, so that its spec can be read back.
 LABELS = (
     *("model", "task", "method", "projection", "space", "step", "d", "seed", "lr", "rule"),
-    *("protocol", "config_hash", "setting_hash"),
+    *("lambda_lr", "protocol", "config_hash", "setting_hash"),
 )
 
 
@@ -96,6 +96,7 @@ def digest(plain: Mapping[str, Any]) -> str:
 def decisive(config: Config) -> dict[str, Any]:
     """Return the part of a config that a run's result depends on, as plain values."""
     plain = asdict(config)
+    plain["trainer"]["step_ratio"] = config.step_ratio
     full = plain["method"]["name"] == "full"
     _forget_unread(plain, full)
     for path in (*NO_EFFECT, *(NOT_FOR_FULL if full else ())):
@@ -109,10 +110,18 @@ def decisive(config: Config) -> dict[str, Any]:
     # Of data that the hub does not name, the folder does.
     if plain["task"]["hub"] or plain["task"]["data_dir"] is None:
         del plain["task"]["data_dir"]
-    # A run to the end, in one d, in the space of all weights, has no part of these names.
+    # Data with a dev set, in columns as their format has them, have no part of these names.
+    files = [plain["task"][key] or {} for key in ("files", "eval_files")]
+    for node, key in ((plain["task"], "split"), *((one, "separator") for one in files)):
+        if node.get(key) is None:
+            node.pop(key, None)
+    # A run to the end, in one d, in the space of all weights, with a new head, has no part of these
+    # names.
     for key in ("stop_at", "grow_from"):
         if plain["trainer"].get(key) is None:
             plain["trainer"].pop(key, None)
+    if plain["model"]["head"] == "new":
+        del plain["model"]["head"]
     space = plain["method"].get("space")
     if space == "all":
         del plain["method"]["space"]
@@ -159,7 +168,8 @@ def labels_of(config: Config) -> dict[str, Any]:
         "d": None if full else config.d,
         "seed": config.seed,
         "protocol": config.protocol,
-        **rate_label(config.lr, config.method.name, trainer),
+        "lambda_lr": config.trainer.lambda_lr if config.method.name == "said" else None,
+        **rate_label(config.lr, config.trainer.full_lr, None if full else config.step_ratio),
     }
 
 
@@ -169,6 +179,8 @@ def _forget_unread(plain: dict[str, Any], full: bool) -> None:
     given = plain["lr"] is not None and (full or method["head"] == "inside")
     if full or given:
         trainer["step_ratio"] = TrainerConfig.step_ratio
+    if method["name"] != "said":
+        trainer["lambda_lr"] = TrainerConfig.lambda_lr
     if given:
         trainer["full_lr"] = TrainerConfig.full_lr
     if method["name"] == "did":

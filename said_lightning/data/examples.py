@@ -5,26 +5,24 @@ import json
 import mmap
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int, Shaped, UInt64
 
 from said_lightning.data.batching import Indices
-from said_lightning.data.labels import label_parser
+from said_lightning.data.formats.lines import Read, Row
+from said_lightning.data.labels import label_parser, unquoted
 from said_lightning.data.task import FileSource, HubSource, TaskConfig
-from said_lightning.errors import UserError
+from said_lightning.errors import UserError, suggestion
 
 # Messages about malformed rows of each split; the last one counts the others.
 SHOWN = 2
 
 # JSON may escape half of a UTF-16 pair, which is no text and which no tokenizer takes.
 SURROGATE = re.compile("[\ud800-\udfff]")
-
-# A place, as `file:line`, and the row there by column, or else what is wrong with it.
-Read = tuple[str, Mapping[str, str] | str]
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,21 @@ class Examples:
         """Yield each row as its JSON line, without the line end."""
         for start, length in self.spans.tolist():
             yield self.lines[start : start + length]
+
+    def keys(self, salt: str = "") -> UInt64[np.ndarray, " rows"]:
+        """Return a number for each row that its content draws; another salt draws others."""
+        start = hashlib.sha256(salt.encode() + b"\0" if salt else b"")
+        found = np.empty(len(self), np.uint64)
+        for row, line in enumerate(self.encoded()):
+            digest = start.copy()
+            digest.update(line)
+            found[row] = int.from_bytes(digest.digest()[:8], "big")
+        return found
+
+    def same_rows(self, others: "Examples") -> bool:
+        """Return whether others are the same rows, in any order."""
+        alike = len(self) == len(others)
+        return alike and bool((np.sort(self.keys()) == np.sort(others.keys())).all())
 
     def take(self, rows: Indices) -> "Examples":
         """Return the rows with these indices, in this order."""
@@ -87,10 +100,12 @@ class Collector:
         self.lengths: list[int] = []
         self.labels: list[int | float] = []
 
-    def has_columns(self, where: str, columns: Sequence[str], wrong: str | None = None) -> bool:
+    def has_columns(
+        self, where: str, columns: Sequence[str], wrong: str | None = None, hint: str = ""
+    ) -> bool:
         """Return whether each of the source's columns is there exactly once; note it where not.
 
-        `wrong` is what is known to be wrong with the header already.
+        `wrong` is what is known to be wrong with the header already, `hint` how to mend it.
         """
         if wrong:
             self.give_up(f"{where}: {wrong}")
@@ -99,8 +114,19 @@ class Collector:
             return True
         expected, found = (", ".join(map(repr, names)) for names in (self.columns, columns))
         found = found if len(found) <= 120 else f"{found[:117]}..."
-        self.give_up(f"{where}: expected a header with {expected} once each, found {found}")
+        expected = f"expected a header with {expected} once each, found {found}"
+        self.give_up(f"{where}: {expected}{hint or self._nearest(columns)}")
         return False
+
+    def _nearest(self, columns: Sequence[str]) -> str:
+        """Return the end of a message: what the columns that are missing may be called."""
+        missing = [column for column in self.columns if column not in columns]
+        near = [suggestion(column, columns) for column in missing]
+        near = [one for one in near if one.startswith("; did")]
+        headless = isinstance(self.source, FileSource) and len(missing) == len(self.columns)
+        if headless and not near:
+            near = ["; task.files.columns names those of files without a header"]
+        return "".join(near) + unquoted(missing)
 
     def give_up(self, message: str) -> None:
         """Note why rows are left unread, so that nobody counts them."""
@@ -118,7 +144,7 @@ class Collector:
             try:
                 texts, label = self._checked(row)
             except ValueError as error:
-                self.mistakes.append(f"{where}: column {error}")
+                self.mistakes.append(f"{where}: {error}")
                 continue
             self.lengths.append(self.lines.write(json.dumps([*texts, label]).encode()))
             self.labels.append(label)
@@ -126,20 +152,27 @@ class Collector:
             expected = f"{self.expected} (task.rows)" if self.expected else "at least one"
             self.mistakes.insert(0, f"{where}: ends after {count} rows, expected {expected}")
 
-    def _checked(self, row: Mapping[str, str]) -> tuple[list[str], int | float]:
-        texts = [row[column] for column in self.source.text]
+    def _checked(self, row: Row) -> tuple[list[str], int | float]:
+        *texts, written = [self._cell(row, column) for column in self.columns]
         for column, text in zip(self.source.text, texts, strict=True):
             if not text.strip():
-                raise ValueError(f"{column!r} is empty, expected text")
+                raise ValueError(f"column {column!r} is empty, expected text")
             if not text.isascii() and SURROGATE.search(text):
-                raise ValueError(f"{column!r} holds half a character, expected text")
-        written = row[self.source.label]
-        if not written:
-            raise ValueError(f"{self.source.label!r} is empty, expected a label")
+                raise ValueError(f"column {column!r} holds half a character, expected text")
+        if not written.strip():
+            raise ValueError(f"column {self.source.label!r} is empty, expected a label")
         try:
             return texts, self.parse(written)
         except ValueError as error:
-            raise ValueError(f"{self.source.label!r}: {error}") from None
+            raise ValueError(f"column {self.source.label!r}: {error}") from None
+
+    def _cell(self, row: Row, column: str) -> str:
+        if column not in row:
+            raise ValueError(f"expected {column!r} once{suggestion(column, row)}")
+        cell = row[column]
+        if cell is None:
+            raise ValueError(f"column {column!r}: expected text or a number")
+        return cell
 
     def messages(self) -> list[str]:
         """Return the first messages, and the number of those left out."""

@@ -1,6 +1,5 @@
 """A task's official metrics, and the score that a constant answer gets for nothing."""
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -14,17 +13,39 @@ from torchmetrics.classification import (
     MulticlassF1Score,
     MulticlassMatthewsCorrCoef,
 )
-from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
+from torchmetrics.utilities import dim_zero_cat
 
+from said_lightning.data.scores import score
 from said_lightning.data.task import TaskConfig
 
 
-class Pearson(PearsonCorrCoef):
-    """Pearson's correlation, 0 for a constant prediction where torchmetrics gives NaN."""
+class Correlation(Metric):
+    """A correlation of all answers with all labels, NaN where an answer is not finite.
 
-    def compute(self) -> Tensor:
-        """Return the correlation over all batches, a scalar."""
-        return torch.nan_to_num(super().compute(), nan=0.0)
+    torchmetrics' own are NaN too where the answers' variance is small, and Spearman's ranks NaN.
+    """
+
+    full_state_update = False
+    answers: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.add_state("answers", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def update(self, answers: Float[Tensor, " batch"], labels: Float[Tensor, " batch"]) -> None:
+        """Keep a batch's answers and labels."""
+        self.answers.append(answers)
+        self.labels.append(labels)
+
+    def compute(self) -> Float[Tensor, ""]:
+        """Return the correlation over all batches; 0 where either side is constant."""
+        answers, labels = (dim_zero_cat(part).double() for part in (self.answers, self.labels))
+        if not answers.isfinite().all():
+            return answers.new_tensor(torch.nan)
+        return answers.new_tensor(score(self.name, answers.cpu().numpy(), labels.cpu().numpy(), 1))
 
 
 # With two classes torchmetrics scores a constant prediction up to 0.002 instead of 0; a third,
@@ -35,17 +56,14 @@ BUILDERS: dict[str, Callable[[int], Metric]] = {
     "macro_f1": lambda classes: MulticlassF1Score(classes, average="macro"),
     "weighted_f1": lambda classes: MulticlassF1Score(classes, average="weighted"),
     "matthews": lambda classes: MulticlassMatthewsCorrCoef(max(classes, 3)),
-    "pearson": lambda classes: Pearson(),
-    "spearman": lambda classes: SpearmanCorrCoef(),
+    "pearson": lambda classes: Correlation("pearson"),
+    "spearman": lambda classes: Correlation("spearman"),
 }
 
 
 def build_metrics(task: TaskConfig) -> MetricCollection:
     """Return the task's metrics by name; update them with `predictions(logits)` and the labels."""
-    with warnings.catch_warnings():
-        # Spearman needs every prediction and says so; an evaluation split is small.
-        warnings.simplefilter("ignore", UserWarning)
-        return MetricCollection({name: BUILDERS[name](task.num_labels) for name in task.metrics})
+    return MetricCollection({name: BUILDERS[name](task.num_labels) for name in task.metrics})
 
 
 def predictions(logits: Float[Tensor, "batch outputs"]) -> Shaped[Tensor, " batch"]:

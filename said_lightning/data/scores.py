@@ -70,7 +70,7 @@ def weighted_f1(counts: Confusion) -> float:
 
 
 def f1_of_each(counts: Confusion) -> Float[np.ndarray, " classes"]:
-    """Return the F1 of each class against all others; 0 where neither labels nor answers have it."""
+    """Return the F1 of each class against all others; 0 where no label or answer has it."""
     there = counts.sum(0) + counts.sum(1)
     return 2 * np.diag(counts) / np.maximum(there, 1)
 

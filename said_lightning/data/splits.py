@@ -1,8 +1,5 @@
 """The three splits: rows to train on, rows on which everything is chosen, and rows to report on."""
 
-import csv
-import hashlib
-import json
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -10,11 +7,12 @@ import numpy as np
 
 from said_lightning.data.batching import Indices
 from said_lightning.data.examples import Examples
+from said_lightning.data.formats import open_table
 from said_lightning.data.task import FileSource, TaskConfig, eval_source, files_folder
 from said_lightning.errors import UserError
 
-# One of as many rows of the training split selects, where it has to.
-TENTH = 10
+# The share of the training split that selects, where it has to.
+TENTH = 0.1
 
 
 SELECTS_AND_REPORTS = (
@@ -38,21 +36,28 @@ class Parts(NamedTuple):
 
 
 class SplitRows(NamedTuple):
-    """The number of rows that train, select and report; None where it is not known yet."""
+    """The number of rows that train, select and report; None where it is not known yet.
+
+    `split` is the share of the training split that stands in for dev, None where there is a dev.
+    """
 
     train: int | None
     select: int | None
     report: int | None
     parts: Parts
+    split: float | None = None
 
     def __str__(self) -> str:
         train, select, report = (
             "?" if rows is None else f"{rows:,}" for rows in (self.train, self.select, self.report)
         )
-        where = "a tenth of train" if self.parts.select == "train" else self.parts.select
+        names: dict[str, str] = {"train": "a tenth of train"}
+        if self.split is not None:
+            names["dev"] = f"dev: {self.split:g} of train"
+        where, last = (names.get(one, one) for one in self.parts)
         if not self.parts.held_out:
             return f"{train} train, {select} select and report ({where}; protocol=dev)"
-        return f"{train} train, {select} select ({where}), {report} report ({self.parts.report})"
+        return f"{train} train, {select} select ({where}), {report} report ({last})"
 
 
 def parts(task: TaskConfig, tested: bool) -> Parts:
@@ -104,72 +109,80 @@ def labelled(path: Path, files: FileSource) -> bool:
 
     A file that is malformed counts as labelled: reading it reports what is wrong.
     """
+    if not path.is_file():
+        return False
     try:
-        with path.open(encoding=files.encoding, errors="replace", newline="") as file:
-            if path.suffix == ".jsonl":
-                row = json.loads(file.readline())
-                return not isinstance(row, dict) or row.get(files.label) not in (None, "")
-            tabs = (line.rstrip("\r\n").split("\t") for line in file)
-            rows = csv.reader(file) if path.suffix == ".csv" else tabs
-            columns = files.columns or [name.removeprefix("\ufeff") for name in next(rows, [])]
-            first = next(rows, [])
+        table = open_table(path, files, [files.label])
+        if table.columns is not None and not table.wrong and files.label not in table.columns:
+            return False
+        _, row = next(table.rows, (table.where, "no row"))
     except OSError:
-        return False
-    except (ValueError, LookupError, csv.Error):
         return True
-    if files.label not in columns:
-        return False
-    return len(first) != len(columns) or first[columns.index(files.label)] != ""
+    return isinstance(row, str) or row.get(files.label, "") != ""
 
 
-def tenth(rows: Examples, stratify: bool) -> tuple[Indices, Indices]:
-    """Part a training split into the rows to train on and a tenth to select on, both ascending.
+def held_out(
+    rows: Examples, task: TaskConfig, share: float = TENTH, salt: str = "select"
+) -> tuple[Indices, Indices]:
+    """Part a training split into the rows to train on and a share to hold out, both ascending.
 
-    Rows are chosen by a hash of their content, so the tenth is the same in every run and on every
-    machine. With `stratify` each label gives a tenth of its rows.
+    Rows are chosen by a hash of their content, so the share is the same in every run and on every
+    machine; another `salt` chooses others. Each class gives its share of its rows.
 
     Raise UserError where that leaves no row on either side.
     """
-    keys = np.array([_key(line) for line in rows.encoded()], np.uint64)
-    strata = np.unique(rows.labels, return_inverse=True)[1] if stratify else np.zeros(len(rows))
+    keys = rows.keys(salt)
+    strata = np.zeros(len(rows), np.int64)
+    if task.kind == "classification":
+        strata = np.unique(rows.labels, return_inverse=True)[1]
     chosen = np.zeros(len(rows), bool)
     for stratum in np.unique(strata):
         (members,) = np.nonzero(strata == stratum)
         order = np.argsort(keys[members], kind="stable")
-        chosen[members[order[: _share(len(members))]]] = True
+        chosen[members[order[: _share(len(members), share)]]] = True
     if chosen.all() or not chosen.any():
-        raise UserError(
-            f"train: {len(rows)} rows are too few to select on a tenth of them; expected "
-            f"{TENTH} or more, or task.select=dev with a labelled test set, or protocol=dev"
-        )
+        raise UserError(_too_few(len(rows), share, salt))
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def _share(rows: int) -> int:
-    """Return a tenth of some rows: one at least, but for a row that is alone."""
-    return max(1, round(rows / TENTH)) if rows > 1 else 0
+def _too_few(rows: int, share: float, salt: str) -> str:
+    if salt == "select":
+        return (
+            f"train: {rows} rows are too few to select on a tenth of them; expected 10 or more, or "
+            "task.select=dev with a labelled test set, or protocol=dev"
+        )
+    return (
+        f"train: {rows} rows are too few to hold {share:g} of them out (task.split); expected "
+        "more, or a dev set"
+    )
 
 
-def _key(line: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(b"select\0" + line).digest()[:8], "big")
+def _share(rows: int, share: float) -> int:
+    """Return a share of some rows: neither none nor all, but for a row that is alone."""
+    return min(max(1, round(rows * share)), rows - 1) if rows > 1 else 0
 
 
 def expected_rows(task: TaskConfig) -> SplitRows:
     """Return the rows of each part by the task's official counts and limits, unread."""
     chosen = parts(task, tested(task))
-    official = {"train": task.rows.train, "dev": task.rows.eval, "test": task.rows.test}
-    train = official["train"]
-    if chosen.select == "train" and train is not None:
-        official["train"] = train - (share := round(train / TENTH))
-        select: int | None = share
-    else:
-        select = official[chosen.select] if chosen.select != "train" else None
+    train, dev = task.rows.train, task.rows.eval
+    if task.split is not None:
+        train, dev = _less(train, task.split)
+    evaluated = {"dev": dev, "test": task.rows.test}
+    if chosen.select == "train":
+        train, evaluated["train"] = _less(train, TENTH)
     return SplitRows(
-        limited(official["train"], task.train_limit),
-        limited(select, task.eval_limit),
-        limited(official[chosen.report], task.eval_limit),
+        limited(train, task.train_limit),
+        limited(evaluated[chosen.select], task.eval_limit),
+        limited(evaluated[chosen.report], task.eval_limit),
         chosen,
+        task.split,
     )
+
+
+def _less(rows: int | None, share: float) -> tuple[int | None, int | None]:
+    """Return the rest of some rows and the share that is taken out."""
+    return (None, None) if rows is None else (rows - round(rows * share), round(rows * share))
 
 
 def limited(rows: int | None, limit: int | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -27,42 +27,56 @@ class Rows:
 class HubSource:
     """Where a task lies on the Hugging Face hub: data set, configuration, splits and columns.
 
-    Splits are as `datasets` takes them, several joined by +: `train`, `eval` (the dev split) and
-    `test`, which counts where it has labels. `also` names further splits to report on. `label_map`
-    gives the label for each way of writing it; empty, labels are written as their names or ids.
+    Splits are as `datasets` takes them, several joined by +: `train`, `eval` (the dev split, null
+    where there is none) and `test`, which counts where it has labels. `also` names further splits
+    to report on. `label_map` gives the label for each way of writing it; empty, labels are written
+    as their names or ids.
     """
 
     path: str = ""
     name: str | None = None
     train: str = "train"
-    eval: str = "validation"
+    eval: str | None = "validation"
     test: str | None = None
     also: dict[str, str] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
     label: str = "label"
-    label_map: dict[str, str] = field(default_factory=dict)
+    label_map: dict[Any, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _write_keys(self)
 
 
 @dataclass
 class FileSource:
     """Local files: names, columns, encoding; a split may be several files joined by +.
 
-    The end of a name is the format: .csv, .jsonl, or .tsv and .txt, which are tab-separated;
-    quotes mean nothing in them. `folder` is the task's folder inside a GLUE folder. `columns`
-    names the columns of files that have no header; where it is empty the first line is the header.
-    Splits and `label_map` are as in HubSource.
+    The end of a name is the format (said_lightning.data.formats): .csv, .json, .jsonl, .parquet, or
+    .tsv and .txt, which are tab-separated; quotes mean nothing in them. A `separator` stands in
+    for comma and tab. `folder` is the task's folder inside a GLUE folder. `columns` names the
+    columns of files that have no header; where it is empty the first line is the header. Splits and
+    `label_map` are as in HubSource.
     """
 
     folder: str = ""
     train: str = "train.tsv"
-    eval: str = "dev.tsv"
+    eval: str | None = "dev.tsv"
     test: str | None = None
     also: dict[str, str] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     label: str = "label"
-    label_map: dict[str, str] = field(default_factory=dict)
+    label_map: dict[Any, str] = field(default_factory=dict)
     encoding: str = "utf-8"
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        _write_keys(self)
+
+
+def _write_keys(source: HubSource | FileSource) -> None:
+    """Write the keys of a label_map as text, as yaml's 1 or false without quotes is none."""
+    source.label_map = {str(key): label for key, label in source.label_map.items()}
 
 
 @dataclass
@@ -71,11 +85,12 @@ class TaskConfig:
 
     `kind` is classification or regression; `labels` are the class names in the order of their ids,
     empty for regression, whose scores lie in `score_range`. `metric` is the headline and one of
-    `metrics`. `max_length` is in tokens. The limits are the most rows to keep: a fixed random
-    subset, the same in every run, a smaller one inside a larger one. Data come from the files in
-    `data_dir` where that is given, otherwise from `source` (hub or bbc); where evaluation is on
-    other data than training, `eval_hub` and `eval_files` say where they lie. `select` and `report`
-    are the splits on which everything is chosen and which then counts; null lets the data decide
+    `metrics`. `max_length` is in tokens. `split` is the share of the training rows that is held out
+    as dev where there is no dev split. The limits are the most rows to keep: a fixed random subset,
+    the same in every run, a smaller one inside a larger one. Data come from the files in `data_dir`
+    where that is given, otherwise from `source` (hub or bbc); where evaluation is on other data
+    than training, `eval_hub` and `eval_files` say where they lie. `select` and `report` are the
+    splits on which everything is chosen and which then counts; null lets the data decide
     (said_lightning.data.splits).
     """
 
@@ -88,6 +103,7 @@ class TaskConfig:
     select: Annotated[str, one_of("train", "dev", "test")] | None = None
     report: Annotated[str, one_of("dev", "test")] | None = None
     max_length: Annotated[int, Field(ge=SHORTEST, lt=2**31)] = 128
+    split: Annotated[float, Field(gt=0, lt=1)] | None = None
     train_limit: Count | None = None
     eval_limit: Count | None = None
     data_dir: str | None = None

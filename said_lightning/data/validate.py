@@ -1,18 +1,34 @@
-"""Everything that can be wrong with a task, known before data are read or fetched.
+"""Everything that can be wrong with a task, before data are read or fetched, and with its rows.
 
 Nothing here imports torch, transformers or datasets, so a wrong task is refused within moments.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import get_args
 
+from said_lightning.data.examples import Examples
+from said_lightning.data.formats import validate_format
+from said_lightning.data.formats.lines import superset_of_ascii
+from said_lightning.data.labels import unquoted
 from said_lightning.data.splits import Split, parts, tested
-from said_lightning.data.task import BBC_PACKAGE, FileSource, HubSource, TaskConfig, files_folder
+from said_lightning.data.task import (
+    BBC_PACKAGE,
+    FileSource,
+    HubSource,
+    TaskConfig,
+    eval_source,
+    files_folder,
+)
 from said_lightning.errors import UserError, suggestion, validate_installed
 
-METRICS = {"classification": ("accuracy", "f1", "matthews"), "regression": ("pearson", "spearman")}
-SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")
+METRICS = {
+    "classification": ("accuracy", "f1", "macro_f1", "weighted_f1", "matthews"),
+    "regression": ("pearson", "spearman"),
+}
+NO_DEV = "task.split=0.1 holds a tenth of train out in place of a dev set"
 
 
 def validate_task(task: TaskConfig) -> list[str]:
@@ -22,7 +38,7 @@ def validate_task(task: TaskConfig) -> list[str]:
     of their field's range are left to `violations`.
     """
     places = _files(task) if task.data_dir is not None else _hub(task)
-    return [*validate_description(task), *(places or validate_parts(task))]
+    return [*validate_description(task), *_dev(task), *(places or validate_parts(task))]
 
 
 def validate_parts(task: TaskConfig) -> list[str]:
@@ -49,8 +65,10 @@ def _labels(task: TaskConfig) -> list[str]:
         good = not low_high or (len(low_high) == 2 and low_high[0] < low_high[1])
         found = [] if good else [f"task.score_range={low_high}: expected [lowest, highest]"]
         return found + (["task.labels: expected none for regression"] if task.labels else [])
-    if len(task.labels) < 2 or len(set(task.labels)) < len(task.labels):
-        return [f"task.labels={task.labels}: expected two or more different names, in id order"]
+    names = {name.strip() for name in task.labels}
+    if len(names) < 2 or len(names) < len(task.labels) or "" in names:
+        expected = f"expected two or more different names, in id order{unquoted(names)}"
+        return [f"task.labels={task.labels}: {expected}"]
     return []
 
 
@@ -66,6 +84,28 @@ def _metrics(task: TaskConfig) -> list[str]:
         expected = suggestion(task.metric, task.metrics or valid)
         errors.append(f"task.metric={task.metric}: not among task.metrics{expected}")
     return errors
+
+
+def _dev(task: TaskConfig) -> Iterator[str]:
+    """Yield what is wrong with the dev split: none, or one beside the share of train."""
+    key = "hub" if task.data_dir is None else "files"
+    source = eval_source(task)
+    if source is None or (task.data_dir is None and task.source == "bbc"):
+        if task.split is not None:
+            yield f"task.split={task.split:g}: task {task.name} has a dev set; leave it out"
+        return
+    if task.split is None:
+        if source.eval is None and "dev" in (task.select or "dev", task.report or "dev"):
+            yield f"task.{key}.eval=null: expected a dev set; {NO_DEV}"
+        return
+    if task.eval_files or task.eval_hub:
+        yield f"task.split={task.split:g}: task {task.name} reports on other data; leave it out"
+    if task.rows.eval is not None:
+        yield f"task.rows.eval={task.rows.eval}: expected null with task.split, which has no dev"
+    if isinstance(source, FileSource) and source.eval is not None:
+        path = files_folder(task, source) / source.eval
+        if path.is_file():
+            yield f"task.split={task.split:g}: {path} is a dev set; leave one out (eval=null)"
 
 
 def _hub(task: TaskConfig) -> list[str]:
@@ -87,6 +127,7 @@ def _source(task: TaskConfig, key: str, source: HubSource | FileSource) -> Itera
     for written, label in source.label_map.items():
         if label not in task.labels:
             near = suggestion(label, task.labels) or "; regression has none"
+            near += unquoted([label, *task.labels])
             yield f"task.{key}.label_map: {written}: no label {label!r}{near}"
     for name in source.also:
         if not name.isidentifier() or name in {"train", "select", "report"}:
@@ -107,6 +148,8 @@ def _files(task: TaskConfig) -> list[str]:
         if files is not None:
             errors += [*_source(task, key, files), *_format(key, files)]
     try:
+        if given.is_file():
+            return [*errors, f"task.data_dir={given}: a file; expected the folder that holds it"]
         if not given.is_dir():
             near = suggestion(given.name, _names(given.parent)) if given.parent.is_dir() else ""
             return [*errors, f"task.data_dir={given}: no such folder{near}"]
@@ -120,8 +163,8 @@ def _files(task: TaskConfig) -> list[str]:
 
 def _evaluated(task: TaskConfig, files: FileSource) -> list[str]:
     # A test set that is not there is for `validate_parts`, dev only read where it is needed.
-    spared = (task.select, task.report) == ("train", "test")
-    return [*([] if spared else [files.eval]), *files.also.values()]
+    spared = (task.select, task.report) == ("train", "test") or task.split is not None
+    return [*([] if spared or files.eval is None else [files.eval]), *files.also.values()]
 
 
 def _missing_files(
@@ -134,11 +177,13 @@ def _missing_files(
         return
     for name in names:
         path = folder / name
-        if path.suffix not in SUFFIXES:
-            yield f"{path}: expected a file that ends in {', '.join(SUFFIXES)}"
+        if wrong := validate_format(path):
+            yield from wrong
+        elif path.is_dir():
+            yield f"{path}: a folder; expected a file"
         elif not path.is_file():
             near = suggestion(path.name, _names(path.parent)) if path.parent.is_dir() else ""
-            yield f"{path}: no such file{near}"
+            yield f"{path}: no such file{near}{f'; {NO_DEV}' if name == files.eval else ''}"
 
 
 def _names(folder: Path) -> list[str]:
@@ -149,10 +194,63 @@ def _format(key: str, files: FileSource) -> Iterator[str]:
     for column in (*files.text, files.label):
         if files.columns and column not in files.columns:
             yield f"task.{key}.columns: no {column!r}{suggestion(column, files.columns)}"
+    if files.separator is not None and files.separator != r"\t" and not _parts(files.separator):
+        expected = "expected one character that is no letter, digit, quote or line end, such as ;"
+        yield f"task.{key}.separator={files.separator!r}: {expected}, or \\t for a tab"
     try:
-        if "\n\t".encode(files.encoding) == b"\n\t":
-            return
-        reason = "not a superset of ASCII; convert the files"
-    except LookupError:
-        reason = "unknown encoding"
-    yield f"task.{key}.encoding={files.encoding}: {reason}; expected one such as utf-8 or cp1252"
+        superset_of_ascii(files.encoding)
+    except (LookupError, ValueError):
+        expected = "unknown encoding; expected one such as utf-8, utf-16 or cp1252"
+        yield f"task.{key}.encoding={files.encoding!r}: {expected}"
+
+
+def _parts(separator: str) -> bool:
+    """Return whether a separator can part columns."""
+    return len(separator) == 1 and not separator.isalnum() and separator not in "\"'\r\n\0"
+
+
+def validate_splits(
+    task: TaskConfig, splits: Mapping[str, Examples], places: Mapping[str, str]
+) -> list[str]:
+    """Return what is wrong with whole splits side by side; `places` are what messages name.
+
+    No class is met in evaluation alone, and no split serves twice.
+    """
+    found = []
+    named = [name for name in ("train", "select", "report") if name in splits]
+    for one, other in combinations(named, 2):
+        if splits[one].same_rows(splits[other]):
+            found.append(
+                f"{places[other]}: the same rows as {places[one]}, so that {other} rows are no "
+                f"test of what {one} rows teach; expected other rows; {NO_DEV}"
+            )
+    if task.kind == "classification":
+        trained = set(splits["train"].labels.tolist())
+        for name in named[1:]:
+            counts = Counter(splits[name].labels.tolist())
+            found += [
+                f"{places[name]}: {counts[one]} rows are {task.labels[one]!r}, of which "
+                f"{places['train']} has none; expected each class in train too, or rows without it"
+                for one in sorted(counts.keys() - trained)
+            ]
+    return found
+
+
+def validate_variety(task: TaskConfig, splits: Mapping[str, Examples]) -> list[str]:
+    """Return the parts whose rows have one label alone, from which nothing can be learned."""
+    found = []
+    for name, rows in splits.items():
+        if len(set(rows.labels.tolist())) == 1:
+            label = rows.labels[0].item()
+            label = repr(task.labels[label]) if task.kind == "classification" else f"{label:g}"
+            limit = "train_limit" if name == "train" else "eval_limit"
+            more = (
+                f", or more rows than task.{limit}={given}"
+                if (given := getattr(task, limit))
+                else ""
+            )
+            found.append(
+                f"task {task.name}: all {len(rows)} {name} rows are {label}; expected two labels "
+                f"or more{more}: no {task.metric} is defined without; is the label's column right?"
+            )
+    return found

@@ -58,7 +58,7 @@ def plant(make_task: MakeTask, tmp_path: Path) -> Callable[..., Planted]:
         assert source is not None
         assert evaluation is not None
         planted = Planted(task, {})
-        splits = {"train": source.train, "dev": evaluation.eval, **evaluation.also}
+        splits = {"train": source.train, "dev": str(evaluation.eval), **evaluation.also}
         if evaluation.test:
             splits["test"] = evaluation.test
         for split, names in splits.items():

@@ -53,8 +53,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with 100 rows to train on."""
-    for name in ("train.tsv", "dev.tsv"):
-        lines = [f"a {'good ' * (i % 5)}film {i}\t{i % 2}" for i in range(100)]
+    for name, start in (("train.tsv", 0), ("dev.tsv", 100)):
+        lines = [f"a {'good ' * (i % 5)}film {start + i}\t{i % 2}" for i in range(100)]
         (tmp_path / name).write_text("\n".join(["sentence\tlabel", *lines]))
     return tmp_path
 

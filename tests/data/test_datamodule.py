@@ -65,16 +65,17 @@ def test_a_batch_is_what_a_model_takes(make: Any) -> None:
 def test_scores_are_floats_and_pairs_have_two_token_types(
     make_task: Any, own_rows: Any, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    for name in ("train.tsv", "dev.tsv"):
-        (tmp_path / name).write_text("sentence1\tsentence2\tscore\na film\tthe film\t3.8\n")
+    for name, word in (("train.tsv", "bad"), ("dev.tsv", "good")):
+        lines = [f"a {word} film\tthe film\t{score}" for score in (3.8, 0.5)]
+        (tmp_path / name).write_text("\n".join(["sentence1\tsentence2\tscore", *lines]))
     module = TextDataModule(
         make_task("stsb", data_dir=str(tmp_path), rows=own_rows, max_length=16), tokenizer, 4, 4, 0
     )
     module.setup()
     (batch,) = chain(*module.val_dataloader())
     assert batch["labels"].dtype == torch.float32
-    assert batch["labels"].tolist() == pytest.approx([3.8])
-    assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1]]
+    assert batch["labels"].tolist() == pytest.approx([3.8, 0.5])
+    assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]] * 2
     assert module.trivial(module.report_sets[0]) == 0.0
 
 

@@ -22,7 +22,7 @@ OFFICIAL = {"mrpc": (3668, 408), "sst2": (67349, 872), "cola": (8551, 1043), "st
 def read(folder: Path, text: str | bytes, task: TaskConfig) -> Examples:
     """Read a planted training file; its eval file is good."""
     (folder / "train.tsv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    (folder / "dev.tsv").write_text("\n".join([HEADER, *GOOD]))
+    (folder / "dev.tsv").write_text("\n".join([HEADER, *GOOD, "no film\t0"]))
     return read_task(task).train
 
 
@@ -65,7 +65,9 @@ def test_harmless_variants_read_alike(task: TaskConfig, tmp_path: Path, written:
 
 
 def test_a_header_that_is_no_text_is_reported(task: TaskConfig, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train.tsv:1: expected utf-8 text, byte 1 is 0xff$"):
+    with pytest.raises(
+        UserError, match=r"train.tsv:1: expected utf-8 text, byte 1 is 0xff; task.f"
+    ):
         read(tmp_path, b"\xff\t" + "\n".join([HEADER, *GOOD]).encode(), task)
 
 
@@ -113,7 +115,7 @@ def test_a_byte_that_is_no_text_is_reported_with_its_column(
     with pytest.raises(UserError, match=r"train.tsv:3: expected utf-8 text, byte 1 is 0xa3"):
         read(tmp_path, f"{HEADER}\na\t1\n".encode() + "£5\t1".encode("cp1252"), task)
     task.files.encoding = "cp1252"  # type: ignore[union-attr]
-    train = read(tmp_path, f"{HEADER}\na\t1\n".encode() + "£5\t1".encode("cp1252"), task)
+    train = read(tmp_path, f"{HEADER}\na\t0\n".encode() + "£5\t1".encode("cp1252"), task)
     assert texts_of(train) == ["a", "£5"]
 
 

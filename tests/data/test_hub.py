@@ -19,13 +19,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def save(folder: Path, columns: Columns, names: list[str] | None = None) -> str:
-    """Save the same rows as both splits and return the data set's path."""
+    """Save the rows to train on, and each twice to evaluate on; return the data set's path."""
     features = {name: Value("string") for name in columns}
     features["label"] = ClassLabel(names=names) if names else Value("float32")
-    dataset = Dataset.from_dict(columns, Features(features))
     (folder / "saved").mkdir()
-    for split in ("train", "validation"):
-        dataset.to_parquet(folder / "saved" / f"{split}.parquet")
+    for times, split in enumerate(("train", "validation"), 1):
+        rows = {name: cells * times for name, cells in columns.items()}
+        Dataset.from_dict(rows, Features(features)).to_parquet(folder / f"saved/{split}.parquet")
     return str(folder / "saved")
 
 
@@ -33,7 +33,8 @@ def test_rows_come_back_with_their_labels(make_task: Any, own_rows: Any, tmp_pat
     columns: Columns = {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [1, 0]}
     path = save(tmp_path, columns, ["not_equivalent", "equivalent"])
     data = read_task(make_task("mrpc", hub={"path": path, "name": None}, rows=own_rows))
-    assert list(data.train) == list(data.report) == [["a", "c", 1], ["b", "d", 0]]
+    assert list(data.train) == [["a", "c", 1], ["b", "d", 0]]
+    assert list(data.report) == list(data.train) * 2
 
 
 def test_the_hubs_own_order_of_labels_does_not_fool_us(
@@ -47,10 +48,11 @@ def test_the_hubs_own_order_of_labels_does_not_fool_us(
 def test_hub_and_files_with_the_same_content_have_the_same_hash(
     make_task: Any, own_rows: Any, tmp_path: Path
 ) -> None:
-    path = save(tmp_path, {"sentence1": ["a"], "sentence2": ["b"], "label": [3.8]})
+    path = save(tmp_path, {"sentence1": ["a"] * 2, "sentence2": ["b"] * 2, "label": [3.8, 0.1]})
     hub = read_task(make_task("stsb", hub={"path": path, "name": None}, rows=own_rows))
-    for name in ("train.tsv", "dev.tsv"):
-        (tmp_path / name).write_text("sentence1\tsentence2\tscore\na\tb\t3.800\n")
+    for times, name in enumerate(("train.tsv", "dev.tsv"), 1):
+        rows = "a\tb\t3.800\na\tb\t.1\n" * times
+        (tmp_path / name).write_text(f"sentence1\tsentence2\tscore\n{rows}")
     files = read_task(make_task("stsb", data_dir=str(tmp_path), rows=own_rows))
     assert hub.sha256 == files.sha256
 
@@ -63,7 +65,7 @@ def test_missing_labels_columns_and_rows_are_reported(
         read_task(make_task("sst2", hub={"path": path, "name": None}, rows=own_rows))
     assert f"{path} (train), row 0: column 'label' is empty, expected a label" in str(error.value)
     assert f"{path} (train), row 1: column 'sentence' is empty, expected text" in str(error.value)
-    with pytest.raises(UserError, match=r"\(validation\), row 1: ends after 2 rows, expected 872"):
+    with pytest.raises(UserError, match=r"\(validation\), row 3: ends after 4 rows, expected 872"):
         read_task(make_task("sst2", hub={"path": path, "name": None}))
     with pytest.raises(UserError, match="'txt', 'label' once each, found 'sentence', 'label'"):
         read_task(make_task("sst2", hub={"path": path, "name": None, "text": ["txt"]}))
@@ -75,7 +77,7 @@ def test_a_column_of_lists_is_no_text(make_task: Any, own_rows: Any, tmp_path: P
         rows = Dataset.from_dict({"sentence": [["a", "b"]], "label": ["positive"]})
         rows.to_parquet(tmp_path / "saved" / f"{split}.parquet")
     hub = {"path": str(tmp_path / "saved"), "name": None}
-    with pytest.raises(UserError, match=r"column 'sentence' holds List.*, expected text"):
+    with pytest.raises(UserError, match=r"column 'sentence' holds list.*, expected text"):
         read_task(make_task("sst2", hub=hub, rows=own_rows))
 
 

@@ -57,10 +57,11 @@ def test_mnli_evaluates_matched_and_mismatched_and_anli_each_round(plant: Any) -
 
 
 def save(folder: Path, hub: Any, splits: list[str], labels: list[str]) -> None:
-    """Save two rows a split in the hub's layout: its columns, class ids where there are classes."""
+    """Save two rows a split in the hub's layout: its columns, class ids where there are classes.
+
+    A text holds its split's name.
+    """
     names = list(hub.label_map) or labels
-    columns: dict[str, list[Any]] = {column: ["one", "two"] for column in hub.text}
-    columns[hub.label] = [0, 1] if names else [1.5, 2.5]
     features = {column: Value("string") for column in hub.text}
     features[hub.label] = ClassLabel(names=names) if names else Value("float32")
     folder.mkdir()
@@ -68,6 +69,8 @@ def save(folder: Path, hub: Any, splits: list[str], labels: list[str]) -> None:
     card = json.dumps({"configs": [{"config_name": "default", "data_files": files}]})
     (folder / "README.md").write_text(f"---\n{card}\n---\n")
     for split in splits:
+        columns: dict[str, list[Any]] = {one: [f"{split} 0", f"{split} 1"] for one in hub.text}
+        columns[hub.label] = [0, 1] if names else [1.5, 2.5]
         Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"{split}.parquet")
 
 
@@ -86,16 +89,21 @@ def test_the_hubs_layout_is_read_in_every_split(
         hub.path, hub.name = str(tmp_path / "hub"), None
     save(tmp_path / "hub", task.hub, parts, task.labels)
     data = read_task(task)
-    texts = ["one"] * len(task.hub.text), ["two"] * len(task.hub.text)
     labels = [0, 1] if task.labels else [1.5, 2.5]
-    rows = [[*row, label] for row, label in zip(texts, labels, strict=True)]
-    assert list(data.train) == rows * len(task.hub.train.split("+"))
-    assert list(data.report) == rows * len(evaluation.eval.split("+"))
+
+    def rows(splits: str) -> list[list[Any]]:
+        texts = [(f"{split} {i}", labels[i]) for split in splits.split("+") for i in (0, 1)]
+        return [[*[text] * len(task.hub.text), label] for text, label in texts]
+
+    assert list(data.train) == rows(task.hub.train)
+    assert list(data.report) == rows(evaluation.eval)
     if evaluation.test:
         tested = read_task(replace(task, report="test"))
         assert list(tested.select) == list(data.report)
-        assert list(tested.report) == rows * len(evaluation.test.split("+"))
-    assert all(list(split) == rows for split in data.also.values())
+        assert list(tested.report) == rows(evaluation.test)
+    assert {name: list(split) for name, split in data.also.items()} == {
+        name: rows(split) for name, split in evaluation.also.items()
+    }
 
 
 def test_the_hubs_diagnostic_set_has_no_labels_and_that_is_reported(

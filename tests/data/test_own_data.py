@@ -45,8 +45,8 @@ def write(folder: Path, name: str, *lines: str) -> None:
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     """Return a folder with a good evaluation file, and a training file too."""
-    for name in ("train.csv", "dev.csv"):
-        write(tmp_path, name, "message,kind", "hello,ham", "cheap pills,spam")
+    for name, start in (("train.csv", "hello"), ("dev.csv", "bye")):
+        write(tmp_path, name, "message,kind", f"{start},ham", "cheap pills,spam")
     return tmp_path
 
 
@@ -71,8 +71,8 @@ def test_json_lines_hold_numbers_and_any_text(good: Path) -> None:
 
 
 def test_scores_and_pairs_need_no_more_than_their_columns(tmp_path: Path) -> None:
-    for name in ("train.tsv", "dev.tsv"):
-        write(tmp_path, name, "a\tb\tscore", "one\ttwo\t-3.5", "three\tfour\t100")
+    for name, other in (("train.tsv", "two"), ("dev.tsv", "2")):
+        write(tmp_path, name, "a\tb\tscore", f"one\t{other}\t-3.5", "three\tfour\t100")
     columns = {"train": "train.tsv", "eval": "dev.tsv", "text": ["a", "b"], "label": "score"}
     task = mine(
         tmp_path, kind="regression", labels=[], metric="pearson", metrics=["pearson"], files=columns
@@ -82,7 +82,7 @@ def test_scores_and_pairs_need_no_more_than_their_columns(tmp_path: Path) -> Non
 
 def test_a_label_map_joins_ways_of_writing(good: Path) -> None:
     write(good, "train.csv", "message,kind", "a,1", "b,2", "c,5")
-    write(good, "dev.csv", "message,kind", "a,5")
+    write(good, "dev.csv", "message,kind", "a,5", "b,1")
     stars = {"1": "spam", "2": "spam", "5": "ham"}
     task = mine(good, files={"label_map": stars})
     assert [label for _, label in read_task(task).train] == [1, 1, 0]
@@ -98,7 +98,7 @@ def test_a_label_map_joins_ways_of_writing(good: Path) -> None:
         ('"open,ham', "expected comma-separated columns: unexpected end of data; is a quote left"),
         ('"a" b,ham', "expected comma-separated columns: ',' expected after '\"'; is a quote left"),
         ("a,b,ham", "expected 2 comma-separated columns, found 3"),
-        ("", "expected 2 comma-separated columns, found 0"),
+        ("\na,ham", "expected 2 comma-separated columns, found 0"),
         ("a,Ham ", "column 'kind': found 'Ham '; did you mean 'ham'?"),
     ],
 )
@@ -118,12 +118,13 @@ def test_a_malformed_csv_row_is_reported_where_it_begins(
         ('{"message": "a", "kind": "ham", "kind": "spam"}', "expected 'kind' once"),
         ('["a", "ham"]', 'expected a JSON object, found \'["a", "ham"]\''),
         ('{"message": "a", "kind"', "expected a JSON object: Expecting ':'"),
-        ("", "expected a JSON object: Expecting value"),
+        ('\n{"message": "b", "kind": "spam"}', "expected a JSON object: Expecting value"),
         ("[" * 100_000, "expected a JSON object, found one nested without end"),
         ('{"message": ["a"], "kind": "ham"}', "column 'message': expected text or a number"),
         ('{"message": null, "kind": "ham"}', "column 'message' is empty, expected text"),
         ('{"message": "a", "kind": null}', "column 'kind' is empty, expected a label"),
-        ('{"message": "a", "kind": NaN}', "column 'kind': found 'NaN'"),
+        ('{"message": "a", "kind": NaN}', "column 'kind' is empty, expected a label"),
+        ('{"message": NaN, "kind": "ham"}', "column 'message' is empty, expected text"),
         ('{"message": "\\ud800", "kind": "ham"}', "column 'message' holds half a character"),
     ],
 )

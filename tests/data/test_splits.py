@@ -99,8 +99,8 @@ def test_the_tenth_is_the_same_whatever_the_limits_and_the_order_of_rows(
 ) -> None:
     task = mine(test=False)
     chosen = texts(read_task(task).select)
-    limited = read_task(replace(task, train_limit=50, eval_limit=5))
-    assert (len(limited.train), len(limited.select), len(limited.report)) == (50, 5, 5)
+    limited = read_task(replace(task, train_limit=50, eval_limit=8))
+    assert (len(limited.train), len(limited.select), len(limited.report)) == (50, 8, 8)
     assert set(texts(limited.select)) < set(chosen)
     assert_apart(limited)
     write(tmp_path / str(task.files and task.files.train), rows("train", 100)[::-1])
@@ -188,8 +188,8 @@ def test_a_split_that_would_select_and_report_is_refused(mine: Mine, named: Any)
 
 def test_too_few_rows_for_a_tenth_are_reported(mine: Mine, tmp_path: Path) -> None:
     task = mine(test=False)
-    write(tmp_path / str(task.files and task.files.train), rows("train", 1))
-    with pytest.raises(UserError, match="train: 1 rows are too few to select on a tenth of them"):
+    write(tmp_path / str(task.files and task.files.train), rows("train", 2))
+    with pytest.raises(UserError, match="train: 2 rows are too few to select on a tenth of them"):
         read_task(task)
 
 

@@ -47,7 +47,10 @@ def test_official_metrics_and_headlines(make_task: Any) -> None:
         ({"kind": "clasification"}, "task.kind=clasification: unknown value; did you mean 'class"),
         ({"metric": "acuracy"}, "task.metric=acuracy: not among task.metrics; did you mean 'accur"),
         ({"metrics": ["accuracy", "F2"]}, "2 labels: 'F2'; did you mean 'f1'?"),
-        ({"metrics": ["pearson"]}, "expected 'accuracy', 'f1', 'matthews'"),
+        (
+            {"metrics": ["pearson"]},
+            "expected 'accuracy', 'f1', 'macro_f1', 'weighted_f1', 'matthews'",
+        ),
         ({"labels": []}, "task.labels=[]: expected two or more different names"),
         ({"labels": ["no", "no"]}, "task.labels=['no', 'no']: expected two or more different"),
         ({"labels": ["a", "b", "c"]}, "unknown for classification with 3 labels: 'f1'"),
@@ -59,8 +62,17 @@ def test_official_metrics_and_headlines(make_task: Any) -> None:
         ({"hub": {"text": []}}, "task.hub.text=[]: expected the names of one or two columns"),
         ({"data_dir": ".", "files": None}, "task mrpc has no files"),
         ({"data_dir": ".", "files": {"text": []}}, "task.files.text=[]: expected the names"),
-        ({"data_dir": ".", "files": {"encoding": "utf-9"}}, "encoding=utf-9: unknown encoding"),
-        ({"data_dir": ".", "files": {"encoding": "utf-16"}}, "not a superset of ASCII"),
+        ({"data_dir": ".", "files": {"encoding": "utf-9"}}, "encoding='utf-9': unknown encoding"),
+        ({"data_dir": ".", "files": {"encoding": "rot13"}}, "encoding='rot13': unknown encoding"),
+        ({"data_dir": ".", "files": {"encoding": "a\0"}}, "encoding='a\\x00': unknown encoding"),
+        ({"data_dir": ".", "files": {"encoding": "undefined"}}, "'undefined': unknown encoding"),
+        ({"data_dir": ".", "files": {"separator": ";;"}}, "separator=';;': expected one character"),
+        ({"data_dir": ".", "files": {"separator": "x"}}, "separator='x': expected one character"),
+        ({"data_dir": ".", "files": {"separator": ""}}, "separator='': expected one character"),
+        ({"labels": ["no", " "]}, "task.labels=['no', ' ']: expected two or more different names"),
+        ({"labels": [False, "off", False]}, "unless they are in quotes: 'no'"),
+        ({"split": 1.0}, "task.split=1.0: expected less than 1, or null"),
+        ({"split": 0.2}, "task.rows.eval=408: expected null with task.split"),
         (
             {"data_dir": ".", "files": {"columns": ["quality", "#1 String", "#2 String"]}},
             "task.files.columns: no 'Quality'; did you mean 'quality'?",
@@ -96,7 +108,10 @@ def test_a_missing_file_is_named_before_any_download(make_task: Any, tmp_path: P
     (tmp_path / "train.tsv").touch()
     (tmp_path / "dev.tsv.txt").touch()
     (error,) = validate_task(make_task("sst2", data_dir=str(tmp_path)))
-    assert error == f"{tmp_path / 'dev.tsv'}: no such file; did you mean 'dev.tsv.txt'?"
+    assert error == (
+        f"{tmp_path / 'dev.tsv'}: no such file; did you mean 'dev.tsv.txt'?; "
+        "task.split=0.1 holds a tenth of train out in place of a dev set"
+    )
 
 
 def test_the_task_folder_or_its_parent_will_do(make_task: Any, tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 """From a task to its data, wherever they lie."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from said_lightning.data.batching import subset
 from said_lightning.data.examples import Collector, Examples, gather, sha256
 from said_lightning.data.fields import violations
+from said_lightning.data.formats import size
 from said_lightning.data.readers.bbc import read_bbc
 from said_lightning.data.readers.files import read_file, split_paths
 from said_lightning.data.readers.hub import read_split, split_labelled
-from said_lightning.data.splits import Parts, SplitRows, parts, tenth, tested
+from said_lightning.data.splits import Parts, SplitRows, held_out, parts, tested
 from said_lightning.data.task import FileSource, HubSource, TaskConfig, eval_source
-from said_lightning.data.validate import validate_task
+from said_lightning.data.validate import validate_splits, validate_task, validate_variety
 from said_lightning.errors import UserError
 
 
@@ -26,12 +28,14 @@ class TaskData:
     report: Examples
     also: dict[str, Examples]
     parts: Parts
+    split: float | None
     sha256: str
 
     @property
     def rows(self) -> SplitRows:
         """The number of rows of each part."""
-        return SplitRows(len(self.train), len(self.select), len(self.report), self.parts)
+        counts = len(self.train), len(self.select), len(self.report)
+        return SplitRows(*counts, self.parts, self.split)
 
 
 def read_task(task: TaskConfig) -> TaskData:
@@ -40,18 +44,35 @@ def read_task(task: TaskConfig) -> TaskData:
         raise UserError(*errors)
     chosen = parts(task, _tested(task))
     found = _read(task, chosen)
-    splits = dict(zip(found, gather(*found.values()), strict=True))
+    places = {name: one.place for name, one in found.items()}
+    read = dict(zip(found, gather(*found.values()), strict=True))
+    if errors := validate_splits(task, read, places):
+        raise UserError(*errors)
+    splits = _parted(task, chosen, read)
     train = splits.pop("train")
-    if chosen.select == "train":
-        rest, own = tenth(train, task.kind == "classification")
-        splits["select"], train = train.take(own), train.take(rest)
     train = train.take(subset(len(train), task.train_limit))
     splits = {name: rows.take(subset(len(rows), task.eval_limit)) for name, rows in splits.items()}
     report = splits.pop("report")
     select = splits.pop("select", report)
+    if errors := validate_variety(task, {"train": train, "select": select, "report": report}):
+        raise UserError(*errors)
     chosen_from = [select] if chosen.held_out else []
     digest = sha256(train, *chosen_from, report, *splits.values())
-    return TaskData(train, select, report, splits, chosen, digest)
+    return TaskData(train, select, report, splits, chosen, task.split, digest)
+
+
+def _parted(task: TaskConfig, chosen: Parts, read: Mapping[str, Examples]) -> dict[str, Examples]:
+    """Return the rows of each part, those included that are held out of the training split."""
+    splits = dict(read)
+    if task.split is not None and "dev" in chosen:
+        rest, own = held_out(read["train"], task, task.split, "dev")
+        part = "report" if chosen.report == "dev" else "select"
+        splits[part], splits["train"] = read["train"].take(own), read["train"].take(rest)
+    if chosen.select == "train":
+        train = splits["train"]
+        rest, own = held_out(train, task)
+        splits["select"], splits["train"] = train.take(own), train.take(rest)
+    return splits
 
 
 def data_bytes(task: TaskConfig) -> int | None:
@@ -60,11 +81,10 @@ def data_bytes(task: TaskConfig) -> int | None:
     if task.data_dir is None or task.files is None or not isinstance(evaluation, FileSource):
         return None
     named = [(task.files, task.files.train)]
-    named += [(evaluation, name) for name in (evaluation.eval, *evaluation.also.values())]
-    if tested(task) and evaluation.test:
-        named.append((evaluation, evaluation.test))
+    others = (evaluation.eval, evaluation.test if tested(task) else None)
+    named += [(evaluation, name) for name in (*others, *evaluation.also.values()) if name]
     paths = {path for files, name in named for path in split_paths(task, files, name)}
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    return sum(size(path) for path in paths if path.is_file())
 
 
 def _tested(task: TaskConfig) -> bool:
@@ -89,6 +109,8 @@ def _read(task: TaskConfig, chosen: Parts) -> dict[str, Collector]:
     if chosen.held_out and chosen.select != "train":
         played["select"] = chosen.select
     for part, split in played.items():
+        if split == "dev" and task.split is not None:
+            continue  # held out of the training split
         name, rows = named[split]
         found[part] = _read_split(task, evaluation, str(name), rows)
     for name, split in evaluation.also.items():

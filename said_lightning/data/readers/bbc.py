@@ -8,7 +8,8 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from said_lightning.data.examples import Collector, Read
+from said_lightning.data.examples import Collector
+from said_lightning.data.formats.lines import Read
 from said_lightning.data.task import BBC_PACKAGE, HubSource, TaskConfig
 from said_lightning.errors import UserError, validate_installed
 

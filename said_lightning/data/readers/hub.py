@@ -1,14 +1,13 @@
 """The reader of data sets on the Hugging Face hub, or in its cache where there is no network."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
-from said_lightning.data.examples import Collector, Read
+from said_lightning.data.examples import Collector
+from said_lightning.data.formats import arrow
 from said_lightning.data.task import HubSource, TaskConfig
 from said_lightning.errors import UserError, needs
 
-# Rows taken out of a memory-mapped data set at once.
-CHUNK = 1000
 # How the message of `datasets` begins where a data set at hand lacks a split or configuration.
 WRONG_NAME = ("Unknown split", "BuilderConfig")
 
@@ -22,8 +21,12 @@ def read_split(task: TaskConfig, hub: HubSource, split: str, rows: int | None) -
     dataset = _load(task, hub, split)
     place = f"{hub.path}{f'/{hub.name}' if hub.name else ''} ({split})"
     found = Collector(task, hub, place, rows)
-    if found.has_columns(place, dataset.column_names, _no_text(dataset.features, found.columns)):
-        found.add_all(_rows(dataset, place, found.columns))
+    names = dataset.column_names
+    there = [column for column in found.columns if column in names]
+    wrong = arrow.validate_types(dataset.features.arrow_schema, there)
+    if found.has_columns(place, names, wrong):
+        chunks = dataset.select_columns(there).iter(arrow.CHUNK)
+        found.add_all(arrow.rows(chunks, place, _class_names(dataset.features)))
     return found
 
 
@@ -32,7 +35,12 @@ def split_labelled(task: TaskConfig, hub: HubSource, split: str) -> bool:
     dataset = _load(task, hub, split)
     if hub.label not in dataset.column_names:
         return False
-    return _written(dataset.features[hub.label], dataset[:1][hub.label]) != [""]
+    names = _class_names(dataset.features).get(hub.label)
+    return arrow.written(dataset[:1][hub.label], names) != [""]
+
+
+def _class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {column: one.names for column, one in features.items() if hasattr(one, "names")}
 
 
 def _load(task: TaskConfig, hub: HubSource, split: str) -> Any:
@@ -54,30 +62,3 @@ def _how_to_fetch(task: TaskConfig, hub: HubSource, reason: str) -> str:
         f"task={task.name}: {reason.removesuffix('.')}; to fetch it once where there is a network: "
         f"{command}{folder}"
     )
-
-
-def _no_text(features: Any, columns: tuple[str, ...]) -> str | None:
-    """Return what is wrong where a column holds lists or the like, which are no text."""
-    for column in columns:
-        if column in features and not hasattr(features[column], "dtype"):
-            return f"column {column!r} holds {features[column]}, expected text or a number"
-    return None
-
-
-def _rows(dataset: Any, place: str, columns: tuple[str, ...]) -> Iterator[Read]:
-    """Yield rows as written text: nothing for null, the name for a class id."""
-    number = 0
-    for chunk in dataset.select_columns(list(columns)).iter(CHUNK):
-        texts = [_written(dataset.features[column], chunk[column]) for column in columns]
-        for row in zip(*texts, strict=True):
-            yield f"{place}, row {number}", dict(zip(columns, row, strict=True))
-            number += 1
-
-
-def _written(feature: Any, values: list[Any]) -> list[str]:
-    """Write values out; a ClassLabel by name, for its ids need not be in the task's order."""
-    names = getattr(feature, "names", None)
-    if names is not None:
-        # -1 stands for no label, as in test sets.
-        values = [names[value] if value not in (None, -1) else None for value in values]
-    return ["" if value is None else str(value) for value in values]
