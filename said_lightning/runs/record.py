@@ -4,7 +4,7 @@ It is written whole, with status waiting when the run is planned and again when 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from said_lightning.errors import UserError
 from said_lightning.runs.files import read_whole, write_whole
+from said_lightning.runs.secrets import kept
 
 FORMAT = 1
 RESULT = "result.json"
@@ -116,9 +117,9 @@ class Record:
     the pre-training step of a model that has several. `d` counts every trained number (all D for
     method full), `m` the scales among them and `outside` the head's numbers that were trained
     outside the subspace. `rule` is step_ratio * full_lr where the rule (subspace/lr_rule.py) makes
-    lr of it: two runs at one d have one rate where it is the same. `protocol` is splits where
-    `report` chose nothing, dev where dev is `select` and `report`; `train_rows` are those trained
-    on. `best` and `last` are on `select`, `metrics` belong to `metric`. `started` and `ended` are
+    lr of it: two runs at one d have one rate where it is the same. `lambda_lr` is lambda's rate.
+    `protocol` is splits where `report` chose nothing, dev where dev is `select` and `report`;
+    `train_rows` are those trained on. `best` and `last` are on `select`, `metrics` belong to `metric`. `started` and `ended` are
     UTC. `wall_s` counts every leg of a run that was resumed; `notes` name what else its numbers
     depend on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was
     read, and no part of the file.
@@ -142,6 +143,7 @@ class Record:
     seed: Count
     lr: Rate | None = None
     rule: Rate | None = None
+    lambda_lr: Rate | None = None
     metric: Metric = field(default_factory=Metric)
     best: Epoch | None = None
     last: Epoch | None = None
@@ -175,7 +177,12 @@ _RECORD = TypeAdapter(Record)
 
 
 def write(record: Record, folder: Path) -> None:
-    """Write `folder/result.json`, whole; a number that no float32 holds becomes null."""
+    """Write `folder/result.json`, whole; a number that no float32 holds becomes null.
+
+    Its reason and its notes are written without secrets.
+    """
+    reason = None if record.reason is None else kept(record.reason)
+    record = replace(record, reason=reason, notes=list(map(kept, record.notes)))
     text = _RECORD.dump_json(record, indent=2, by_alias=True, warnings="error")
     write_whole(folder / RESULT, text, b"\n")
 

@@ -54,6 +54,11 @@ def scrub(text: str) -> str:
     return text
 
 
+def kept(text: str) -> str:
+    """Return a text as a file may keep it: without secrets, and in UTF-8 whatever it holds."""
+    return scrub(text).encode(errors="backslashreplace").decode()
+
+
 def validate_secret(key: str, text: str) -> list[str]:
     """Return a message, without the secret, where a value holds one."""
     if scrub(text) == text:
