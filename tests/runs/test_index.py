@@ -94,10 +94,80 @@ def test_configs_inside_a_run_are_no_runs(tmp_path: Path, inner: str) -> None:
     assert len(find(tmp_path)[0]) == 1
 
 
-def test_hidden_folders_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden", [".mine", ".mine/deep/down", "sweep/.mine"])
+def test_a_hidden_folder_with_runs_is_passed_over_and_named(tmp_path: Path, hidden: str) -> None:
     put(tmp_path / "run")
-    put(tmp_path / ".trash")
-    assert len(find(tmp_path)[0]) == 1
+    put(tmp_path / hidden)
+    records, (error,) = find(tmp_path)
+    assert [record.folder for record in records] == [tmp_path / "run"]
+    top = tmp_path / hidden.removesuffix("/deep/down")
+    assert error == f"{top}: hidden, so its runs are left out; rename it"
+
+
+def test_hidden_runs_are_named_where_there_are_no_others(tmp_path: Path) -> None:
+    put(tmp_path / ".mine" / "run")
+    with pytest.raises(UserError, match=r"\.mine: hidden, so its runs are left out"):
+        find(tmp_path)
+
+
+def test_a_hidden_folder_without_runs_is_not_named(tmp_path: Path) -> None:
+    put(tmp_path / "run")
+    for name in (".git", ".hydra", "run/.hydra"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CONFIG).write_text("d: 500\n")
+    (tmp_path / ".git" / RESULT).write_text("{}")  # of something else
+    (tmp_path / ".all").symlink_to(tmp_path)
+    assert find(tmp_path)[1] == []
+
+
+def folders(path: Path) -> list[str]:
+    """Return the folders of the runs below a path, of which none is amiss."""
+    records, errors = find(path)
+    assert errors == []
+    return [str(record.folder.relative_to(path)) for record in records if record.folder]
+
+
+def test_runs_behind_a_link_are_found(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere" / "one", 1)
+    put(tmp_path / "elsewhere" / "deep" / "two", 2)
+    put(tmp_path / "here" / "three", 3)
+    (tmp_path / "here" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "here" / "run").symlink_to(tmp_path / "elsewhere" / "one")
+    assert folders(tmp_path / "here") == ["more/deep/two", "more/one", "three"]
+
+
+def test_a_folder_with_several_ways_to_it_is_read_once_under_its_own_name(tmp_path: Path) -> None:
+    put(tmp_path / "z" / "run")
+    for name in ("a", "b", "z/again"):
+        (tmp_path / name).symlink_to(tmp_path / "z")
+    (tmp_path / "latest").symlink_to(tmp_path / "z" / "run")
+    assert folders(tmp_path) == ["z/run"]
+
+
+def test_links_that_lead_round_and_up_are_followed_once(tmp_path: Path) -> None:
+    put(tmp_path / "a" / "run")
+    put(tmp_path / "b" / "run", 1)
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "other").symlink_to(tmp_path / "a")
+    (tmp_path / "b" / "itself").symlink_to(tmp_path / "b")
+    assert folders(tmp_path) == ["a/run", "b/run"]
+    assert folders(tmp_path / "a") == ["other/run", "run"] or folders(tmp_path / "a") == [
+        *("other/run", "run", "up/b/run")
+    ]
+
+
+def test_a_path_that_is_a_link_is_read(tmp_path: Path) -> None:
+    put(tmp_path / "there" / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    assert folders(tmp_path / "link") == ["run"]
+
+
+@pytest.mark.parametrize("target", ["nowhere", "link"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, target: str) -> None:
+    put(tmp_path / "run")
+    (tmp_path / "link").symlink_to(target)
+    assert find(tmp_path)[1] == [f"{tmp_path / 'link'}: a link that leads nowhere"]
 
 
 def test_a_record_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path: Path) -> None:
@@ -114,6 +184,14 @@ def test_a_folder_that_cannot_be_entered_is_named(tmp_path: Path) -> None:
     put(tmp_path / "good")
     (tmp_path / "shut").mkdir(mode=0)
     assert "Permission denied" in find(tmp_path)[1][0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_path_in_a_folder_that_cannot_be_entered_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "shut" / "inner").mkdir(parents=True)
+    (tmp_path / "shut").chmod(0)
+    with pytest.raises(UserError, match="Permission denied"):
+        find(tmp_path / "shut" / "inner")
 
 
 def test_a_missing_path_is_named_with_the_nearest_name(tmp_path: Path) -> None:
