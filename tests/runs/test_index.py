@@ -152,9 +152,7 @@ def test_links_that_lead_round_and_up_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "b" / "other").symlink_to(tmp_path / "a")
     (tmp_path / "b" / "itself").symlink_to(tmp_path / "b")
     assert folders(tmp_path) == ["a/run", "b/run"]
-    assert folders(tmp_path / "a") == ["other/run", "run"] or folders(tmp_path / "a") == [
-        *("other/run", "run", "up/b/run")
-    ]
+    assert folders(tmp_path / "a") == ["other/run", "run"]
 
 
 def test_a_path_that_is_a_link_is_read(tmp_path: Path) -> None:
