@@ -27,6 +27,7 @@ class D90Sweeper(Sweeper):
         self.settings = settings
         self.started = 0
         self.tried: set[Path] = set()
+        self.trouble: list[Exception] = []
         self.config: DictConfig
         self.launcher: Launcher
 
@@ -42,7 +43,7 @@ class D90Sweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search, and print d90 of each series."""
+        """Search, print d90 of each series, and raise what the launcher has raised meanwhile."""
         from said_lightning.config.compose import split
         from said_lightning.config.overrides import SEARCHED
         from said_lightning.search.protocol import Plan
@@ -58,6 +59,8 @@ class D90Sweeper(Sweeper):
         series = [self.series(one) for one in given if "method=full" not in one]
         search(series, self.run, Plan(**settings), nested)
         self.show()
+        if self.trouble:
+            raise self.trouble[0]
 
     def series(self, overrides: list[str]) -> Any:
         """Return a series with the values of its config that its jobs are factors on."""
@@ -65,7 +68,8 @@ class D90Sweeper(Sweeper):
 
         own = self.composer.spec(overrides).config
         trainer = own.trainer
-        one = Series(overrides, trainer.step_ratio, trainer.full_lr, own.lr, trainer.epochs, 0)
+        ratio = own.step_ratio
+        one = Series(overrides, ratio, trainer.full_lr, own.lr, trainer.epochs, 0)
         full = self.composer.spec(one.baseline).config.trainer
         return one._replace(full_lr=full.full_lr, full_epochs=full.epochs)
 
@@ -84,7 +88,8 @@ class D90Sweeper(Sweeper):
             try:
                 self.launcher.launch(jobs, initial_job_idx=self.started)
             except Exception as error:  # some launchers raise where a job was killed
-                log.warning("a job did not end: %s", error)
+                self.trouble.append(error)
+                log.warning("the launcher failed, and the search goes on: %s", error)
             self.started += len(jobs)
         return [record(path) for path in folders]
 

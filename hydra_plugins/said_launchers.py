@@ -72,11 +72,14 @@ class SlurmLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         """Submit the jobs, in arrays of at most MaxArraySize, and return what they returned."""
         import submitit
 
-        params = dict(self.params)
+        params = {key: value for key, value in self.params.items() if value is not None}
+        if params.get("exclusive") is False:
+            del params["exclusive"]  # sbatch would take it for true
         executor = submitit.AutoExecutor(
             cluster="slurm",
             folder=params.pop("submitit_folder"),
             slurm_max_num_timeout=params.pop("max_num_timeout"),
+            slurm_python=params.pop("python", None),
         )
         shared = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb"}
         shared |= {"nodes", "name", "stderr_to_stdout"}

@@ -30,6 +30,7 @@ from said_lightning.runs import record as records
 from said_lightning.runs.index import LOG, STOPPED
 from said_lightning.runs.lease import acquire, lease
 from said_lightning.runs.record import Record
+from said_lightning.runs.secrets import guard_logs
 from said_lightning.runs.signals import Asked, listening
 from said_lightning.training import server
 
@@ -143,6 +144,7 @@ def job_log(folder: Path) -> dict[str, Any]:
 def work(spec: RunSpec, log_as: dict[str, Any]) -> None:
     """Train one run in this process, and leave its record."""
     configure_log(DictConfig(log_as["log_config"]), log_as["verbose_config"])
+    guard_logs()
     from said_lightning.training.run import run as train
 
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -17,6 +18,7 @@ from said_lightning.runs.record import Epoch, write_metrics
 log = logging.getLogger(__name__)
 
 WAIT_S = 20  # for W&B's server, before a run starts without
+NAME, TAG = 128, 64  # the most letters that W&B takes
 
 Row = dict[str, Any]
 
@@ -26,8 +28,8 @@ class Journal(Callback):
 
     A row is an epoch's, on the training and the select rows, or one of the report rows; it names
     the split of either. The best epoch is the first with the highest value of `metric` on the
-    select rows. A training loss that is not finite ends the run with FloatingPointError. A state
-    holds all rows, so that the file of a resumed run is that of one never interrupted.
+    select rows. A loss, or outputs, that are not finite end the run with FloatingPointError. A
+    state holds all rows, so that the file of a resumed run is that of one never interrupted.
     """
 
     def __init__(self, folder: Path, metric: str, parts: Parts) -> None:
@@ -86,8 +88,7 @@ class Journal(Callback):
 
     @property
     def _best(self) -> Row:
-        known = [row for row in self.epochs if not math.isnan(row[f"select/{self.metric}"])]
-        return max(known or self.epochs, key=lambda row: row[f"select/{self.metric}"])
+        return max(self.epochs, key=lambda row: row[f"select/{self.metric}"])
 
     def _epoch(self, row: Row) -> Epoch:
         return Epoch(epoch=int(row["epoch"]), value=row[f"select/{self.metric}"])
@@ -103,6 +104,8 @@ class Journal(Callback):
         self.rows.append({**place, **found})
         if trainer.is_global_zero:
             write_metrics(self.folder, self.rows)
+        if (reason := not_finite(found)) is not None:
+            raise FloatingPointError(f"{reason} in epoch {place['epoch']}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send W&B the rate, which the rule gives once D is known."""
@@ -119,18 +122,28 @@ class Journal(Callback):
             if name.startswith(parts)
         }
         self._add(trainer, {"select": self.parts.select, **logged})
-        epoch = trainer.current_epoch + 1
-        if not math.isfinite(loss := logged["train/loss"]):
-            raise FloatingPointError(f"the training loss is {loss} in epoch {epoch}")
         log.info(
             "epoch %d/%s: train loss %.4f, %s %.4f on train, %.4f on the select rows",
-            epoch,
+            trainer.current_epoch + 1,
             trainer.max_epochs,
-            loss,
+            logged["train/loss"],
             self.metric,
             self.train_value,
             logged[f"select/{self.metric}"],
         )
+
+
+def not_finite(row: Row) -> str | None:
+    """Return what of a row's numbers is not finite, the training loss first; None where all are."""
+    broken = {n: v for n, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+    if not broken:
+        return None
+    if "train/loss" in broken:
+        return f"the training loss is {broken['train/loss']}"
+    part, metric = next(iter(broken)).split("/", 1)
+    if metric == "loss":
+        return f"the loss on the {part} rows is {broken[f'{part}/loss']}"
+    return f"the outputs on the {part} rows are not finite"
 
 
 @contextmanager
@@ -142,12 +155,30 @@ def soft() -> Iterator[None]:
         log.warning("W&B is not available: %s", error)
 
 
+def fitted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run is called at W&B, as W&B takes it, with an id that only its folder has.
+
+    The id begins with that of `options`. A run that goes on keeps it: W&B's folder in the run's
+    holds it.
+    """
+    earlier = sorted((Path(options["save_dir"]) / "wandb").glob("*run-*-*"))
+    ids = [folder.name.rpartition("-")[2] for folder in earlier]
+    return {
+        **options,
+        "id": ids[-1] if ids else f"{options['id']}{uuid4().hex[:8]}",
+        "name": options["name"][:NAME],
+        "group": options["group"][:NAME] or None,
+        "tags": list(dict.fromkeys(tag[:TAG] for tag in options["tags"])),
+    }
+
+
 def open_wandb(mode: str, options: dict[str, Any], notes: list[str]) -> Logger | bool:
     """Start a run at W&B, kept offline where its server is not to be had; False where none starts.
 
     Either is logged, once, and is a line in `notes`. Raise UserError where wandb is not installed.
     """
     wandb = needs("wandb", "wandb", "logger=wandb")
+    options = fitted(options)
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             patience: dict[str, Any] = {

@@ -27,6 +27,7 @@ from said_lightning.config.composer import Composer
 from said_lightning.config.identity import RunSpec
 from said_lightning.errors import UserError
 from said_lightning.runs.index import STOPPED, at
+from said_lightning.runs.secrets import scrub
 from said_lightning.runs.text import terminal
 from said_lightning.training import server
 from said_lightning.training.dry_run import validate_command, validate_models
@@ -51,12 +52,29 @@ def main(arguments: Sequence[str]) -> int:
             launch = prepare(command)
             plan(command)
             try:
-                launch()
+                code = launched(launch)
             finally:
-                code = report(command.composer.planned() if command.search else command.specs)
+                ended = report(command.composer.planned() if command.search else command.specs)
     except UserError as error:
         return refuse(error.messages)
-    return code
+    return max(code, ended)
+
+
+def launched(launch: Callable[[], None]) -> int:
+    """Launch the jobs; return 1, and print why, where the launcher, the sweeper or a job raises.
+
+    Raises UserError where it does.
+    """
+    try:
+        launch()
+    except UserError:
+        raise
+    except Exception as error:  # of any kind, as by a launcher of whose jobs one was killed
+        reason = str(error).strip() or type(error).__name__
+        print(shown(f"not all was run: {reason}"), file=sys.stderr)
+        log.debug("", exc_info=True)
+        return 1
+    return 0
 
 
 def is_question(flags: Namespace) -> bool:
@@ -139,9 +157,8 @@ def sweep(command: Command, sweeper: Sweeper, callbacks: Callbacks) -> None:
     callbacks.on_multirun_start(config=config, config_name=name)
     try:
         sweeper.sweep(list(config.hydra.overrides.task))
-    except Exception as error:  # some launchers raise where a job was killed
-        log.warning("a job did not end: %s", error)
-    callbacks.on_multirun_end(config=config, config_name=name)
+    finally:
+        callbacks.on_multirun_end(config=config, config_name=name)
 
 
 def plan(command: Command) -> None:
@@ -170,15 +187,20 @@ def report(specs: Iterable[RunSpec]) -> int:
             open_jobs[place] = f"no result: {error}"
             continue
         if record.status != "done":
-            open_jobs[place] = f"{record.status}: {record.reason}"
+            open_jobs[place] = ": ".join(filter(None, (record.status, record.reason)))
             mistakes += (record.reason or "").splitlines() if record.mistake else []
     print(f"{len(folders) - len(open_jobs)} of {len(folders)} runs done")
     for place, reason in open_jobs.items():
-        print(indent(terminal(f"{place}: {reason}"), "  "))
+        print(indent(shown(f"{place}: {reason}"), "  "))
     return refuse(mistakes) if mistakes else int(bool(open_jobs))
 
 
 def refuse(messages: Iterable[str]) -> int:
     """Print each message once and return the exit code of wrong input."""
-    print(*map(terminal, dict.fromkeys(messages)), sep="\n", file=sys.stderr)
+    print(*map(shown, dict.fromkeys(messages)), sep="\n", file=sys.stderr)
     return 2
+
+
+def shown(message: str) -> str:
+    """Return a message as a terminal shows it, whatever it holds, without secrets."""
+    return terminal(scrub(message))

@@ -8,7 +8,7 @@ import os
 import pkgutil
 import signal
 from collections.abc import Callable, Mapping
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -17,15 +17,28 @@ from said_lightning.errors import UserError
 from said_lightning.runs.signals import ASKING, end_with_parent
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-# A worker of joblib asks its jobs to start processes by a method that this registers; where it is
-# not installed, the server passes it over.
-_PRELOADED = ["said_lightning.training.preload", "joblib.externals.loky.backend.context"]
+# What all jobs and model checks need. A worker of joblib asks its jobs to start processes by a
+# method that the last one registers; where it is not installed, the server passes it over.
+_PRELOADED = [
+    *("said_lightning.training.run", "said_lightning.training.budget"),
+    "joblib.externals.loky.backend.context",
+]
 
 
 def start() -> None:
-    """Start the server, unless it runs."""
+    """Start the server, unless it runs.
+
+    A signal to the whole process group is for the launcher and its job. It must not end the server
+    between them, through which the launcher learns how the job ended: it never hears of one.
+    """
     _CONTEXT.set_forkserver_preload(_PRELOADED)
-    forkserver.ensure_running()
+    resource_tracker.ensure_running()  # which sees to its own signals, and to this process's
+    # Here a signal waits meanwhile; in the server, which inherits this, for ever.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def process(
@@ -71,6 +84,7 @@ def _work(
     os.chdir(cwd)
     for signum in ASKING:
         signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
     target(*arguments)
 
 

@@ -10,7 +10,10 @@ import pytest
 import wandb
 
 from said_lightning.config.identity import RunSpec
+from said_lightning.config.validate import validate_config
+from said_lightning.errors import UserError
 from said_lightning.training import job
+from said_lightning.training.loggers import fitted
 from said_lightning.training.run import run
 
 
@@ -43,13 +46,44 @@ def test_wandb_offline_leaves_one_run_of_its_own_in_each_runs_folder(
         record = run(spec)
         assert record.status == "done"
         (file,) = (spec.folder / "wandb").glob("offline-run-*/*.wandb")
-        assert file.name == f"run-{record.config_hash}.wandb"
+        assert file.name.startswith(f"run-{record.config_hash}")
         content = file.read_bytes()
         assert json.dumps(record.lr).encode() in content
         assert b"report/accuracy" in content
         for label in (b"tiny", b"sst2", b"said-d20", b"select/accuracy", tmp_path.name.encode()):
             assert label in content
     assert wandb.run is None
+
+
+def test_what_a_run_is_called_at_wandb_fits_its_limits(tmp_path: Path) -> None:
+    long = "x" * 300
+    options = {"save_dir": tmp_path, "id": "12345678", "name": long, "group": ""}
+    found = fitted({**options, "tags": [long, f"{long}y", "sst2"]})
+    assert (len(found["name"]), found["group"]) == (128, None)
+    assert found["tags"] == ["x" * 64, "sst2"]
+
+
+def test_one_config_in_two_folders_is_two_runs_at_wandb_and_a_resumed_run_stays_one(
+    compose: Any, tmp_path: Path
+) -> None:
+    ids = []
+    for folder in ("a", "b", "a"):
+        spec = compose(tmp_path / folder, "logger=wandb", "trainer.epochs=1")
+        (spec.folder / "result.json").unlink(missing_ok=True)
+        assert run(spec).status == "done"
+        files = (spec.folder / "wandb").glob("offline-run-*/*.wandb")
+        (one,) = {file.stem for file in files}
+        ids.append(one)
+    assert ids[0] == ids[2] != ids[1]
+
+
+@pytest.mark.parametrize("project", ["me/mine", "", "a" * 129, "50%"])
+def test_a_project_that_wandb_does_not_take_is_refused_with_the_command(
+    compose: Any, tmp_path: Path, project: str
+) -> None:
+    spec = compose(tmp_path, "logger=wandb", f"logger.project='{project}'")
+    (line,) = validate_config(spec.config)
+    assert line.startswith("logger.project=")
 
 
 def broken(*_: Any, **__: Any) -> None:
@@ -105,6 +139,52 @@ def test_no_secret_lands_in_a_runs_folder_or_log(
     texts = [path.read_bytes() for path in files] + [capfd.readouterr().err.encode()]
     for value in secrets.values():
         assert not [text for text in texts if value.encode() in text]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["task.name=PLANTED", "model.revision=PLANTED", "out=PLANTED", "logger.project=PLANTED"],
+)
+@pytest.mark.parametrize("planted", ["hidden-token", "${oc.env:HF_TOKEN}", "https://me:pw@host"])
+def test_a_secret_in_an_override_is_refused_before_anything_keeps_it(
+    main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, planted: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hidden-token")
+    monkeypatch.chdir(tmp_path)
+    ended = main("logger=wandb", override.replace("PLANTED", f"'{planted}'"))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(override.partition("=")[0] + ": holds a secret")
+    assert "hidden-token" not in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_in_a_mistake_of_the_data_is_hidden_in_the_record(
+    compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake is a UserError, whose text comes from elsewhere, such as a server's answer."""
+    monkeypatch.setenv("HF_TOKEN", "hidden-token")
+
+    def refused(*_: Any) -> None:
+        raise UserError("https://me:pw@host: hidden-token is not valid")
+
+    monkeypatch.setattr("said_lightning.training.run.train", refused)
+    spec = compose(tmp_path)
+    with pytest.raises(UserError):
+        run(spec)
+    text = (spec.folder / "result.json").read_text()
+    assert "https://***@host: *** is not valid" in text
+
+
+def test_hydras_own_job_logging_hides_secrets_too(
+    main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hidden-token")
+    monkeypatch.setattr(job, "work", careless)
+    ended = main("hydra/job_logging=default")
+    assert ended.code == 1
+    (log,) = (tmp_path / "out").rglob("train.log")
+    assert "refused: ***" in log.read_text()
+    assert "hidden-token" not in log.read_text() + ended.out + ended.err
 
 
 def careless(spec: RunSpec, *rest: Any) -> None:
