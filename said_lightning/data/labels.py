@@ -93,7 +93,7 @@ def _remedy(text: str, ids: Mapping[str, int]) -> str:
     if note := unquoted(ids):
         return note
     known = meaning_of(text.strip()) is not None
-    return "; label_map, as {'1': NAME}, says which label it is" if known else ""
+    return f"; label_map={{{text.strip()[:40]!r}: LABEL}} says which it is" if known else ""
 
 
 def _score(text: str, score_range: list[float]) -> float:

@@ -89,7 +89,7 @@ def _metrics(task: TaskConfig) -> list[str]:
 def _dev(task: TaskConfig) -> Iterator[str]:
     """Yield what is wrong with the dev split: none, or one beside the share of train."""
     key = "hub" if task.data_dir is None else "files"
-    source = eval_source(task)
+    source, trained = eval_source(task), getattr(task, key)
     if source is None or (task.data_dir is None and task.source == "bbc"):
         if task.split is not None:
             yield f"task.split={task.split:g}: task {task.name} has a dev set; leave it out"
@@ -98,8 +98,9 @@ def _dev(task: TaskConfig) -> Iterator[str]:
         if source.eval is None and "dev" in (task.select or "dev", task.report or "dev"):
             yield f"task.{key}.eval=null: expected a dev set; {NO_DEV}"
         return
-    if task.eval_files or task.eval_hub:
+    if source is not trained:
         yield f"task.split={task.split:g}: task {task.name} reports on other data; leave it out"
+        return
     if task.rows.eval is not None:
         yield f"task.rows.eval={task.rows.eval}: expected null with task.split, which has no dev"
     if isinstance(source, FileSource) and source.eval is not None:
@@ -220,9 +221,10 @@ def validate_splits(
     named = [name for name in ("train", "select", "report") if name in splits]
     for one, other in combinations(named, 2):
         if splits[one].same_rows(splits[other]):
+            does, remedy = ("trains", f"; {NO_DEV}") if one == "train" else ("chooses", "")
             found.append(
-                f"{places[other]}: the same rows as {places[one]}, so that {other} rows are no "
-                f"test of what {one} rows teach; expected other rows; {NO_DEV}"
+                f"{places[other]}: the same rows as {places[one]}, on which a run {does}; expected "
+                f"other rows{remedy}"
             )
     if task.kind == "classification":
         trained = set(splits["train"].labels.tolist())

@@ -12,7 +12,7 @@ from said_lightning.config.schema import ModelConfig
 from said_lightning.config.stored import validate_stored
 from said_lightning.config.validate import validate_config, validate_out
 from said_lightning.data.fields import violations
-from said_lightning.data.readers import data_bytes, read_task
+from said_lightning.data.readers import data_bytes, look_into, read_task
 from said_lightning.data.splits import SplitRows, expected_rows
 from said_lightning.data.task import TaskConfig
 from said_lightning.data.validate import validate_task
@@ -20,8 +20,8 @@ from said_lightning.errors import UserError
 from said_lightning.models.locate import how_to_fetch, locate
 from said_lightning.training import server
 
-# Local data up to this size are read and checked, a second for each 100,000 rows; larger ones are
-# left to training, which does so before it begins.
+# Local data up to this size are read and checked, a second for each 100,000 rows; of larger ones
+# the first rows, and all by training before it begins.
 READ_BYTES = 2**23
 
 
@@ -83,13 +83,15 @@ def validate_model_path(model: ModelConfig) -> list[str]:
             if not isinstance(file, str):
                 offline = constants.HF_HUB_OFFLINE
                 return [how_to_fetch(model, "HF_HUB_OFFLINE is set")] if offline else []
-        json.loads(Path(str(file)).read_text(encoding="utf-8"))
+        config = json.loads(Path(str(file)).read_text(encoding="utf-8"))
     except UserError as error:
         return list(error.messages)
     except OSError as error:
         return [f"model.path={model.path}: its config.json cannot be read: {error.strerror}"]
-    except ValueError as error:
-        return [f"model.path={model.path}: {error}"]
+    except (ValueError, RecursionError) as error:
+        return [f"model.path={model.path}: its config.json: {error}"]
+    if not isinstance(config, dict):
+        return [f"model.path={model.path}: its config.json: expected an object in braces"]
     return []
 
 
@@ -98,4 +100,6 @@ def split_rows(task: TaskConfig) -> SplitRows:
     size = data_bytes(task)
     if size is not None and size <= READ_BYTES:
         return read_task(task).rows
+    if size is not None:
+        look_into(task)
     return expected_rows(task)

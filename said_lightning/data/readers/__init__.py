@@ -15,6 +15,9 @@ from said_lightning.data.task import FileSource, HubSource, TaskConfig, eval_sou
 from said_lightning.data.validate import validate_splits, validate_task, validate_variety
 from said_lightning.errors import UserError
 
+# Rows of a file that show what is wrong with all of them.
+FIRST = 1000
+
 
 @dataclass(frozen=True)
 class TaskData:
@@ -75,6 +78,16 @@ def _parted(task: TaskConfig, chosen: Parts, read: Mapping[str, Examples]) -> di
     return splits
 
 
+def look_into(task: TaskConfig) -> None:
+    """Read the first rows of each of a task's files; raise UserError with the mistakes in them."""
+    found = _read(task, parts(task, tested(task)), FIRST)
+    messages = [message for split in found.values() for message in split.messages()]
+    for split in found.values():
+        split.lines.close()
+    if messages:
+        raise UserError(*messages)
+
+
 def data_bytes(task: TaskConfig) -> int | None:
     """Return the size of a task's local files in bytes; None where they come from elsewhere."""
     evaluation = eval_source(task)
@@ -95,8 +108,11 @@ def _tested(task: TaskConfig) -> bool:
     return split_labelled(task, source, str(source.test))
 
 
-def _read(task: TaskConfig, chosen: Parts) -> dict[str, Collector]:
-    """Read the training split, those that select and report, and the others, by name."""
+def _read(task: TaskConfig, chosen: Parts, most: int | None = None) -> dict[str, Collector]:
+    """Read the training split, those that select and report, and the others, by name.
+
+    `most` is the most rows to read of each file, None for all.
+    """
     if task.data_dir is None and task.source == "bbc":
         return read_bbc(task)
     source = task.hub if task.data_dir is None else task.files
@@ -104,7 +120,7 @@ def _read(task: TaskConfig, chosen: Parts) -> dict[str, Collector]:
     assert source is not None
     assert evaluation is not None
     named = {"dev": (evaluation.eval, task.rows.eval), "test": (evaluation.test, task.rows.test)}
-    found = {"train": _read_split(task, source, source.train, task.rows.train)}
+    found = {"train": _read_split(task, source, source.train, task.rows.train, most)}
     played: dict[str, str] = {"report": chosen.report}
     if chosen.held_out and chosen.select != "train":
         played["select"] = chosen.select
@@ -112,15 +128,19 @@ def _read(task: TaskConfig, chosen: Parts) -> dict[str, Collector]:
         if split == "dev" and task.split is not None:
             continue  # held out of the training split
         name, rows = named[split]
-        found[part] = _read_split(task, evaluation, str(name), rows)
+        found[part] = _read_split(task, evaluation, str(name), rows, most)
     for name, split in evaluation.also.items():
-        found[name] = _read_split(task, evaluation, split, task.rows.also.get(name))
+        found[name] = _read_split(task, evaluation, split, task.rows.also.get(name), most)
     return found
 
 
 def _read_split(
-    task: TaskConfig, source: HubSource | FileSource, split: str, rows: int | None
+    task: TaskConfig,
+    source: HubSource | FileSource,
+    split: str,
+    rows: int | None,
+    most: int | None,
 ) -> Collector:
     if isinstance(source, HubSource):
         return read_split(task, source, split, rows)
-    return read_file(task, source, split, rows)
+    return read_file(task, source, split, rows, most)

@@ -1,7 +1,7 @@
 """The reader of local files: each split is one, or several joined by +."""
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from said_lightning.data.examples import Collector
@@ -10,11 +10,17 @@ from said_lightning.data.formats.lines import Read
 from said_lightning.data.task import FileSource, TaskConfig, files_folder
 
 
-def read_file(task: TaskConfig, files: FileSource, name: str, rows: int | None) -> Collector:
-    """Read and check a split; `name` is its file, or several joined by +, `rows` its row count."""
+def read_file(
+    task: TaskConfig, files: FileSource, name: str, rows: int | None, most: int | None = None
+) -> Collector:
+    """Read and check a split; `name` is its file, or several joined by +, `rows` its row count.
+
+    `most` is the most rows to read of each file; the others are then not counted.
+    """
     paths = split_paths(task, files, name)
-    found = Collector(task, files, f"{paths[-1]}:1", rows)
-    found.add_all(chain.from_iterable(read_rows(path, files, found) for path in paths))
+    found = Collector(task, files, f"{paths[-1]}:1", rows, unread=most is not None)
+    read = (islice(read_rows(path, files, found), most) for path in paths)
+    found.add_all(chain.from_iterable(read))
     return found
 
 
