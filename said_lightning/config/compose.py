@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from said_lightning.config.composer import Composer, Overrides
-from said_lightning.config.identity import RunSpec
+from said_lightning.config.identity import RunSpec, absolute
 from said_lightning.config.overrides import (
     SEARCHED,
     parse,
@@ -147,6 +147,10 @@ def _compose(
     errors += _validate_hydra_node(config.hydra)
     sweeper = config.hydra.sweeper
     multirun = flags.multirun or (config.hydra.mode == RunMode.MULTIRUN and not flags.run)
+    # Launchers and sweepers write there too, in whatever folder they work.
+    with suppress(ValueError, OmegaConfBaseException):  # which the jobs are refused for
+        out = str(absolute(config.out, composer.cwd))
+        config.hydra.run.dir = config.hydra.sweep.dir = out
     config.hydra.mode = RunMode.MULTIRUN if multirun else RunMode.RUN
     config.hydra.overrides.task = [o.input_line for o in own]
     HydraConfig.instance().set_config(config)  # for values that refer to it

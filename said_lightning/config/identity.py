@@ -73,19 +73,21 @@ class RunSpec:
     @property
     def out(self) -> Path:
         """The folder below which the sweep's runs lie, absolute."""
-        return self._absolute(self.config.out)
+        return absolute(self.config.out, self.cwd)
 
     def located(self) -> Config:
         """Return the config with absolute paths, for a process that works in another folder."""
         model, task = self.config.model, self.config.task
-        if (path := self._absolute(model.path)).is_dir():
+        if (path := absolute(model.path, self.cwd)).is_dir():
             model = replace(model, path=str(path))
         if task.data_dir is not None:
-            task = replace(task, data_dir=str(self._absolute(task.data_dir)))
+            task = replace(task, data_dir=str(absolute(task.data_dir, self.cwd)))
         return replace(self.config, model=model, task=task, out=str(self.out))
 
-    def _absolute(self, path: str) -> Path:
-        return Path(os.path.abspath(self.cwd / os.path.expanduser(path)))
+
+def absolute(path: str, cwd: Path) -> Path:
+    """Return a path of a config as the folder means it in which the command was given."""
+    return Path(os.path.abspath(cwd / os.path.expanduser(path)))
 
 
 def digest(plain: Mapping[str, Any]) -> str:
