@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "subspace": {"errors", "projections"},
     "runs": {"errors"},
     "data": {"errors"},
-    "config": {"data", "errors", "runs"},
+    "config": {"data", "errors", "runs", "subspace"},
     "analysis": {"config", "errors", "runs"},
     "search": {"analysis", "errors", "runs"},
     "models": {"config", "data", "errors", "projections", "subspace"},

@@ -18,13 +18,15 @@ from said_lightning.data.fields import (
     one_of,
 )
 from said_lightning.data.task import TaskConfig
+from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIOS
 
 
 @dataclass
 class ModelConfig:
     """An encoder: a hub id, a local folder, or `package:NAME/FOLDER` inside a pip package.
 
-    layers: the number of layers kept, from the first on; null is all. A family's yaml puts its
+    layers: the number of layers kept, from the first on; null is all. head: `new`, drawn from the
+    seed, or `keep`, the checkpoint's own, its labels by their names. A family's yaml puts its
     `size`, or its `step` of pre-training and `run`, into the path, and lists what there is in
     `sizes`, `steps`, `runs`.
     """
@@ -33,6 +35,7 @@ class ModelConfig:
     path: str = MISSING
     revision: str | None = None
     layers: Count | None = None
+    head: Annotated[str, one_of("new", "keep")] = "new"
     size: str | None = None
     sizes: list[str] = field(default_factory=list)
     step: str | None = None
@@ -84,21 +87,22 @@ class ProjectionConfig:
 class TrainerConfig:
     """Everything about the optimisation but d, seed and lr.
 
-    full_lr: the rate of full fine-tuning (AdamW). step_ratio: see subspace/lr_rule.py. warmup: the
-    share of the steps in which the rate rises; it falls to 0 in the rest. clip: norm of the
-    gradient, of theta's in a subspace; 0 is none. batch_size: rows of a step on each of the
-    devices, which share each batch; a step has accumulate times as many. save_every: seconds from
-    one saved state of a subspace run to the next, 0 is after every step (full fine-tuning's is
-    saved after each epoch). stop_at: the run ends after the first epoch whose metric reaches it;
-    null is never. grow_from: d in the first epoch, from where it grows to d in the last
-    (training/growing.py); null is all d at once.
+    full_lr: the rate of full fine-tuning (AdamW). step_ratio: of theta's rate; null is the method's
+    own. lambda_lr: lambda's rate (subspace/lr_rule.py for both). warmup: the share of the steps in
+    which the rate rises; it falls to 0 in the rest. clip: norm of the gradient, of theta's in a
+    subspace; 0 is none. batch_size: rows of a step on each of the devices, which share each batch;
+    a step has accumulate times as many. save_every: seconds from one saved state of a subspace run
+    to the next, 0 is after every step (full fine-tuning's is saved after each epoch). stop_at: the
+    run ends after the first epoch whose metric reaches it; null is never. grow_from: d in the first
+    epoch, from where it grows to d in the last (training/growing.py); null is all d at once.
     """
 
     epochs: Count = 3
     batch_size: Count = 32
     eval_batch_size: Count = 128
-    full_lr: Positive = 5e-5
-    step_ratio: Positive = 13.0
+    full_lr: Positive = FULL_LR
+    step_ratio: Positive | None = None
+    lambda_lr: Positive = LAMBDA_LR
     weight_decay: NotNegative = 0.0
     warmup: Share = 0.06
     clip: NotNegative = 1.0
@@ -142,6 +146,11 @@ class Config:
     out: str = "multirun_outputs"
     timeout: Positive | None = None
     on_error: Annotated[str, one_of("continue", "stop")] = "continue"
+
+    @property
+    def step_ratio(self) -> float | None:
+        """The ratio that makes theta's rate by the rule; None for full fine-tuning."""
+        return self.trainer.step_ratio or STEP_RATIOS.get(self.method.name)
 
     @property
     def split_task(self) -> TaskConfig:

@@ -65,14 +65,15 @@ def model_label(model: Mapping[str, Any]) -> str:
 
 
 def rate_label(
-    lr: float | None, method: str, trainer: Mapping[str, Any]
+    lr: float | None, full_lr: float, step_ratio: float | None
 ) -> dict[str, float | None]:
-    """Return a run's rate before D is known: lr, or what the rule computes it from."""
-    full_lr, step_ratio = trainer.get("full_lr"), trainer.get("step_ratio")
-    if lr is None and isinstance(full_lr, int | float) and isinstance(step_ratio, int | float):
-        by_rule = {"lr": None, "rule": step_ratio * full_lr}
-        return {"lr": full_lr, "rule": None} if method == "full" else by_rule
-    return {"lr": lr, "rule": None}
+    """Return a run's rate before D is known: lr, or what the rule computes it from.
+
+    Full fine-tuning has no step_ratio, and full_lr as it is.
+    """
+    if lr is not None or step_ratio is None:
+        return {"lr": lr or full_lr, "rule": None}
+    return {"lr": None, "rule": step_ratio * full_lr}
 
 
 def projection_label(projection: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:

@@ -1,11 +1,14 @@
-"""The learning-rate rule: one known rate, carried over to every d."""
+"""The learning rates of a subspace: theta's from one known rate, lambda's the same at every d."""
 
 FULL_LR = 5e-5  # AdamW's rate for full fine-tuning of a BERT
-STEP_RATIO = 13.0
+# Of theta, by method, and of lambda: where the study of rates has its best, and how flat it is
+# there, stands in docs/results/rates.md.
+STEP_RATIOS = {"said": 13.0, "did": 39.0}
+LAMBDA_LR = 0.1
 
 
 def learning_rate(d: int, D: int, full_lr: float, step_ratio: float) -> float:
-    """Return the rate at which a step moves the weights step_ratio times as far as full_lr's.
+    """Return theta's rate, at which a step moves the weights step_ratio times as far as full_lr's.
 
     Adam moves every coordinate by about its rate, so a step of full fine-tuning has the length
     full_lr sqrt(D) and one of theta has lr sqrt(d). P is isometric in expectation, so theta's step
@@ -17,7 +20,9 @@ def learning_rate(d: int, D: int, full_lr: float, step_ratio: float) -> float:
     to go further for the same effect.
 
     The ratio is above 1 because a random subspace holds only about sqrt(d / D) of the direction
-    that full fine-tuning takes; the study of rates says how it was chosen and how flat its optimum
-    is. Full fine-tuning itself (d = D) uses full_lr, not this rule.
+    that full fine-tuning takes. SAID needs less than DID, since lambda stretches its steps: by
+    |d lambda| |P theta| each, which depends on how far theta has come and neither on d nor on
+    theta's rate. So lambda has a rate of its own, LAMBDA_LR, and this rule does not apply to it.
+    Full fine-tuning itself (d = D) uses full_lr.
     """
     return float(step_ratio * full_lr * (D / d) ** 0.5)

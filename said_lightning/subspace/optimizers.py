@@ -116,23 +116,39 @@ def take_over(optimizer: Optimizer, numbers: Sequence[Tensor], weights: Sequence
 
 
 @contextmanager
-def faster(optimizer: Optimizer, numbers: Sequence[Tensor], factor: float) -> Iterator[None]:
-    """Multiply the rate of the numbers' group by a factor during each step.
+def faster(
+    optimizer: Optimizer, numbers: Sequence[Tensor], factor: float, lambda_lr: float
+) -> Iterator[None]:
+    """Multiply theta's rate by a factor during each step, and give lambda a rate of its own.
 
-    So schedulers go on as if for full training, those with absolute rates (OneCycleLR) too.
+    lambda_lr is reached where the rate of `numbers`, theta and perhaps lambda in one group, is as
+    high as it was meant to be. Outside of steps the group is as it was, so that schedulers go on as
+    if for full training, those with absolute rates (OneCycleLR) too.
     """
-    usual: dict[int, Any] = {}
+    theta, lambdas = list(numbers[:1]), list(numbers[1:])
+    usual: list[Any] = []
+
+    def own() -> dict[str, Any]:
+        # Loading an optimizer's state replaces its groups.
+        groups = optimizer.param_groups
+        return next(one for one in groups if any(tensor is theta[0] for tensor in one["params"]))
+
+    whole = max(float(own().get(key, 0.0)) for key in ("max_lr", "initial_lr", "lr"))
 
     def before(*_: object) -> None:
-        for index, group in enumerate(optimizer.param_groups):
-            if any(tensor is numbers[0] for tensor in group["params"]):
-                usual[index] = group["lr"]
-                group["lr"] = group["lr"] * factor
+        group = own()
+        lr = group["lr"]
+        usual.append(lr)
+        group.update(params=theta, lr=lr * factor)
+        if lambdas:
+            rate = lr * (lambda_lr / whole)
+            optimizer.param_groups.append({**group, "params": lambdas, "lr": rate})
 
     def after(*_: object) -> None:
-        for index, lr in usual.items():
-            optimizer.param_groups[index]["lr"] = lr
-        usual.clear()
+        if usual:
+            own().update(params=theta + lambdas, lr=usual.pop())
+            if lambdas:
+                optimizer.param_groups.pop()
 
     hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
     try:

@@ -19,7 +19,7 @@ from said_lightning.projections.core import random
 from said_lightning.subspace.gradients import Gradients
 from said_lightning.subspace.groups import Groups, budget, split_head, validate_budget
 from said_lightning.subspace.lazy import large_tables
-from said_lightning.subspace.lr_rule import FULL_LR, STEP_RATIO, learning_rate
+from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIOS, learning_rate
 from said_lightning.subspace.optimizers import mark, marked, validate_optimizer
 from said_lightning.subspace.options import (
     Head,
@@ -105,14 +105,19 @@ class Subspace:
         return [*self.numbers(), *self._outside.values()]
 
     def parameter_groups(
-        self, full_lr: float = FULL_LR, step_ratio: float = STEP_RATIO
+        self,
+        full_lr: float = FULL_LR,
+        step_ratio: float | None = None,
+        lambda_lr: float = LAMBDA_LR,
     ) -> list[dict[str, Any]]:
-        """Return an optimizer's parameter groups: theta and lambdas at `lr`, a head at full_lr.
+        """Return an optimizer's groups: theta at `lr`, lambdas at lambda_lr, a head at full_lr.
 
-        Weight decay is 0 for theta: it would pull the weights to theta_0, not to 0.
+        Weight decay is 0 for both: it would pull the weights to theta_0, not to 0.
         """
         rate = self.lr(full_lr, step_ratio)
-        groups: list[dict[str, Any]] = [{"params": self.numbers(), "lr": rate, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": [self.theta], "lr": rate, "weight_decay": 0.0}]
+        if self.m:
+            groups.append({"params": [self.lambdas], "lr": lambda_lr, "weight_decay": 0.0})
         if self._outside:
             groups.append({"params": list(self._outside.values()), "lr": full_lr})
         return groups
@@ -129,10 +134,14 @@ class Subspace:
         """Return the weights of a head outside the subspace by name."""
         return self._outside
 
-    def lr(self, full_lr: float = FULL_LR, step_ratio: float = STEP_RATIO) -> float:
-        """Return theta's rate by the rule of lr_rule.py, from full training's good rate full_lr."""
+    def lr(self, full_lr: float = FULL_LR, step_ratio: float | None = None) -> float:
+        """Return theta's rate by the rule of lr_rule.py, from full training's good rate full_lr.
+
+        step_ratio is by default the method's own.
+        """
+        ratio = STEP_RATIOS["said" if self.m else "did"] if step_ratio is None else step_ratio
         # The rule is for an isometry.
-        return learning_rate(self.d, self.full_D, full_lr, step_ratio) / self.projection.gain**0.5
+        return learning_rate(self.d, self.full_D, full_lr, ratio) / self.projection.gain**0.5
 
     @contextmanager
     def training(self, optimizer: Optimizer) -> Iterator[None]:

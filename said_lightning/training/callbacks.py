@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
 from said_lightning.models.build import build_subspace
-from said_lightning.subspace.lr_rule import STEP_RATIO
+from said_lightning.subspace.lr_rule import LAMBDA_LR
 from said_lightning.subspace.optimizers import faster, holds, take_over
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training.ddp import validate_strategy
@@ -31,9 +31,10 @@ class SubspaceCallback(Callback):
 
     The module stays as it is. The optimizer that it makes of its weights, at a rate that is good
     for full training, trains the subspace's numbers in their place, and during each step its rate
-    is multiplied by what the rule of Subspace.lr asks for, with step_ratio; schedulers go on as
-    they are. An optimizer that the module makes of `self.subspace.trainable_parameters()` (or
-    `parameter_groups(full_lr=...)`) keeps its own rate.
+    is multiplied by what the rule of Subspace.lr asks for, with step_ratio, and that of lambda is
+    lambda_lr, with the same rise and fall; schedulers go on as they are. An optimizer that the
+    module makes of `self.subspace.trainable_parameters()` (or `parameter_groups(full_lr=...)`)
+    keeps its own rates.
 
     The module's weights are theta_0 + lambda P theta after each step, so evaluation, checkpoints
     and `load_from_checkpoint` know nothing of the subspace, and an ordinary module is left. theta
@@ -46,7 +47,8 @@ class SubspaceCallback(Callback):
         *,
         of: str = "",
         make: Callable[[nn.Module], Subspace] | None = None,
-        step_ratio: float = STEP_RATIO,
+        step_ratio: float | None = None,
+        lambda_lr: float = LAMBDA_LR,
         **options: Any,
     ) -> None:
         if (d is None) == (make is None) or (make and options):
@@ -55,6 +57,7 @@ class SubspaceCallback(Callback):
         self.make = make or (lambda model: Subspace(model, **keywords))
         self.of = of
         self.step_ratio = step_ratio
+        self.lambda_lr = lambda_lr
         self.subspace: Subspace | None = None
         self._weights_loaded: bool | None = None  # None without a checkpoint
         self._training = ExitStack()
@@ -110,7 +113,7 @@ class SubspaceCallback(Callback):
         if not holds(optimizer, numbers):
             take_over(optimizer, numbers, self.subspace.weights())
             factor = self.subspace.lr(1.0, self.step_ratio)
-            self._training.enter_context(faster(optimizer, numbers, factor))
+            self._training.enter_context(faster(optimizer, numbers, factor, self.lambda_lr))
             log.info("theta's rate is %.3g times that of configure_optimizers", factor)
         self._training.enter_context(self.subspace.training(optimizer))
 

@@ -110,7 +110,7 @@ class Classifier(LightningModule):
     ) -> None:
         """Take down the answers to a batch, and the headline's loss."""
         output = self.output(batch)
-        self.answered[dataloader_idx].add(batch_idx, predictions(output.logits.float()))
+        self.answered[dataloader_idx].add(batch_idx, output.logits.float())
         if dataloader_idx == 0:
             self.log("select/loss", output.loss, **over_epoch(batch), add_dataloader_idx=False)
 
@@ -123,11 +123,14 @@ class Classifier(LightningModule):
         return self.model(**{name: part for name, part in batch.items() if name != WEIGHT})
 
     def parameter_groups(self, subspace: Subspace) -> list[dict[str, Any]]:
-        """Return the optimizer's groups: theta and lambda at the run's rate, a head outside."""
+        """Return the optimizer's groups: theta at the run's rate, lambda, a head outside."""
         settings = self.settings
-        numbers, *head = subspace.parameter_groups(settings.full_lr, settings.step_ratio)
-        numbers["lr"] = self.lr or numbers["lr"]
-        return [numbers, *({**group, "weight_decay": settings.weight_decay} for group in head)]
+        rates = (settings.full_lr, settings.step_ratio, settings.lambda_lr)
+        groups = subspace.parameter_groups(*rates)
+        groups[0]["lr"] = self.lr or groups[0]["lr"]
+        for group in groups:
+            group.setdefault("weight_decay", settings.weight_decay)
+        return groups
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.

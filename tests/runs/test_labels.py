@@ -10,8 +10,6 @@ from said_lightning.runs.labels import (
     validate_name,
 )
 
-RULE = {"full_lr": 1e-4, "step_ratio": 3}
-
 
 def test_a_model_is_named_with_the_layers_that_are_kept() -> None:
     assert model_label({"name": "minilm", "layers": None}) == "minilm"
@@ -25,13 +23,13 @@ def test_a_projection_is_named_with_its_options_and_whether_d_grows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "lr", "expected"),
-    [("said", None, (None, 3e-4)), ("said", 0.1, (0.1, None)), ("full", None, (1e-4, None))],
+    ("ratio", "lr", "expected"),
+    [(3.0, None, (None, 3e-4)), (3.0, 0.1, (0.1, None)), (None, None, (1e-4, None))],
 )
 def test_a_rate_is_the_given_one_or_what_the_rule_computes_it_from(
-    method: str, lr: float | None, expected: tuple[float | None, float | None]
+    ratio: float | None, lr: float | None, expected: tuple[float | None, float | None]
 ) -> None:
-    found = rate_label(lr, method, RULE)
+    found = rate_label(lr, 1e-4, ratio)
     assert (found["lr"], found["rule"]) == pytest.approx(expected)
 
 

@@ -169,8 +169,8 @@ def test_training_goes_on_in_a_second_context_and_from_a_saved_state() -> None:
 def test_a_head_outside_is_trained_by_the_same_loop(make_model: Any, batches: Any) -> None:
     model, usual = make_model(), make_model()
     space = Subspace(model, 50, head="outside")
-    groups = space.parameter_groups(full_lr=0.1, step_ratio=2.0)
-    assert [group["lr"] for group in groups] == [space.lr(0.1, 2.0), 0.1]
+    groups = space.parameter_groups(full_lr=0.1, step_ratio=2.0, lambda_lr=0.3)
+    assert [group["lr"] for group in groups] == [space.lr(0.1, 2.0), 0.3, 0.1]
     optimizer = torch.optim.SGD(groups)
     assert sum(len(group["params"]) for group in groups) == len(space.trainable_parameters())
     with space.training(optimizer):

@@ -77,10 +77,9 @@ def said(**options: Any) -> SubspaceCallback:
 
 
 def by_hand(toy: Toy, epochs: int = 1) -> Subspace:
-    """Train in an ordinary loop at the rate of the rule."""
+    """Train in an ordinary loop at the rates of the rule and of lambda."""
     space = Subspace(toy, d, projection="dense")
-    rate = space.lr(full_lr=LR, step_ratio=RATIO)
-    optimizer = torch.optim.Adam(space.trainable_parameters(), lr=rate)
+    optimizer = torch.optim.Adam(space.parameter_groups(full_lr=LR, step_ratio=RATIO))
     with space.training(optimizer):
         for batch in rows() * epochs:
             toy.training_step(batch, 0).backward()
@@ -103,8 +102,7 @@ def test_a_module_that_knows_of_no_subspace_trains_as_an_ordinary_loop_does() ->
 
 def test_an_optimizer_of_the_numbers_keeps_its_own_rate() -> None:
     def optimize(toy: Any) -> torch.optim.Optimizer:
-        rate = toy.subspace.lr(full_lr=LR, step_ratio=RATIO)
-        return torch.optim.Adam(toy.subspace.trainable_parameters(), lr=rate)
+        return torch.optim.Adam(toy.subspace.parameter_groups(full_lr=LR, step_ratio=RATIO))
 
     fit(toy := Toy(optimize), said())
     torch.testing.assert_close(theta_of(toy), by_hand(Toy()).theta.detach())
