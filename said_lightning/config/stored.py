@@ -4,18 +4,20 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
-from yaml import YAMLError
+from yaml import AliasEvent, YAMLError
 
 from said_lightning.config.identity import LABELS, RunSpec, decisive, digest
 from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
 from said_lightning.runs import record as records
-from said_lightning.runs.files import write_whole
+from said_lightning.runs.files import read_whole, write_whole
 from said_lightning.runs.index import CONFIG
 
 
@@ -51,9 +53,16 @@ def read_config(folder: Path) -> Config:
     """Read the config that a run left in its folder; raise UserError where it is none."""
     path = folder / CONFIG
     try:
-        return typed(OmegaConf.load(path))
-    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path}: no config of a run: {str(error).splitlines()[0]}") from None
+        text = read_whole(path).decode()
+        # Aliases of aliases would fill the memory, and no run writes one.
+        if "*" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("expected values, found an alias")
+        return typed(OmegaConf.load(StringIO(text)))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        what = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: no config of a run: {what}") from None
 
 
 def typed(plain: Any) -> Config:
