@@ -7,7 +7,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from said_lightning.artifact.coding import LONGEST
 from said_lightning.artifact.header import About
-from said_lightning.config.validate import validate_method, validate_projection
+from said_lightning.config.validate import (
+    validate_method,
+    validate_names,
+    validate_projection,
+)
 from said_lightning.data.fields import violations
 from said_lightning.data.validate import validate_description
 from said_lightning.errors import suggestion
@@ -20,15 +24,13 @@ HEAD = ("F32", "BF16")
 
 def validate_header(about: About) -> list[str]:
     """Return what is wrong with the config in a file, and with its number m of scales."""
-    # An interpolation would read other values once resolved, such as the environment's.
-    if "${" in repr(about.config):
-        return ["config: expected values, found an interpolation"]
     try:
         config = about.run
     except OmegaConfBaseException as error:
         return [f"config: {str(error).splitlines()[0]}"]
     found = [
         *violations(config),
+        *validate_names(config),
         *validate_method(config),
         *validate_projection(config.projection),
         *validate_description(config.task),

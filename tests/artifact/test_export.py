@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -103,3 +104,18 @@ def test_the_commands_say_what_was_written(said: Any, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["merge", str(file), "-o", str(tmp_path / "merged")])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "merged" / "config.json").exists()
+
+
+@pytest.mark.parametrize("part", ["task", "model"])
+def test_a_run_of_others_that_would_read_this_environment_has_no_artifact(
+    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "hidden-token")
+    folder = tmp_path / "run"
+    shutil.copytree(said.folder, folder, ignore=shutil.ignore_patterns("said.safetensors"))
+    config = OmegaConf.load(folder / "config.yaml")
+    config[part].name = "${oc.env:WANDB_API_KEY}"
+    OmegaConf.save(config, folder / "config.yaml")
+    with pytest.raises(UserError, match="expected values, found an interpolation"):
+        export(folder, None, "float32")
+    assert not (folder / "said.safetensors").exists()

@@ -249,6 +249,8 @@ def test_a_newer_format_is_reported_before_anything_else() -> None:
         ("method", "r", 0, "method.r=0: expected at least 1"),
         ("projection", "name", "os", "projection.name=os: no such projection"),
         ("projection", "engine", "triton", "Key 'engine' not in 'ProjectionConfig'"),
+        ("model", "name", "../x", "model.name='../x': expected 1 to 64 letters"),
+        ("task", "name", ".a", "task.name='.a': expected 1 to 64 letters"),
         ("task", "labels", ["yes"], "task.labels"),
         ("task", "max_length", -1, "task.max_length=-1"),
         ("task", "metric", "magic", "task.metric=magic"),
