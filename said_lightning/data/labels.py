@@ -92,7 +92,8 @@ def _by_meaning(ids: Mapping[str, int]) -> dict[tuple[type, Meaning], int]:
 def _remedy(text: str, ids: Mapping[str, int]) -> str:
     if note := unquoted(ids):
         return note
-    known = meaning_of(text.strip()) is not None
+    meaning = meaning_of(text.strip())
+    known = isinstance(meaning, bool) or (meaning is not None and "0" not in ids)
     return f"; label_map={{{text.strip()[:40]!r}: LABEL}} says which it is" if known else ""
 
 

@@ -103,7 +103,7 @@ class TaskConfig:
     select: Annotated[str, one_of("train", "dev", "test")] | None = None
     report: Annotated[str, one_of("dev", "test")] | None = None
     max_length: Annotated[int, Field(ge=SHORTEST, lt=2**31)] = 128
-    split: Annotated[float, Field(gt=0, lt=1)] | None = None
+    split: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
     train_limit: Count | None = None
     eval_limit: Count | None = None
     data_dir: str | None = None

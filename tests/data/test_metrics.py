@@ -93,3 +93,24 @@ def test_one_output_is_a_score_and_several_are_classes() -> None:
 def test_f1_without_positives_is_0() -> None:
     assert trivial_score("f1", [0, 0]) == 0.0
     assert not np.isnan(score(task(2), torch.zeros(4).long(), torch.zeros(4).long())["f1"])
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman"])
+def test_a_correlation_of_constants_is_0_and_of_broken_answers_is_none(name: str) -> None:
+    labels, config = torch.arange(200) / 40, task(1)
+    assert score(config, torch.full((200,), 0.1), labels)[name] == 0.0
+    assert score(config, labels, torch.full((200,), 0.1))[name] == 0.0
+    assert score(config, labels[:1], labels[:1])[name] == 0.0
+    for broken in (np.nan, np.inf, -np.inf):
+        answers = labels.clone()
+        answers[150] = broken
+        assert np.isnan(score(config, answers, labels)[name])
+
+
+def test_a_correlation_that_one_answer_dominates_is_exact() -> None:
+    labels = torch.arange(20_000).float()
+    answers = labels.remainder(7)
+    answers[3] = 1e4
+    expected = pearsonr(labels.numpy(), answers.numpy())[0]
+    assert score(task(1), answers, labels)["pearson"] == pytest.approx(expected, rel=1e-6)
+    assert expected != 0

@@ -157,8 +157,9 @@ def test_a_run_that_is_done_is_not_repeated(said: Any, monkeypatch: pytest.Monke
 
 
 def test_a_regression_is_trained_on_scores_of_pairs(compose: Any, tmp_path: Path) -> None:
-    for name in ("train.tsv", "dev.tsv"):
-        rows = [f"a film\t{word} film\t{score}" for word, score in (("fine", 4.5), ("poor", 0.5))]
+    for name, start in (("train.tsv", "a"), ("dev.tsv", "the")):
+        scores = (("fine", 4.5), ("poor", 0.5))
+        rows = [f"{start} film\t{word} film\t{score}" for word, score in scores]
         (tmp_path / name).write_text("\n".join(["sentence1\tsentence2\tscore", *rows * 3]))
     record = run(compose(tmp_path / "out", "task=stsb", f"task.data_dir={tmp_path}"))
     assert record.status == "done"
