@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from said_lightning.analysis.d90 import SHARE
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.table import estimate_of, label, title
+from said_lightning.runs.text import matplotlib as shown
 
 # Okabe and Ito's palette, distinct for every kind of colour vision; markers distinguish series
 # without colour, and with one marker more than there are colours 42 series look different.
@@ -76,7 +77,7 @@ def _panel(axis: Axes, rows: list[Row], labels: list[str]) -> None:
     _mark_levels(axis, levels)
     _mark_d90(axis, rows, labels)
     pad = 8 + 15 * -(-len(rows) // 2)  # points: the legend has two names to a line
-    axis.set_title(title(rows[0]), loc="left", weight="bold", pad=pad)
+    axis.set_title(shown(title(rows[0])), loc="left", weight="bold", pad=pad)
     axis.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False)
 
 
@@ -92,7 +93,7 @@ def _curve(axis: Axes, row: Row, index: int) -> None:
         marker=marker,
         color=colour,
         markersize=5,
-        label=_legend(row),
+        label=shown(_legend(row)),
     )
 
 
@@ -131,7 +132,7 @@ def _frame(axis: Axes, rows: list[Row], levels: list[float]) -> None:
     axis.set_xlabel("d, trained numbers (log scale)")
     several = any(len(point.values) > 1 for row in rows for point in row.curve)
     seeds = "mean over seeds (dots: each seed)" if several else "one seed"
-    axis.set_ylabel(f"{rows[0].metric or 'metric'}, {seeds}")
+    axis.set_ylabel(shown(f"{rows[0].metric or 'metric'}, {seeds}"))
 
 
 def _line(rows: list[Row]) -> float:

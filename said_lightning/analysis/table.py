@@ -16,6 +16,7 @@ from said_lightning.analysis.comparison import Comparison
 from said_lightning.analysis.d90 import SHARE
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.reading import Reading
+from said_lightning.runs.text import terminal
 
 _STYLES = {"found": "green", "nested": "green", "incomplete": "dim", "no-baseline": "red"}
 _COLUMNS = {
@@ -43,17 +44,17 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
     for row in rows:
         table.add_row(
             row.method,
-            Text(f"{row.map} {row.variant}".strip()),
-            Text(estimate_of(row), style="bold"),
-            Text(row.verdict, style=_STYLES.get(row.verdict, "yellow")),
+            _text(f"{row.map} {row.variant}".strip()),
+            _text(estimate_of(row), style="bold"),
+            _text(row.verdict, style=_STYLES.get(row.verdict, "yellow")),
             "" if row.lr is None else f"{row.lr:.3g}",
             "" if row.epochs is None else str(row.epochs),
             str(row.seeds),
             f"{row.done}/{row.planned}",
         )
     return [
-        Text(title(rows[0]), style="bold"),
-        Text(threshold_of(rows[0])),
+        _text(title(rows[0]), style="bold"),
+        _text(threshold_of(rows[0])),
         table,
         *(_line(f"{label(row)}: {line}") for row in rows for line in details(row)),
         *(_line(one.sentence) for row in rows for one in row.comparisons if not _is_across(one)),
@@ -62,8 +63,12 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
     ]
 
 
+def _text(text: str, style: str = "") -> Text:
+    return Text(terminal(text), style=style)
+
+
 def _line(text: str, style: str = "") -> Padding:
-    return Padding(Text(text, style=style), (0, 0, 0, 1), expand=False)
+    return Padding(_text(text, style), (0, 0, 0, 1), expand=False)
 
 
 def _is_across(one: Comparison) -> bool:

@@ -106,7 +106,7 @@ def _bar(reading: Reading, what: str, who: str, colour: str) -> list[Figure]:
             "showlegend": False,
             "x": [reading.d90],
             "y": [reading.threshold],
-            "hovertemplate": f"{what} = %{{x:,}}<br>{span}<extra>{who}</extra>",
+            "hovertemplate": f"{what} = %{{x:,}}<br>{span}",
             "marker": {
                 "color": "white",
                 "size": 11,
