@@ -1,10 +1,10 @@
-"""The encoder: how a model is loaded, and how a new head starts."""
+"""The encoder: how a model is outlined, rehearsed and loaded."""
 
-import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -19,26 +19,133 @@ from transformers.utils import logging
 from said_lightning.config.schema import ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
+from said_lightning.models.fit import settle, validate_fit
+from said_lightning.models.head import head_of, keep_head, kept_order, start_head
 from said_lightning.models.locate import how_to_fetch, is_folder, locate
 from said_lightning.models.t5 import T5EncoderClassifier
-from said_lightning.projections.core import random
+from said_lightning.models.weights import (
+    holds_head,
+    rehearse,
+    stand_ins,
+    stored_files,
+    validate_loaded,
+    weights_sha256,
+)
 
-PURPOSE = "head"  # keeps a head's starting values apart from P's draws
 
+class Fitted(NamedTuple):
+    """A model before its weights: where it lies, its shapes on torch's meta device, its tokenizer.
 
-def outline(model: ModelConfig, task: TaskConfig) -> PreTrainedModel:
-    """Build the model without weights (on torch's meta device), to count and group its tensors.
-
-    Raise UserError where its config is neither local nor to be had from the hub, is that of no
-    text classifier, or has fewer layers than are to be kept.
+    order: the checkpoint's output for each label, where its head is kept.
     """
+
+    where: str
+    shape: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    order: list[int] | None
+
+
+class Outlined(NamedTuple):
+    """A model without weights, on torch's meta device, and whether its checkpoint holds a head.
+
+    held: None where the weights are not on this machine yet.
+    """
+
+    model: PreTrainedModel
+    held: bool | None
+
+
+class Loaded(NamedTuple):
+    """An encoder in training mode, its tokenizer, and the sha256 of its pre-trained weights."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    sha256: str
+
+
+def outline(model: ModelConfig, task: TaskConfig) -> Outlined:
+    """Build the model without weights, to count and group its tensors.
+
+    Raise UserError with all for which training could not load it or feed it: its config,
+    tokenizer or weights are not to be had, broken or another model's, or do not take the task's
+    rows. Weights are read by their names and shapes alone, and only where they are here.
+    """
+    where, shape, tokenizer, order = fit(model, task)
+    held = None
+    with reported(model, where):
+        if (files := stored_files(where, model.revision, shape.config)) is not None:
+            rehearsed, info = load_weights(shape, None, state_dict=stand_ins(files))
+            held = validated(model, shape, info, order is not None)
+            try:
+                rehearse(rehearsed, tokenizer, task)
+            except Exception as error:
+                raise UserError(f"it cannot take the task's rows: {reason_of(error)}") from None
+    return Outlined(shape, held)
+
+
+def load(model: ModelConfig, task: TaskConfig, seed: int) -> Loaded:
+    """Load encoder and tokenizer in float32, with a new head unless the checkpoint's is kept.
+
+    A new head, and a pooler that no checkpoint holds, are drawn from the seed. Raise UserError as
+    `outline` does.
+    """
+    where, shape, tokenizer, order = fit(model, task)
+    with reported(model, where):
+        encoder, info = load_weights(shape, where, revision=model.revision)
+        validated(model, shape, info, order is not None)
+    new = set(info["missing_keys"])
+    if order is None:
+        new |= head_of(encoder)
+    else:
+        keep_head(encoder, order)
+    start_head(encoder, new, seed)
+    # from_pretrained hands the model over in evaluation mode, and Lightning leaves it there.
+    return Loaded(encoder.train(), tokenizer, weights_sha256(encoder, new))
+
+
+def fit(model: ModelConfig, task: TaskConfig) -> Fitted:
+    """Read a model's config and tokenizer and make them agree; read no weights.
+
+    Raise UserError with everything for which they do not suit each other or the task.
+    """
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     where = locate(model)
-    try:
-        config = configure(model, task)
+    with reported(model, where):
+        config, order = configure(model, task)
         with torch.device("meta"):
-            return build(config)
-    except (OSError, ValueError) as error:
-        raise UserError(_unusable(model, where, error)) from None
+            shape = build(config)
+        tokenizer = AutoTokenizer.from_pretrained(
+            where, revision=model.revision, trust_remote_code=False
+        )
+        settle(shape, tokenizer)
+        wrong = validate_fit(shape, tokenizer, model, task)
+    if wrong:
+        raise UserError(*wrong)
+    return Fitted(where, shape, tokenizer, order)
+
+
+def load_weights(shape: PreTrainedModel, where: str | None, **options: Any) -> tuple[Any, Any]:
+    """Load weights into a model of the class and the config of `shape`, in float32.
+
+    Return it with what transformers says of the loading. A head of another size is left out.
+    """
+    return type(shape).from_pretrained(
+        where,
+        config=shape.config,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **options,
+    )
+
+
+def validated(model: ModelConfig, shape: PreTrainedModel, info: Any, keep: bool) -> bool:
+    """Return whether a checkpoint holds a head. Raise UserError where it lacks what it should."""
+    if wrong := validate_loaded(shape, info, keep):
+        raise UserError(*wrong)
+    return holds_head(shape, info)
 
 
 def build(config: PretrainedConfig) -> PreTrainedModel:
@@ -49,12 +156,20 @@ def build(config: PretrainedConfig) -> PreTrainedModel:
     return model
 
 
-def configure(model: ModelConfig, task: TaskConfig) -> PretrainedConfig:
-    """Return the model's config for the task: labels, kind of loss, layers kept."""
+def configure(model: ModelConfig, task: TaskConfig) -> tuple[PretrainedConfig, list[int] | None]:
+    """Return the model's config for the task: labels, kind of loss, layers kept.
+
+    With it, where the checkpoint's head is kept, its output for each of the task's labels.
+    """
+    where = locate(model)
+    order = None
+    if model.head == "keep":
+        stored = AutoConfig.from_pretrained(where, revision=model.revision, trust_remote_code=False)
+        order = kept_order(stored, model, task)
     regression = task.kind == "regression"
     ids = {label: index for index, label in enumerate(task.labels)}
     config = AutoConfig.from_pretrained(
-        locate(model),
+        where,
         revision=model.revision,
         trust_remote_code=False,
         num_labels=task.num_labels,
@@ -63,7 +178,7 @@ def configure(model: ModelConfig, task: TaskConfig) -> PretrainedConfig:
     )
     if model.layers is not None:
         keep_layers(config, model.layers)
-    return config
+    return config, order
 
 
 def keep_layers(config: PretrainedConfig, layers: int) -> None:
@@ -82,78 +197,28 @@ def keep_layers(config: PretrainedConfig, layers: int) -> None:
         config.layer_types = config.layer_types[:layers]
 
 
-class Loaded(NamedTuple):
-    """An encoder in training mode, its tokenizer, and the sha256 of its pre-trained weights."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    sha256: str
-
-
-def load(model: ModelConfig, task: TaskConfig, seed: int) -> Loaded:
-    """Load encoder and tokenizer in float32; what no checkpoint holds is drawn from the seed.
-
-    Raise UserError where they are neither local nor to be had from the hub, or lack a vocabulary.
-    """
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    where = locate(model)
+@contextmanager
+def reported(model: ModelConfig, where: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a model's files into a UserError of one line."""
     try:
-        config = configure(model, task)
-        t5 = isinstance(config, T5Config)
-        architecture: Any = T5EncoderClassifier if t5 else AutoModelForSequenceClassification
-        tokenizer = AutoTokenizer.from_pretrained(
-            where, revision=model.revision, trust_remote_code=False
-        )
-        encoder, info = architecture.from_pretrained(
-            where,
-            config=config,
-            revision=model.revision,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(_unusable(model, where, error)) from None
-    # Without its files transformers makes up a tokenizer to which every word is unknown.
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise UserError(f"model.path={model.path}: its tokenizer has no vocabulary")
-    missing = set(info["missing_keys"])
-    start_head(encoder, missing, seed)
-    # from_pretrained hands the model over in evaluation mode, and Lightning leaves it there.
-    return Loaded(encoder.train(), tokenizer, weights_sha256(encoder, missing))
+        yield
+    except UserError as error:
+        raise UserError(*(_named(model, line) for line in error.messages)) from None
+    except Exception as error:  # of any kind: the files are anybody's
+        reason = reason_of(error)
+        if isinstance(error, OSError) and not is_folder(where):
+            raise UserError(how_to_fetch(model, f"the hub cannot be asked ({reason})")) from None
+        raise UserError(_named(model, reason)) from None
 
 
-@torch.no_grad()
-def start_head(model: PreTrainedModel, missing: set[str], seed: int) -> None:
-    """Draw the weights that no checkpoint holds from (seed, name), the same on every machine.
-
-    Matrices are normal with the config's initializer_range, biases 0; norms keep their 1.
-    """
-    spread = getattr(model.config, "initializer_range", 0.02)
-    for name, weight in model.named_parameters():
-        if name not in missing:
-            continue
-        if weight.dim() > 1:
-            halves = random.half_words(random.key(seed, name, PURPOSE), 0, weight.numel())
-            weight.copy_(random.normals(halves, weight.dtype).view_as(weight) * spread)
-        elif name.endswith("bias"):
-            weight.zero_()
+def reason_of(error: Exception) -> str:
+    """Return an error's first line, with the kind of one that is not made for reading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    plain = isinstance(error, OSError | ValueError) and text
+    return f"{text:.300}" if plain else f"{type(error).__name__}: {text:.300}".removesuffix(": ")
 
 
-def weights_sha256(model: nn.Module, without: set[str]) -> str:
-    """Hash the state dict in the order of its names, without some of them."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        if name in without:
-            continue
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _unusable(model: ModelConfig, where: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
-    if is_folder(where):
-        return f"model.path={model.path}: {reason}"
-    return how_to_fetch(model, f"the hub cannot be asked ({reason})")
+def _named(model: ModelConfig, line: str) -> str:
+    keys = ("model.path=", "model.layers=", "model.head=", "task.max_length=")
+    return line if line.startswith(keys) else f"model.path={model.path}: {line}"

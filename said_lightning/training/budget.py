@@ -12,6 +12,7 @@ from said_lightning.data.splits import SplitRows
 from said_lightning.errors import UserError
 from said_lightning.models.build import confine_for
 from said_lightning.models.encoder import outline
+from said_lightning.models.head import head_label
 from said_lightning.subspace.groups import budget, split_head, validate_budget
 from said_lightning.training.ddp import validate_devices
 
@@ -27,6 +28,7 @@ class Outline:
     """The shapes of a run's model: D and what makes it up, m lambdas, numbers of a head outside.
 
     sizes: the numbers of each group. weights: the numbers of all weights, and of the largest one.
+    held: whether the checkpoint has a head of its own, None where it is not here.
     """
 
     D: int
@@ -35,6 +37,7 @@ class Outline:
     sizes: dict[str, int]
     weights: tuple[int, int]
     shape: PretrainedConfig
+    held: bool | None
 
 
 def validate_models(configs: Iterable[Config]) -> list[str]:
@@ -82,7 +85,7 @@ def outlined(config: Config) -> Outline:
 
 def _outline(config: Config) -> Outline:
     method = config.method
-    model = outline(config.model, config.task)
+    model, held = outline(config.model, config.task)
     confine_for(model, method)
     groups, D = budget(model, method.name, method.groups, method.head)
     inside, outside = split_head(model, method.head)
@@ -94,6 +97,7 @@ def _outline(config: Config) -> Outline:
         sizes={name: sum(inside[one].numel() for one in group) for name, group in groups.items()},
         weights=(sum(weights), max(weights)),
         shape=model.config,
+        held=held,
     )
 
 
@@ -106,6 +110,7 @@ def estimate(config: Config, rows: SplitRows) -> Iterator[str]:
     else:
         beside = f", and {one.outside:,} of the head outside" if one.outside else ""
         yield f"d      {config.d:,} = {config.d - one.m:,} theta + {one.m} lambda{beside}"
+    yield f"head   {head_label(config.model, config.seed, one.held)}"
     yield f"groups {', '.join(f'{name} {size:,}' for name, size in one.sizes.items())}"
     yield f"rows   {rows}"
     yield f"steps  {steps(config, rows.train)}"
@@ -130,7 +135,11 @@ def memory(config: Config, model: Outline) -> str:
     else:
         held += largest + (model.D if config.method.origin == "copy" else 0)
     shape: Any = model.shape
-    width, heads, layers = shape.hidden_size, shape.num_attention_heads, shape.num_hidden_layers
+    own = f"{held * FLOAT / 1e9:.2f} of weights and what trains them"
+    width, layers = (getattr(shape, key, None) for key in ("hidden_size", "num_hidden_layers"))
+    if not width or not layers:
+        return f"{own} (GB), and what its batches need, which its config.json does not say"
+    heads = getattr(shape, "num_attention_heads", None) or 0
     if shape.is_encoder_decoder:
         layers += getattr(shape, "decoder_layers", layers)
     tokens = config.task.max_length
@@ -139,8 +148,5 @@ def memory(config: Config, model: Outline) -> str:
         unit /= 2
     size = config.trainer.batch_size
     passing = size * tokens * width * layers * unit
-    total, own = (held * FLOAT + passing) / 1e9, held * FLOAT / 1e9
-    return (
-        f"about {total:.1f} GB: {own:.2f} of weights and what trains them, the rest for batches of "
-        f"{size} rows of {tokens} tokens"
-    )
+    total = (held * FLOAT + passing) / 1e9
+    return f"about {total:.1f} GB: {own}, the rest for batches of {size} rows of {tokens} tokens"

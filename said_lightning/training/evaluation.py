@@ -1,12 +1,13 @@
 """The answers to whole sets of rows: after each epoch, and to the report rows after the last."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -34,12 +35,17 @@ class Answered:
         self.labels = rows_of(loader).labels
         self.values = torch.zeros(len(self.labels), device=trainer.strategy.root_device)
 
-    def add(self, number: int, answers: Shaped[Tensor, " share"]) -> None:
-        """Keep the answers to this process's share of the batch with this number."""
+    def add(self, number: int, logits: Float[Tensor, "share outputs"]) -> None:
+        """Keep the answers to this process's share of the batch with this number.
+
+        An answer is NaN where a logit is not finite, so that no class id stands for it.
+        """
+        answers = predictions(logits).float()
+        answers = answers.masked_fill(~logits.isfinite().all(dim=1), torch.nan)
         mine = self.batches[number][self.trainer.global_rank :: self.trainer.world_size]
         # A share without any row holds a stand-in, whose answer is nobody's.
         places = torch.from_numpy(mine).to(self.values.device)
-        self.values[places] = answers[: len(mine)].float()
+        self.values[places] = answers[: len(mine)]
 
     def whole(self) -> Float[np.ndarray, " rows"]:
         """Return all answers; every process asks for them at once, and once."""
@@ -51,13 +57,16 @@ class Answered:
 def scored(task: TaskConfig, part: str, sets: Sequence[Answered]) -> dict[str, Tensor]:
     """Return the metrics of the sets of a part, as `part/metric`, or `part/name/metric` of others.
 
-    The headline's set comes first, then those that are reported beside it.
+    The headline's set comes first, then those that are reported beside it. A metric is NaN where
+    any answer is, and there alone: those that are not defined are 0.
     """
     found = {}
     for name, one in zip(("", *also_evaluated(task)), sets, strict=False):
         start, answers = f"{part}/{name}/" if name else f"{part}/", one.whole()
         for metric in task.metrics:
-            value = score(metric, answers, one.labels, task.num_labels)
+            value = math.nan
+            if np.isfinite(answers).all():
+                value = score(metric, answers, one.labels, task.num_labels)
             found[start + metric] = torch.tensor(value, dtype=torch.float64)
     return found
 
@@ -87,8 +96,8 @@ class Report(Callback):
 
     @property
     def row_scores(self) -> Float[np.ndarray, " rows"] | None:
-        """The score of each report row; None where an answer is no number."""
-        if self.answers is None or not self.answers.isfinite().all():
+        """The score of each report row; None before they are answered."""
+        if self.answers is None:
             return None
         task, labels = self.data.task, self.data.report_sets[0].labels
         return row_scores(task.metric, self.answers.numpy(), labels, task.num_labels)
@@ -120,7 +129,7 @@ class Report(Callback):
             for number, batch in enumerate(loader):
                 moved = trainer.strategy.batch_to_device(precision.convert_input(batch))
                 with precision.val_step_context():
-                    found.add(number, predictions(pl_module.output(moved).logits.float()))
+                    found.add(number, pl_module.output(moved).logits.float())
                 self.saver.on_validation_batch_end(trainer, pl_module)
         return found
 

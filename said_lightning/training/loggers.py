@@ -140,9 +140,11 @@ def not_finite(row: Row) -> str | None:
         return None
     if "train/loss" in broken:
         return f"the training loss is {broken['train/loss']}"
-    part, metric = next(iter(broken)).split("/", 1)
-    if metric == "loss":
-        return f"the loss on the {part} rows is {broken[f'{part}/loss']}"
+    # A metric is not finite where outputs are not, and then neither is the loss.
+    first = min(broken, key=lambda name: name.endswith("/loss"))
+    part = first.partition("/")[0]
+    if first.endswith("/loss"):
+        return f"the loss on the {part} rows is {broken[first]}"
     return f"the outputs on the {part} rows are not finite"
 
 

@@ -17,6 +17,7 @@ from said_lightning.config.validate import validate_config
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.errors import UserError
 from said_lightning.models.encoder import load
+from said_lightning.models.head import head_label
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs import record as records
 from said_lightning.runs.files import sweep, write_whole
@@ -88,6 +89,7 @@ def train(spec: RunSpec) -> dict[str, Any]:
     data = TextDataModule(task, tokenizer, *sizes, config.seed, settings.workers)
     data.setup()
     log.info("rows: %s", data.data.rows)
+    log.info("head: %s", head_label(config.model, config.seed))
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric, data.data.parts)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
@@ -96,6 +98,7 @@ def train(spec: RunSpec) -> dict[str, Any]:
     report = Report(data, journal, saver, settings.grow_from is not None)
     with processes(settings.devices, train, spec):
         trainer = fit(spec, module, data, [*callbacks, report, saver], saver.notes)
+    validate_end(module)
     save(module, folder)
     found = outcome(module)
     return {
@@ -157,6 +160,16 @@ def fit(
     newest = generations.latest(spec.folder / generations.FOLDER)
     trainer.fit(module, datamodule=data, ckpt_path=newest)
     return trainer
+
+
+def validate_end(module: Classifier) -> None:
+    """Raise FloatingPointError where a trained number, or what it writes, is not finite.
+
+    The rows that were evaluated may not have read it, such as the embedding of another word.
+    """
+    for name, weight in module.named_parameters():
+        if not weight.isfinite().all():
+            raise FloatingPointError(f"{name} is not finite after the last step")
 
 
 def outcome(module: Classifier) -> dict[str, Any]:

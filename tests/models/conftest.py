@@ -1,5 +1,6 @@
 """A tiny random model of the architecture that each yaml of conf/model names."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
@@ -40,6 +43,7 @@ DEBERTA = {
     "share_att_key": True,
     "position_biased_input": False,
 }
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 TOKENS = {"bos_token_id": 0, "cls_token_id": 0, "sep_token_id": 1}
 TINY: dict[str, dict[str, Any]] = {
     "albert": {**BERT, "embedding_size": 8},
@@ -75,16 +79,43 @@ def config(yaml: str) -> PretrainedConfig:
 
 
 @pytest.fixture
-def tiny(architecture: str, tmp_path: Path) -> Path:
+def pretrained(architecture: str, tmp_path: Path) -> Path:
     """Return a pre-trained model of three layers as its makers would save it, without a head."""
     torch.manual_seed(0)
     model = AutoModel.from_config(tiny_config(architecture))
     model.save_pretrained(tmp_path / "tiny")
     words = Tokenizer(WordLevel({"[UNK]": 0, "</s>": 1, "[PAD]": 2, "a": 3}, "[UNK]"))
+    words.post_processor = TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B:1 </s>:1", special_tokens=[("</s>", 1)]
+    )
     special = {"unk_token": "[UNK]", "pad_token": "[PAD]", "eos_token": "</s>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=32, **special)
     tokenizer.save_pretrained(tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+@pytest.fixture
+def save_tokenizer() -> Callable[..., None]:
+    """Return what saves a tokenizer of words in a model's folder: [CLS] a [SEP], or a <end>."""
+
+    def save(folder: Path, padding: bool = True, segments: bool = False, **options: Any) -> None:
+        words = [*SPECIAL, "a", "the", "film", "plot", "good", "fine", "great", "bad", "poor"]
+        backend = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
+        backend.pre_tokenizer = Whitespace()
+        backend.post_processor = TemplateProcessing(
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+        )
+        names = {"unk_token": "[UNK]", "cls_token": "[CLS]", "eos_token": "[SEP]"}
+        if padding:
+            names["pad_token"] = "[PAD]"
+        if segments:
+            options["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+        kinds: Any = {"model_max_length": 32, **names, **options}
+        PreTrainedTokenizerFast(tokenizer_object=backend, **kinds).save_pretrained(folder)
+
+    return save
 
 
 def tiny_config(yaml: str) -> PretrainedConfig:

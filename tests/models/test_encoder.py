@@ -15,8 +15,12 @@ from said_lightning.errors import UserError
 from said_lightning.models.encoder import load, outline
 from said_lightning.models.locate import locate
 
-TASK = TaskConfig(name="toy", labels=["no", "yes"], metric="accuracy", metrics=["accuracy"])
-SCORES = TaskConfig(name="toy", kind="regression", metric="pearson", metrics=["pearson"])
+TASK = TaskConfig(
+    name="toy", labels=["no", "yes"], metric="accuracy", metrics=["accuracy"], max_length=16
+)
+SCORES = TaskConfig(
+    name="toy", kind="regression", metric="pearson", metrics=["pearson"], max_length=16
+)
 
 
 def at(path: Path | str) -> ModelConfig:
@@ -72,7 +76,7 @@ def test_the_hash_is_of_the_pretrained_weights_alone(encoder: Path, copy: Path) 
 
 
 def test_an_outline_has_the_tensors_of_the_model_and_no_numbers(encoder: Path) -> None:
-    skeleton, model = outline(at(encoder), TASK), load(at(encoder), TASK, 0).model
+    skeleton, model = outline(at(encoder), TASK).model, load(at(encoder), TASK, 0).model
     assert all(weight.is_meta for weight in skeleton.parameters())
     shapes = {name: weight.shape for name, weight in skeleton.named_parameters()}
     assert shapes == {name: weight.shape for name, weight in model.named_parameters()}
@@ -119,8 +123,9 @@ def test_a_folder_that_holds_no_text_classifier_is_reported_why(
 
 
 def test_missing_weights_and_a_missing_vocabulary_are_reported(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    assert "no file named model.safetensors" in reason(copy, load)
+    assert "no file named model.safetensors" in reason(copy)
     for file in copy.glob("tokenizer*"):
         file.unlink()
     assert reason(copy, load) == f"model.path={copy}: its tokenizer has no vocabulary"
-    (copy / "model.safetensors").unlink()
-    assert "no file named model.safetensors" in reason(copy, load)

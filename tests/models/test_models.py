@@ -15,7 +15,9 @@ from said_lightning.models.encoder import build, load
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training.budget import estimate
 
-TASK = TaskConfig(name="toy", labels=["no", "yes"], metric="accuracy", metrics=["accuracy"])
+TASK = TaskConfig(
+    name="toy", labels=["no", "yes"], metric="accuracy", metrics=["accuracy"], max_length=16
+)
 Batch = dict[str, torch.Tensor]
 
 
@@ -81,9 +83,9 @@ def test_layers_come_in_order_between_the_embeddings_and_the_head(config: Pretra
             assert all(f".{number}." in tensor for tensor in tensors)
 
 
-def test_the_first_layers_are_kept_as_they_were(tiny: Path, architecture: str) -> None:
-    whole = load(at(tiny), TASK, 0).model
-    cut = load(at(tiny, 2), TASK, 0).model
+def test_the_first_layers_are_kept_as_they_were(pretrained: Path, architecture: str) -> None:
+    whole = load(at(pretrained), TASK, 0).model
+    cut = load(at(pretrained, 2), TASK, 0).model
     weights = dict(whole.named_parameters())
     kept = dict(cut.named_parameters())
     assert all(torch.equal(weight, weights[name]) for name, weight in kept.items())
@@ -92,8 +94,8 @@ def test_the_first_layers_are_kept_as_they_were(tiny: Path, architecture: str) -
     assert (len(kept) < len(weights)) == (architecture != "albert")
 
 
-def test_only_the_head_is_new(tiny: Path) -> None:
-    first, second = (load(at(tiny), TASK, s).model for s in (0, 1))
+def test_only_the_head_is_new(pretrained: Path) -> None:
+    first, second = (load(at(pretrained), TASK, s).model for s in (0, 1))
     pairs = zip(first.named_parameters(), second.parameters(), strict=True)
     new = {name for (name, weight), other in pairs if not torch.equal(weight, other)}
     head = set(Subspace(first, 100).groups["head"])
@@ -101,18 +103,18 @@ def test_only_the_head_is_new(tiny: Path) -> None:
     assert new <= head
 
 
-def test_the_budget_of_any_architecture_is_reported(tiny: Path) -> None:
-    config = Config(model=at(tiny), task=TASK, method=MethodConfig(name="said"), d=100)
-    model = load(at(tiny), TASK, 0).model
+def test_the_budget_of_any_architecture_is_reported(pretrained: Path) -> None:
+    config = Config(model=at(pretrained), task=TASK, method=MethodConfig(name="said"), d=100)
+    model = load(at(pretrained), TASK, 0).model
     m = len(Subspace(model, 100).groups)
     D, d, *_ = estimate(config, SplitRows(100, 10, 10, Parts("train", "dev")))
     assert f"D      {sum(weight.numel() for weight in model.parameters()):,}" == D
     assert d == f"d      100 = {100 - m} theta + {m} lambda"
 
 
-def test_more_layers_than_there_are_is_reported(tiny: Path) -> None:
+def test_more_layers_than_there_are_is_reported(pretrained: Path) -> None:
     with pytest.raises(UserError, match=r"model.layers=4: the model has 3"):
-        load(at(tiny, 4), TASK, 0)
+        load(at(pretrained, 4), TASK, 0)
 
 
 def test_padding_changes_nothing_that_t5_answers(batch: Batch) -> None:

@@ -108,7 +108,10 @@ def test_a_model_that_is_not_here_is_reported_with_the_command_that_fetches_it()
 
 @pytest.mark.parametrize(
     ("config", "reason"),
-    [(None, "its config.json cannot be read: No such file"), ("{", "Expecting property name")],
+    [
+        (None, "its config.json cannot be read: No such file"),
+        ("{", "its config.json: Expecting property"),
+    ],
 )
 def test_a_folder_without_a_config_is_reported(
     tmp_path: Path, config: str | None, reason: str
