@@ -16,7 +16,7 @@ from said_lightning.runs.record import Finite
 FORMAT = 1
 # What encoder, subspace and model card need of a run's task and model.
 OF_TASK = ("name", "kind", "labels", "score_range", "metric", "metrics", "max_length")
-OF_MODEL = ("name", "path", "revision", "layers")
+OF_MODEL = ("name", "path", "revision", "layers", "head")
 
 Hex = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]
 
@@ -51,7 +51,8 @@ class About:
     def run(self) -> Config:
         """The config with the defaults of the keys that the file lacks.
 
-        Raises OmegaConfBaseException for a key that Config lacks or a value of another type.
+        Raises OmegaConfBaseException for a key that Config lacks, a value of another type, and an
+        interpolation.
         """
         return typed({**self.config, "logger": {"name": "none"}})
 
