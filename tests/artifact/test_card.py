@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from said_lightning.artifact.file import Artifact
 from said_lightning.artifact.header import About, Score
 from said_lightning.artifact.hub import card
+from said_lightning.runs.text import line
 
 CONFIG: dict[str, Any] = {
     "model": {"name": "mine", "path": "google-bert/bert-base-uncased", "layers": 4},
@@ -72,3 +74,34 @@ def test_a_merged_models_library_is_transformers() -> None:
     assert front(card(ARTIFACT, None))["library_name"] == "transformers"
     assert front(card(ARTIFACT, "a"))["library_name"] == "said_lightning"
     assert 'pipeline("text-classification"' in card(ARTIFACT, None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "a|b",
+            "two\nlines\n---\ntags: [x]",
+            "[link](javascript:x)",
+            "![image](http://x)",
+            "`code`",
+        ),
+        *("<script>alert(1)</script>", "**bold** _i_", "\x1b[2J", "{d}", "\u202e", "&lt;"),
+    ],
+)
+def test_a_name_is_text_in_a_card_whatever_it_holds(name: str) -> None:
+    task = CONFIG["task"] | {"name": name, "kind": "classification", "labels": [name, "no"]}
+    config = CONFIG | {"model": {"name": name, "path": f"../{name}"}, "task": task}
+    text = card(replace(ARTIFACT, about=replace(ABOUT, config=config)), "said.safetensors")
+    head, body = text.removeprefix("---\n").split("\n---\n", 1)
+    assert yaml.safe_load(head)["tags"] == ["said_lightning", "said", line(name)]
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(body)
+    cells = [token.children or [] for token in tokens if token.type == "inline"]
+    shown = ["".join(part.content for part in cell) for cell in cells]
+    assert shown[0] == f"{line(name)} fine-tuned on {line(name)}: 1,200 trained numbers"
+    assert shown[shown.index("labels") + 1] == f"{line(name)}, no"
+    assert sum(token.type == "tr_open" for token in tokens) == 6
+    kinds = [part.type for cell in cells for part in cell]
+    own = {"text", "text_special", "code_inline", "softbreak", "link_open", "link_close"}
+    assert set(kinds) <= own
+    assert kinds.count("link_open") == 1
