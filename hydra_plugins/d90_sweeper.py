@@ -86,7 +86,8 @@ class D90Sweeper(Sweeper):
         if open_runs:
             jobs = list(open_runs.values())
             try:
-                self.launcher.launch(jobs, initial_job_idx=self.started)
+                for ended in self.launcher.launch(jobs, initial_job_idx=self.started):
+                    _ = ended.return_value  # raises what the job raised
             except Exception as error:  # some launchers raise where a job was killed
                 self.trouble.append(error)
                 log.warning("the launcher failed, and the search goes on: %s", error)

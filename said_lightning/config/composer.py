@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from said_lightning.config.identity import RunSpec
 from said_lightning.config.schema import Config
-from said_lightning.config.stored import plan, read_spec, validate_stored
+from said_lightning.config.stored import plan, read_spec, typed, validate_stored
 from said_lightning.config.validate import validate_text
+from said_lightning.data.fields import violations_of
 from said_lightning.errors import UserError
 from said_lightning.runs.labels import name_of_path
 
@@ -72,7 +74,7 @@ class Composer(ConfigLoader):
             self.compose(choices)
         # Jobs share a copy where each sets what the one before it set, and nothing is left over.
         keys = tuple(override.key_or_group for override in values)
-        if (choices, keys) not in self._copies:
+        if fresh := (choices, keys) not in self._copies:
             self._copies[choices, keys] = deepcopy(self._composed[choices])
         config = self._copies[choices, keys]
         _set(config, values)
@@ -82,12 +84,19 @@ class Composer(ConfigLoader):
         missing = OmegaConf.missing_keys(config) - ({"model.name"} if name else set())
         if missing:
             raise UserError(*(f"{key}: has no value" for key in sorted(missing)))
-        plain: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
-        if name is not None:
-            plain = replace(plain, model=replace(plain.model, name=name))
-        if wrong := validate_text(asdict(plain)):
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        plain["model"]["name"] = name or plain["model"]["name"]
+        if wrong := validate_text(plain):
             raise UserError(*wrong)
-        return RunSpec.of(plain, self.cwd)
+        if not fresh and name is None and not any("${" in one for one in overrides):
+            job: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
+            return RunSpec.of(job, self.cwd)
+        # What an interpolation gives may be of any type.
+        try:
+            return RunSpec.of(typed(plain), self.cwd)
+        except OmegaConfBaseException as error:
+            wrong = violations_of(Config, plain) or [str(error).splitlines()[0]]
+            raise UserError(*wrong) from None
 
     def _name_of_model(self, config: DictConfig, choices: Overrides, given: set[str]) -> str | None:
         """Return the name of a model whose path was given without one; None where it has its own.

@@ -123,6 +123,15 @@ def test_a_name_that_leads_elsewhere_is_refused_wherever_it_stands(override: str
     assert any(line.startswith(key) and "1 to 64 letters" in line for line in found.messages)
 
 
+@pytest.mark.parametrize(
+    "override", ["model.steps='${d}'", "task.labels='${trainer}'", "task.hub.also='${task.labels}'"]
+)
+def test_an_interpolation_that_gives_another_type_is_a_message(override: str) -> None:
+    found = judged("task=sst2", override)
+    assert isinstance(found, UserError)
+    assert any(line.startswith(override.partition("=")[0]) for line in found.messages)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
