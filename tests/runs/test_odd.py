@@ -41,7 +41,7 @@ def shut(path: Path) -> None:
     path.chmod(0)
 
 
-STRANGE: dict[str, Callable[[Path], None]] = {
+STRANGE: dict[str, Callable[[Path], object]] = {
     "pipe": os.mkfifo,
     "device": lambda path: path.symlink_to("/dev/zero"),
     "folder": Path.mkdir,
@@ -79,7 +79,7 @@ def said_status(study: Path) -> str:
 
 @pytest.mark.parametrize("make", STRANGE_FILES)
 def test_a_strange_result_is_a_warning_and_the_others_stand(
-    study: Path, make: Callable[[Path], None]
+    study: Path, make: Callable[[Path], object]
 ) -> None:
     make(study / "b" / RESULT)
     records, (error, *more) = find(study)
@@ -218,7 +218,7 @@ def test_a_record_at_the_top_hides_no_run(study: Path) -> None:
 
 @pytest.mark.parametrize("make", STRANGE_FILES)
 def test_strange_files_beside_a_record_are_refused_in_one_message(
-    study: Path, make: Callable[[Path], None]
+    study: Path, make: Callable[[Path], object]
 ) -> None:
     run = study / "a"
     (run / checkpoint.FOLDER).mkdir()
