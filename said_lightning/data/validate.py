@@ -178,10 +178,10 @@ def _missing_files(
         return
     for name in names:
         path = folder / name
-        if wrong := validate_format(path):
+        if path.exists() and not path.is_file():
+            yield f"{path}: {'a folder' if path.is_dir() else 'no regular file'}; expected a file"
+        elif wrong := validate_format(path):
             yield from wrong
-        elif path.is_dir():
-            yield f"{path}: a folder; expected a file"
         elif not path.is_file():
             near = suggestion(path.name, _names(path.parent)) if path.parent.is_dir() else ""
             yield f"{path}: no such file{near}{f'; {NO_DEV}' if name == files.eval else ''}"

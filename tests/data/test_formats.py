@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from said_lightning.data.examples import Collector
 from said_lightning.data.readers import data_bytes, read_task
+from said_lightning.data.readers.files import read_rows
+from said_lightning.data.splits import labelled
 from said_lightning.data.task import FileSource, TaskConfig
 from said_lightning.data.validate import validate_task
 from said_lightning.errors import UserError
@@ -133,7 +139,8 @@ def test_a_wrong_separator_is_named_with_the_right_one(mine: Any, separator: str
     header, row = separator.join(["message", "kind"]), separator.join(["a film", "ham"])
     for content, files in ((f"{header}\n{row}", {}), (row, {"columns": ["message", "kind"]})):
         message = problem(mine(name, content, **files, eval="dev.json"))
-        assert message.endswith(f"; task.files.separator={separator!r} parts it")
+        written = separator.replace("\t", r"\t")
+        assert message.endswith(f"""; 'task.files.separator="{written}"' parts it""")
 
 
 @pytest.mark.parametrize(
@@ -211,12 +218,14 @@ def test_a_file_that_is_not_what_it_seems_is_reported_with_the_remedy(
         ("train.parquet.gz", "expected a file that ends in .tsv, .txt, .csv, .jsonl, .json, .parq"),
         ("train.gz", "expected a file that ends in"),
         ("folder.csv", "folder.csv: a folder; expected a file"),
+        ("pipe.csv", "pipe.csv: no regular file; expected a file"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_before_it_is_opened(
     mine: Any, tmp_path: Path, name: str, expected: str
 ) -> None:
     (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
     task = mine("train.csv", csv(), text=["message"])
     task.files.train = name
     (tmp_path / "train.xlsx").touch()
@@ -255,3 +264,31 @@ def test_a_test_set_counts_where_it_has_labels_in_any_format(
     else:
         assert "train: 4 rows" not in str(read_task(task).rows)
         assert read_task(task).parts == ("train", "dev")
+
+
+ENDS = [".csv", ".tsv", ".json", ".jsonl", ".parquet", *(f".csv{end}" for end in PACK)]
+GOOD = [
+    b"",
+    csv().encode(),
+    json.dumps(objects()).encode(),
+    *(pack(b"a") for pack in PACK.values()),
+]
+
+
+@given(
+    start=st.sampled_from(GOOD),
+    at=st.integers(0, 99),
+    put=st.binary(max_size=9),
+    end=st.sampled_from(ENDS),
+    encoding=st.sampled_from(["utf-8", "utf-16", "utf-32", "cp1252", "shift_jis", "utf-7"]),
+)
+def test_no_file_is_a_traceback(
+    tmp_path_factory: Any, start: bytes, at: int, put: bytes, end: str, encoding: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / f"train{end}"
+    path.write_bytes(start[:at] + put + start[at:])
+    files = FileSource(text=["message"], label="kind", encoding=encoding)
+    found = Collector(TaskConfig(labels=NAMES), files, str(path), None)
+    found.add_all(read_rows(path, files, found))
+    assert found.mistakes or len(found.examples()) > 0
+    assert labelled(path, files) in {True, False}

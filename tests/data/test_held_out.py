@@ -177,4 +177,4 @@ def test_the_first_rows_of_a_large_file_show_its_mistakes(make: Make, tmp_path: 
         look_into(good)
     assert len(caught.value.messages) == 3
     assert "train.csv:902: column 'kind': found 'eggs'" in caught.value.messages[0]
-    assert caught.value.messages[2].endswith("; task.files.separator=';' parts it")
+    assert caught.value.messages[2].endswith("""; 'task.files.separator=";"' parts it""")

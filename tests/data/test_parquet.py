@@ -1,5 +1,6 @@
 """Parquet files, with whatever pandas, pyarrow and `datasets` put into their columns."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,24 @@ def test_a_column_that_is_there_twice_is_reported(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns, ["message", "kind", "kind"]), tmp_path / "train.parquet")
     message = problem(mine(tmp_path))
     assert "expected a header with 'message', 'kind' once each" in message
+
+
+@pytest.mark.parametrize("stray", [2, -2, 700])
+def test_a_class_id_without_a_name_is_reported(tmp_path: Path, stray: int) -> None:
+    features = Features({"message": Value("string"), "kind": ClassLabel(names=["spam", "ham"])})
+    Dataset.from_dict({"message": ["a"], "kind": [0]}, features).to_parquet(
+        tmp_path / "hub.parquet"
+    )
+    schema = pq.read_schema(tmp_path / "hub.parquet")
+    table = pa.table({"message": ["a", "b"], "kind": [0, stray]}, schema)
+    pq.write_table(table, tmp_path / "train.parquet")
+    assert f"row 1: column 'kind': found 'class id {stray}'" in problem(mine(tmp_path))
+
+
+def test_features_that_the_installed_package_does_not_know_are_reported(tmp_path: Path) -> None:
+    odd = {"info": {"features": {"kind": {"_type": "Novel"}, "message": {"_type": "Value"}}}}
+    table = pa.table({"message": ["a"], "kind": [0]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(odd)})
+    pq.write_table(table, tmp_path / "train.parquet")
+    expected = "train.parquet:1: cannot be read: the installed `datasets` cannot read its features"
+    assert expected in problem(mine(tmp_path))

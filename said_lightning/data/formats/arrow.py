@@ -18,18 +18,19 @@ def parquet(path: Path, columns: Sequence[str]) -> Table:
     """
     files = needs("pyarrow.parquet", "hub", f"{path}: a file that ends in .parquet")
     arrow = needs("pyarrow", "hub", "parquet")
+    torn = (arrow.ArrowException, KeyError, OverflowError, ValueError)
 
     def read() -> Iterator[Read]:
         try:
             batches = file.iter_batches(CHUNK, columns=there)
             yield from rows((batch.to_pydict() for batch in batches), str(path), classes)
-        except arrow.ArrowException as error:
+        except torn as error:
             raise OSError(f"it is no whole parquet file: {error}") from error
 
     try:
         file = files.ParquetFile(path)
         schema = file.schema_arrow
-    except arrow.ArrowException as error:
+    except torn as error:
         raise OSError(f"it is no parquet file: {error}") from error
     there = [column for column in columns if schema.names.count(column) == 1]
     classes = _class_names(schema, there)
@@ -42,7 +43,10 @@ def _class_names(schema: Any, columns: Sequence[str]) -> dict[str, list[str]]:
         return {}
     arrow = needs("pyarrow", "hub", "parquet")
     own = arrow.schema([schema.field(column) for column in columns], schema.metadata)
-    features = needs("datasets", "hub", "parquet").Features.from_arrow_schema(own)
+    try:
+        features = needs("datasets", "hub", "parquet").Features.from_arrow_schema(own)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OSError(f"the installed `datasets` cannot read its features: {error}") from error
     return {one: features[one].names for one in columns if hasattr(features[one], "names")}
 
 
@@ -73,5 +77,6 @@ def written(values: Sequence[Any], names: list[str] | None = None) -> list[str]:
     """Write values out; class ids by name, for they need not be in the task's order."""
     if names is not None:
         # -1 stands for no label, as in test sets.
-        values = [names[value] if value not in (None, -1) else None for value in values]
+        ids: dict[Any, str | None] = {None: None, -1: None, **dict(enumerate(names))}
+        values = [ids.get(value, f"class id {value}") for value in values]
     return ["" if value is None or value != value else str(value) for value in values]

@@ -57,7 +57,7 @@ def _quoted(lines: Iterator[Line], separator: str) -> Iterator[Record]:
             return
         except csv.Error as error:
             expected = f"expected {_name(separator)}-separated columns: {error}"
-            yield places[0], [], f"{expected}; is a quote left open?"
+            yield places[0], [], f"{expected}; is a quote left open, or not doubled inside?"
             continue
         yield places[0], fields, faults[0] if faults else None
 
@@ -77,7 +77,8 @@ def _parted(separator: str, fields: list[str], good: Callable[[list[str]], bool]
     line = separator.join(fields)
     for other in SEPARATORS:
         if other != separator and good(line.split(other)):
-            return f"; task.files.separator={other!r} parts it"
+            written = other.replace("\t", r"\t")
+            return f"""; 'task.files.separator="{written}"' parts it"""
     return ""
 
 

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +90,10 @@ UNPACK: dict[str, Callable[[Path], Any]] = {
     ".lz4": partial(_arrow, codec="lz4"),
 }
 # What the unpackers raise for files that are torn, or packed otherwise.
-TORN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
+TORN = (
+    *(EOFError, LookupError, OverflowError, RuntimeError, ValueError),
+    *(lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error),
+)
 
 
 def packing(path: Path) -> str:
