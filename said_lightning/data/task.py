@@ -1,5 +1,6 @@
 """A task as data: what a yaml of conf/task says."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -135,6 +136,6 @@ def also_evaluated(task: TaskConfig) -> list[str]:
 
 def files_folder(task: TaskConfig, files: FileSource) -> Path:
     """Return the folder of the task's own files: `data_dir` itself or `files.folder` inside it."""
-    given = Path(task.data_dir or ".").expanduser()
+    given = Path(os.path.expanduser(task.data_dir or "."))
     inside = given / files.folder
     return inside if files.folder and inside.is_dir() else given

@@ -3,6 +3,7 @@
 Nothing here imports torch, transformers or datasets, so a wrong task is refused within moments.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -138,7 +139,7 @@ def _source(task: TaskConfig, key: str, source: HubSource | FileSource) -> Itera
 def _files(task: TaskConfig) -> list[str]:
     if task.files is None:
         return [f"task.data_dir={task.data_dir}: task {task.name} has no files; leave it out"]
-    given = Path(task.data_dir or "").expanduser()
+    given = Path(os.path.expanduser(task.data_dir or ""))
     sources = {"files": task.files, "eval_files": task.eval_files}
     names = {
         "files": [task.files.train, *([] if task.eval_files else _evaluated(task, task.files))],
@@ -159,6 +160,8 @@ def _files(task: TaskConfig) -> list[str]:
                 errors += _missing_files(files, files_folder(task, files), given, names[key])
     except PermissionError as error:
         errors.append(f"{error.filename}: no permission to read")
+    except OSError as error:  # such as a name that is too long
+        errors.append(f"task.data_dir={given!s:.60}: cannot be read: {error.strerror}")
     return errors
 
 

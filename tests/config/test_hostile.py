@@ -123,6 +123,11 @@ def test_a_name_that_leads_elsewhere_is_refused_wherever_it_stands(override: str
     assert any(line.startswith(key) and "1 to 64 letters" in line for line in found.messages)
 
 
+@pytest.mark.parametrize("text", ["ü" * 200, "~nobody/x", "~", "x/" * 3000, "\x7f", ""])
+def test_any_folder_of_data_is_a_message_or_a_folder(text: str) -> None:
+    assert isinstance(judged(quoted("task.data_dir", text)), UserError)
+
+
 @pytest.mark.parametrize(
     "override", ["model.steps='${d}'", "task.labels='${trainer}'", "task.hub.also='${task.labels}'"]
 )
