@@ -3,11 +3,14 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from said_lightning.config.identity import decisive
+from said_lightning.config.schema import Config, MethodConfig, ModelConfig, ProjectionConfig
 from said_lightning.data.fields import violations
 from said_lightning.data.task import TaskConfig
 from said_lightning.data.validate import METRICS, validate_task
@@ -145,3 +148,19 @@ def test_a_task_is_checked_without_torch() -> None:
 
 def test_no_metric_is_in_two_kinds() -> None:
     assert not set(METRICS["classification"]) & set(METRICS["regression"])
+
+
+def test_keys_that_are_not_given_leave_the_names_of_runs_as_they_were(make_task: Any) -> None:
+    config = Config(
+        model=ModelConfig(name="m", path="p"),
+        method=MethodConfig(name="did"),
+        projection=ProjectionConfig(name="fastfood"),
+    )
+
+    def part(**changes: Any) -> Any:
+        return decisive(replace(config, task=make_task("ax", **changes)))["task"]
+
+    assert "split" not in part()
+    assert "separator" not in part()["files"] | part()["eval_files"]
+    assert part(split=0.1)["split"] == 0.1
+    assert part(files={"separator": ";"})["files"]["separator"] == ";"
