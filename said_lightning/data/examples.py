@@ -125,7 +125,7 @@ class Collector:
         near = [one for one in near if one.startswith("; did")]
         headless = isinstance(self.source, FileSource) and len(missing) == len(self.columns)
         if headless and not near:
-            near = ["; task.files.columns names those of files without a header"]
+            near = ["; is there no header? task.files.columns names the columns"]
         return "".join(near) + unquoted(missing)
 
     def give_up(self, message: str) -> None:

@@ -190,7 +190,11 @@ def test_bytes_that_are_no_text_in_a_wide_encoding_are_reported_with_their_line(
         ("train.json", "[5]", "expected a JSON object, found '5'"),
         ("train.json", '{"data": []}', "expected 'message' once; expected 'data'"),
         ("train.csv", "Message,kind\na,ham\n", "found 'Message', 'kind'; did you mean 'Message'?"),
-        ("train.csv", "a,ham\nb,ham\n", "; task.files.columns names those of files without a head"),
+        (
+            "train.csv",
+            "a,ham\nb,ham\n",
+            "; is there no header? task.files.columns names the columns",
+        ),
         ("train.csv", "", "train.csv:1: ends after 0 rows, expected at least one"),
         ("train.csv.gz", gzip.compress(b""), "ends after 0 rows, expected at least one"),
         ("train.json", "", "ends after 0 rows, expected at least one"),
