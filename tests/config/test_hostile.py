@@ -18,7 +18,7 @@ from said_lightning.training.dry_run import validate_command
 
 TEXTS = st.text() | st.sampled_from(
     [
-        *("", ".", "..", "../../../x", "/tmp/x", ".mine", "-m", "~", "~nobody/x", "a/b", "a\\b"),
+        *("", ".", "..", "../../../x", "/var/x", ".mine", "-m", "~", "~nobody/x", "a/b", "a\\b"),
         *(
             "x" * 300,
             "a\nb",
@@ -111,7 +111,7 @@ def test_any_path_gives_a_model_of_its_own_name_below_out(text: str) -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        *("model.name=/tmp/x", "model.name=.mine", "model.name=''", f"model.name={'x' * 300}"),
+        *("model.name=/var/x", "model.name=.mine", "model.name=''", f"model.name={'x' * 300}"),
         *("task.name=../../../x", "task.name='a b'", "projection.name=../x", "model.size=../x"),
         *("model.step=/x", "model.run=..", "+task.files.also={../x: a.tsv}"),
     ],
