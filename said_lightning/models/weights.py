@@ -27,7 +27,7 @@ from said_lightning.subspace.groups import group_tensors
 
 NAMES = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 # A rehearsal's tokens a row, and the most weights of a model for which it takes a moment.
-TOKENS, WEIGHTS = 32, 10**9
+TOKENS, WEIGHTS = 16, 10**9
 
 
 def stored_files(where: str, revision: str | None, config: PretrainedConfig) -> list[str] | None:
@@ -66,7 +66,9 @@ def stand_ins(files: list[str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in files:
         try:
-            held = load_state_dict(file, map_location="meta")
+            # A pickle's storages are looked for as they are mapped, though not read.
+            device = "meta" if file.endswith(".safetensors") else "cpu"
+            held = load_state_dict(file, map_location=device)
             found |= {name: torch.zeros(()).expand(one.shape) for name, one in held.items()}
         except Exception as error:  # of any kind, by the bytes that are there
             lines = str(error).splitlines() or [""]
@@ -121,7 +123,12 @@ def rehearse(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: T
         return
     rows = [{name: part[row] for name, part in tokens.items()} for row in (0, 1)]
     labels = torch.zeros(2, dtype=torch.float32 if task.kind == "regression" else torch.int64)
-    model.train()(**tokenizer.pad(rows, return_tensors="pt"), labels=labels)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine several wait for each other
+    try:
+        model.train()(**tokenizer.pad(rows, return_tensors="pt"), labels=labels)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def weights_sha256(model: nn.Module, without: Set[str]) -> str:

@@ -1,5 +1,7 @@
 """`said check` reports every mistake at once, and soon; without one, the budget of a run."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +122,27 @@ def test_a_folder_without_a_config_is_reported(
         (tmp_path / "config.json").write_text(config)
     (message,) = validate_model_path(ModelConfig(name="b", path=str(tmp_path)))
     assert message.startswith(f"model.path={tmp_path}: {reason}")
+
+
+@pytest.mark.parametrize("spoil", ["weights", "tokenizer", "config", "length"])
+def test_what_check_refuses_of_a_model_is_refused_by_train_before_anything_is_written(
+    spoil: str, encoder: Path, tiny: list[str], tmp_path: Path, main: Any
+) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(encoder, folder)
+    arguments = [f"model.path={folder}"]
+    if spoil == "weights":
+        content = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(content[:-1])
+    elif spoil == "tokenizer":
+        (folder / "tokenizer.json").write_text("{")
+    elif spoil == "config":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "num_attention_heads": 0}))
+    else:
+        arguments.append("task.max_length=33")
+    (message,) = mistakes(*tiny, *arguments)
+    assert message.startswith(("model.path=", "task.max_length="))
+    ended = main(*arguments)
+    assert (ended.code, ended.err.splitlines()) == (2, [message])
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """`said pretrain` leaves ordinary checkpoints on its schedule, and goes on to the same bits."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_each_kept_step_is_an_ordinary_folder_that_a_task_can_start_from(
     assert {"step-0", "step-3", "step-8", "tokenizer", "pretrain.yaml"} <= names
     folder = Path(config.out) / "step-3"
     task = TaskConfig(name="toy", labels=["a", "b"], metric="accuracy", metrics=["accuracy"])
+    task.max_length = 16
     encoder, tokenizer, _ = load(ModelConfig(name="own", path=str(folder)), task, 0)
     assert encoder.config.num_labels == 2
     name = "bert.embeddings.word_embeddings.weight"
@@ -161,12 +163,25 @@ def test_what_a_killed_run_left_half_written_is_removed_and_nothing_else(
     assert not (out / ".unfinished-a").exists()
 
 
-@pytest.mark.parametrize("broken", ["a: [", "- 1", "text", "a: ${nope.x}", "\x00", "lr: {a: 1}"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *("a: [", "- 1", "text", "a: ${nope.x}", "\x00", "lr: {a: 1}"),
+        *("{a: " * 3000, "a: &a {b: *a}", f"lr: {'9' * 5000}"),
+    ],
+    ids=lambda text: ascii(text[:9]),
+)
 def test_settings_that_are_none_are_refused(
     broken: str, config: PretrainConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "pretrain.yaml").write_text(broken)
     with pytest.raises(UserError, match=str(tmp_path)):
+        pretrain(replace(config, out=str(tmp_path)))
+
+
+def test_settings_in_a_pipe_are_refused(config: PretrainConfig, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pretrain.yaml")
+    with pytest.raises(UserError, match=r"pretrain\.yaml: cannot be read: neither a file"):
         pretrain(replace(config, out=str(tmp_path)))
 
 
