@@ -72,5 +72,4 @@ def half_words(k0, k1, first, out, stream):
 
 def normals(halves: Vector, table: Memory, element: Any) -> Vector:
     """Emit the standard normals of half-words."""
-    index = (halves & (QUANTILES - 1)).converted(ir.IntType(32))
-    return table.gather(index).flipped(halves, NORMAL_SIGN).converted(element)
+    return table.gather(halves & (QUANTILES - 1)).flipped(halves, NORMAL_SIGN).converted(element)
