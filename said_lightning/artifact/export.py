@@ -17,6 +17,7 @@ from said_lightning.config.stored import read_config
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
 from said_lightning.runs import record as records
+from said_lightning.runs.files import read_whole
 
 
 def export(run: Path, out: Path | None, dtype: Literal["float32", "bfloat16"]) -> Artifact:
@@ -70,7 +71,7 @@ def from_run(run: Path) -> Artifact:
     config = read_config(run)
     path = run / checkpoint.FOLDER / checkpoint.NUMBERS
     try:
-        tensors = safetensors.load(path.read_bytes())
+        tensors = safetensors.load(read_whole(path, most=None))
         numbers = torch.cat([tensors["theta"], tensors["scale"]]).float().numpy()
     except (OSError, SafetensorError, KeyError) as error:
         raise UserError(f"{path}: the run's numbers cannot be read: {error}") from None

@@ -24,7 +24,7 @@ from said_lightning.artifact.header import FORMAT, About
 from said_lightning.artifact.validate import validate_header, validate_tensors
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint
-from said_lightning.runs.files import write_whole
+from said_lightning.runs.files import open_whole, write_whole
 
 KEY = "said_lightning"
 FILE = "said.safetensors"  # in a run's folder, and on the hub
@@ -87,10 +87,10 @@ def read(path: Path) -> Artifact:
             newer format; every reason that is known.
     """
     try:
-        with path.open("rb") as file:
+        with open_whole(path, LARGEST) as file:
             start = file.read(8)
             length = int.from_bytes(start, "little")
-            if length > LARGEST_HEADER or path.stat().st_size > LARGEST:
+            if length > LARGEST_HEADER:
                 raise UserError(f"{path}: no artifact: its header would have {length:,} bytes")
             content = start + file.read()
     except OSError as error:

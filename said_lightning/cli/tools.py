@@ -78,4 +78,4 @@ def workspace(
     """
     from said_lightning.tools.wandb.workspace import save
 
-    typer.echo(save(project, metric))
+    say(save(project, metric))

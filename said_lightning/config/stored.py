@@ -1,12 +1,12 @@
 """The config that a run keeps in its folder: written whole, read again, compared."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
@@ -19,6 +19,8 @@ from said_lightning.errors import UserError
 from said_lightning.runs import record as records
 from said_lightning.runs.files import read_whole, write_whole
 from said_lightning.runs.index import CONFIG
+
+T = TypeVar("T")
 
 
 def write_config(spec: RunSpec, alone: bool = False) -> None:
@@ -51,18 +53,28 @@ def waiting(spec: RunSpec) -> records.Record:
 
 def read_config(folder: Path) -> Config:
     """Read the config that a run left in its folder; raise UserError where it is none."""
-    path = folder / CONFIG
+    return read_yaml(folder / CONFIG, typed, "config of a run")
+
+
+def read_yaml(path: Path, make: Callable[[Any], T], what: str) -> T:
+    """Return what `make` makes of a YAML file that a run left; raise UserError where it is none.
+
+    `make` may raise ValueError or an error of OmegaConf.
+    """
     try:
-        text = read_whole(path).decode()
+        content = read_whole(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode()
         # Aliases of aliases would fill the memory, and no run writes one.
         if "*" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
             raise ValueError("expected values, found an alias")
-        return typed(OmegaConf.load(StringIO(text)))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
-        what = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path}: no config of a run: {what}") from None
+        return make(OmegaConf.load(StringIO(text)))
+    # OmegaConf raises OSError for what is neither keys nor a list.
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        found = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: no {what}: {found}") from None
 
 
 def typed(plain: Any) -> Config:

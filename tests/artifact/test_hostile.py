@@ -1,6 +1,7 @@
 """A file may come from anybody: what is no artifact is refused with a reason, and runs nothing."""
 
 import json
+import os
 import pickle
 import random
 import struct
@@ -272,7 +273,10 @@ def test_a_budget_that_cannot_be_is_reported(d: int, m: int) -> None:
         parse(with_header(change))
 
 
-def test_a_folder_and_a_missing_file_are_reported(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nowhere"):
+def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 2**31)
+    for path in (tmp_path, *(tmp_path / name for name in ("nowhere", "pipe", "huge"))):
         with pytest.raises(UserError, match="cannot be read"):
             read(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from said_lightning.config.schema import Config
@@ -30,6 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given((values | keys).map(lambda one: yaml.dump(one, allow_unicode=True)) | st.text())
+@example("false")
+@example("- 1")
 def test_any_yaml_is_a_config_or_refused_in_one_message(folder: Path, text: str) -> None:
     (folder / CONFIG).write_bytes(text.encode("utf-8", "surrogatepass"))
     try:

@@ -11,13 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
-from yaml import YAMLError
 
+from said_lightning.config.stored import read_yaml
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs.files import write_whole
@@ -95,18 +94,25 @@ def validate_folder(own: dict[str, Any], out: Path) -> list[str]:
                     "of a run to go on with"
                 ]
             return []
-        found: Any = OmegaConf.to_container(OmegaConf.load(path))
+        found = read_yaml(path, _settings, "settings of a run")
         differs = [key for key in own if own[key] != found.get(key)]
     except OSError as error:
         return [f"out={out}: no folder for a run: {error}"]
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, AttributeError) as error:
-        return [f"{path}: not the settings of a run: {str(error).splitlines()[0]}"]
+    except UserError as error:
+        return list(error.messages)
     if not differs:
         return []
     return [
         *(f"{path}: {key}={found.get(key)}: expected {own[key]}" for key in differs),
         f"out={out}: holds a run of other settings; choose another folder",
     ]
+
+
+def _settings(node: Any) -> dict[str, Any]:
+    found = OmegaConf.to_container(node)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected keys and values, found {found!r:.60}")
+    return {str(key): value for key, value in found.items()}
 
 
 def take_over(own: dict[str, Any], tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
