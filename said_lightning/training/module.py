@@ -59,6 +59,7 @@ class Classifier(LightningModule):
         self.strict_loading = False  # a subspace run's state lacks the weights
         self.train_metrics = build_metrics(task).clone(prefix="train/")
         self.train_loss = MeanMetric(nan_strategy="disable")
+        self.select_loss = MeanMetric(nan_strategy="disable")
         # What runs over an epoch is part of the state of a run that stops inside one.
         self.train_metrics.persistent(True)
         self.train_loss.persistent(True)
@@ -112,7 +113,9 @@ class Classifier(LightningModule):
         output = self.output(batch)
         self.answered[dataloader_idx].add(batch_idx, output.logits.float())
         if dataloader_idx == 0:
-            self.log("select/loss", output.loss, **over_epoch(batch), add_dataloader_idx=False)
+            # Lightning's own mean over processes rounds their numbers of rows.
+            self.select_loss.update(output.loss.detach(), rows(batch))
+            self.log("select/loss", self.select_loss, **over_epoch(batch), add_dataloader_idx=False)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all rows."""
