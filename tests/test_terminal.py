@@ -37,7 +37,7 @@ def runs(tmp_path: Path) -> Path:
         own: dict[str, Any] = {"method": method, "d": 10**6 if number == 0 else 100, "lr": 0.1}
         metric = Metric(name="accuracy", value=0.8, trivial=0.5)
         projection = "fastfood" if number else None
-        task = {"model": "minilm", "task": "größe", "projection": projection}
+        task: dict[str, Any] = {"model": "minilm", "task": "größe", "projection": projection}
         write(Record(status="done", seed=0, metric=metric, **task, **own), folder)
     return tmp_path / "runs"
 

@@ -178,9 +178,8 @@ def _compose(
 def _take_hydra(composer: Composer, hydra: list[Override], fixed: list[str]) -> list[str]:
     """Hand the composer the overrides of Hydra's own node; return what is wrong with the others."""
     # What keys there are follows from the launcher, the sweeper and the like that are chosen.
-    chosen, values = [], []
-    for one in hydra:
-        (values if one.key_or_group.startswith("hydra.") else chosen).append(one)
+    values = [one for one in hydra if one.key_or_group.startswith("hydra.")]
+    chosen = [one for one in hydra if one not in values]
     composer.hydra = list(dict.fromkeys([*composer.hydra, *(o.input_line or "" for o in chosen)]))
     if not values:
         return []
@@ -193,7 +192,8 @@ def _take_hydra(composer: Composer, hydra: list[Override], fixed: list[str]) -> 
 
 def _validate_hydra_node(hydra: DictConfig) -> list[str]:
     """Return what is wrong with what launchers get, and the secrets in it, resolved or not."""
-    parts = {key: OmegaConf.to_container(hydra, resolve=False)[key] for key in _HANDED_ON}
+    node: Any = OmegaConf.to_container(hydra, resolve=False)
+    parts = {key: node[key] for key in _HANDED_ON}
     launcher: Any = {}
     with suppress(OmegaConfBaseException):  # what only a job has a value for
         launcher = OmegaConf.to_container(hydra.launcher, resolve=True)

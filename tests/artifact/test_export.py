@@ -114,7 +114,7 @@ def test_a_run_of_others_that_would_read_this_environment_has_no_artifact(
     folder = tmp_path / "run"
     shutil.copytree(said.folder, folder, ignore=shutil.ignore_patterns("said.safetensors"))
     config = OmegaConf.load(folder / "config.yaml")
-    config[part].name = "${oc.env:WANDB_API_KEY}"
+    OmegaConf.update(config, f"{part}.name", "${oc.env:WANDB_API_KEY}")
     OmegaConf.save(config, folder / "config.yaml")
     with pytest.raises(UserError, match="expected values, found an interpolation"):
         export(folder, None, "float32")

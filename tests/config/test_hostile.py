@@ -38,10 +38,10 @@ FLOATS = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 5e-324, 1
 
 def keys(schema: Any, prefix: str = "") -> dict[str, str]:
     """Return the dotted keys of a schema that hold one value, with the type of each."""
-    found = {}
+    found: dict[str, str] = {}
     for one in fields(schema):
         key = f"{prefix}{one.name}"
-        default = one.default_factory() if callable(one.default_factory) else one.default  # type: ignore[misc]
+        default = one.default_factory() if callable(one.default_factory) else one.default
         if is_dataclass(default):
             found |= keys(default, f"{key}.")
         else:
