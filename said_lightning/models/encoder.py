@@ -130,7 +130,8 @@ def load_weights(shape: PreTrainedModel, where: str | None, **options: Any) -> t
 
     Return it with what transformers says of the loading. A head of another size is left out.
     """
-    return type(shape).from_pretrained(
+    architecture: Any = type(shape)
+    found: tuple[Any, Any] = architecture.from_pretrained(
         where,
         config=shape.config,
         trust_remote_code=False,
@@ -139,6 +140,7 @@ def load_weights(shape: PreTrainedModel, where: str | None, **options: Any) -> t
         output_loading_info=True,
         **options,
     )
+    return found
 
 
 def validated(model: ModelConfig, shape: PreTrainedModel, info: Any, keep: bool) -> bool:

@@ -1,6 +1,7 @@
 """Whether a model, its tokenizer and a task fit together, known before any weights are read."""
 
 import inspect
+from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -57,7 +58,8 @@ def validate_vocabulary(shape: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         return "its tokenizer has no vocabulary"
     try:
-        rows = shape.get_input_embeddings().weight.shape[0]
+        table: Any = shape.get_input_embeddings()
+        rows = table.weight.shape[0]
     except (AttributeError, NotImplementedError):  # CANINE hashes letters
         return None
     numbers = max(tokenizer.get_vocab().values()) + 1

@@ -26,6 +26,7 @@ from said_lightning.models.locate import is_folder
 from said_lightning.subspace.groups import group_tensors
 
 NAMES = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+ADAPTER = "adapter_config.json"
 # A rehearsal's tokens a row, and the most weights of a model for which it takes a moment.
 TOKENS, WEIGHTS = 16, 10**9
 
@@ -33,7 +34,7 @@ TOKENS, WEIGHTS = 16, 10**9
 def stored_files(where: str, revision: str | None, config: PretrainedConfig) -> list[str] | None:
     """Return the files with a model's weights; None where the hub is still to be asked for them.
 
-    Raise UserError for a folder without weights, or without one of their parts.
+    Raise UserError for a folder without weights or one of their parts, and for an adapter's.
     """
 
     def find(name: str) -> str | None:
@@ -42,6 +43,11 @@ def stored_files(where: str, revision: str | None, config: PretrainedConfig) -> 
             found = try_to_load_from_cache(where, name, revision=revision)
         return str(found) if isinstance(found, str | Path) and Path(found).is_file() else None
 
+    # transformers would load another model, the adapter's base.
+    if find(ADAPTER) is not None:
+        raise UserError(
+            f"it holds an adapter ({ADAPTER}); expected a model into which it is merged"
+        )
     given = getattr(config, "transformers_weights", None)
     names = (str(given),) if given else NAMES
     first = next(filter(None, map(find, names)), None)
@@ -79,7 +85,7 @@ def stand_ins(files: list[str]) -> dict[str, Tensor]:
     return found
 
 
-def validate_loaded(shape: nn.Module, info: Mapping[str, Any], keep: bool) -> list[str]:
+def validate_loaded(shape: PreTrainedModel, info: Mapping[str, Any], keep: bool) -> list[str]:
     """Return what weights lack of an encoder, and of a head that is to be kept.
 
     `info` is what transformers says of loading them. An encoder's pooler may be missing, since

@@ -83,6 +83,8 @@ def validate_model_path(model: ModelConfig) -> list[str]:
             if not isinstance(file, str):
                 offline = constants.HF_HUB_OFFLINE
                 return [how_to_fetch(model, "HF_HUB_OFFLINE is set")] if offline else []
+        if not Path(str(file)).is_file() and Path(str(file)).exists():
+            return [f"model.path={model.path}: its config.json is not a file"]
         config = json.loads(Path(str(file)).read_text(encoding="utf-8"))
     except UserError as error:
         return list(error.messages)

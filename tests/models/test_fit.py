@@ -194,6 +194,7 @@ class Evil:
         (lambda f: (f / "model.safetensors").write_bytes(b""), "model.safetensors cannot be read"),
         (lambda f: (f / "model.safetensors").write_text("<html>"), "cannot be read"),
         (lambda f: (f / "model.safetensors").unlink(), "no file named model.safetensors"),
+        (lambda f: (f / "adapter_config.json").write_text("{}"), "it holds an adapter"),
         (pickled(pickle.dumps(Evil())), "pytorch_model.bin cannot be read: UnpicklingError: "),
         (pickled(b"torn"), "pytorch_model.bin cannot be read: "),
         (lambda f: pickled(as_bin(f)[:-400])(f), "pytorch_model.bin cannot be read: "),
@@ -288,6 +289,15 @@ def test_a_config_that_is_no_config_is_refused_in_one_line(make: Any, content: s
     with pytest.raises(UserError) as caught:
         outline(model, TASK)
     assert len(caught.value.messages) == 1
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
+def test_a_config_that_is_no_file_is_refused_at_once(make: Any, put: Callable[[Path], Any]) -> None:
+    folder = make("bert", pad_token_id=0)
+    (folder / "config.json").unlink()
+    put(folder / "config.json")
+    (line,) = validate_model_path(ModelConfig(name="tiny", path=str(folder)))
+    assert line == f"model.path={folder}: its config.json is not a file"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"model": 1}', ""])

@@ -58,6 +58,9 @@ def trained(tmp_path: Path, save_tokenizer: Any) -> Any:
     return make
 
 
+BOTH: list[Any] = [outline, lambda model, task: load(model, task, 0)]
+
+
 def at(folder: Path, head: str) -> ModelConfig:
     """Name a model by its folder, and say whose head it is to have."""
     return ModelConfig(name="tiny", path=str(folder), head=head)
@@ -121,7 +124,7 @@ def test_labels_of_other_names_are_not_kept(
     trained: Any, labels: list[str], task: TaskConfig, expected: str
 ) -> None:
     folder = trained("bert", labels)
-    for read in (outline, lambda *both: load(*both, 0)):
+    for read in BOTH:
         with pytest.raises(UserError) as caught:
             read(at(folder, "keep"), task)
         assert caught.value.messages == (
@@ -135,7 +138,7 @@ def test_a_head_that_is_not_there_is_not_kept(trained: Any) -> None:
     held = load_file(folder / "model.safetensors")
     encoder = {name: weight for name, weight in held.items() if "classifier" not in name}
     save_file(encoder, folder / "model.safetensors", {"format": "pt"})
-    for read in (outline, lambda *both: load(*both, 0)):
+    for read in BOTH:
         with pytest.raises(UserError) as caught:
             read(at(folder, "keep"), classes("no", "yes"))
         assert caught.value.messages == (
