@@ -1,7 +1,8 @@
 """The cells of a series: its runs by d, what is stuck set aside, and where they cross a level."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +19,8 @@ Points = Mapping[int, Mapping[int, Scores]]
 Full = Mapping[int, Scores]
 
 
-class Cells(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Cells:
     """What is left of a series once its stuck runs are set aside."""
 
     x: Float[ndarray, " points"]
@@ -28,17 +30,17 @@ class Cells(NamedTuple):
     share: float
     offset: float
 
-    @property
+    @cached_property
     def threshold(self) -> float:
         """The metric that d90 is to reach."""
         return round(self.offset + self.share * self.full.mean, DIGITS)
 
-    @property
+    @cached_property
     def means(self) -> Float[ndarray, " points"]:
         """The mean of each point."""
         return np.array([one.mean for one in self.curve])
 
-    @property
+    @cached_property
     def runs(self) -> Float[ndarray, " points"]:
         """The number of runs at each point."""
         return np.array([len(one.seeds) for one in self.curve], dtype=float)
@@ -114,9 +116,13 @@ def crossings(
     cells: Cells,
     errors: Float[ndarray, "draws cells"],
     bends: Generator | None,
+    raised: float = 0.0,
 ) -> Float[ndarray, " draws"]:
-    """Return the log d of each draw's crossing; the last error is full fine-tuning's."""
-    levels = cells.threshold + cells.share * errors[:, -1]
+    """Return the log d of each draw's crossing; the last error is full fine-tuning's.
+
+    The threshold may be `raised`.
+    """
+    levels = cells.threshold + raised + cells.share * errors[:, -1]
     return crossing(cells.x, cells.means + errors[:, :-1], cells.runs, levels, bends)
 
 

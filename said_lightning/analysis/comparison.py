@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from said_lightning.analysis.d90 import Estimate
-from said_lightning.analysis.ratio import rank_correlation, ratio, sentence
+from said_lightning.analysis.ratio import rank_correlation, ratio_of
 from said_lightning.analysis.reading import Evidence
 
 if TYPE_CHECKING:
@@ -160,38 +160,17 @@ def _comparison(one: Subject, other: Subject, over: Over) -> Comparison:
     """Compare two series; each end allows for the rate of one that may be below its best."""
     first, second = one.evidence, other.evidence
     names = (_name(one.row, over), _name(other.row, over))
-
-    def made(raised: float, other_raised: float) -> Any:
-        pair = (
-            (_raised(first, raised), first.full),
-            (_raised(second, other_raised), second.full),
-        )
-        options = first.options(corrected=False)
-        return ratio(*pair, names, trivial=options["trivial"], rows=options["rows"])
-
-    found = made(0.0, 0.0)
-    low, high = found.low, found.high
     regrets = (first.regrets[0], second.regrets[0])
-    if regrets[0]:
-        low = made(regrets[0], 0.0).low
-    if regrets[1]:
-        high = made(0.0, regrets[1]).high
+    found = ratio_of(first.cells, second.cells, names, first.rows, regrets)
     return Comparison(
         over=over,
         of=names[0],
         to=names[1],
         ratio=found.value,
-        interval=(low, high),
+        interval=(found.low, found.high),
         level=found.level,
-        sentence=sentence(names, found.value, low, high) + _doubt(one, other),
+        sentence=found.sentence + _doubt(one, other),
     )
-
-
-def _raised(evidence: Evidence, by: float) -> Any:
-    return {
-        d: {seed: scores + by for seed, scores in runs.items()}
-        for d, runs in evidence.points.items()
-    }
 
 
 def _doubt(*subjects: Subject) -> str:

@@ -22,7 +22,8 @@ HALVINGS = 6  # of a gap; within the last piece the curve is straight
 # So that another seed moves no end of an interval by more than 3 %: each end's standard error, and
 # the draws from which it is judged and at which it is left as it is.
 SETTLED = 0.006
-FIRST, MOST = 30_000, 240_000
+FIRST, MOST = 5_000, 240_000
+ASIDE = 2  # standard errors to either side of an end at which its neighbours show them
 
 Draws = Float[ndarray, " draws"]
 
@@ -39,20 +40,23 @@ def crossing(
     -inf where the whole fit is at or above it, +inf where none is. Between two points the curve is
     a straight line, or one that `bends` draws.
     """
-    sums = np.pad(np.cumsum(weight * (y - level[:, None]), axis=1), ((0, 0), (1, 0)))
-    weights = np.pad(np.cumsum(weight), (1, 0))
-    k = sums.argmin(1)  # of equals the first: a tie meets the level
-    at, n = np.arange(len(sums)), len(x)
+    n = len(x)
+    # Places lie along the first axis, where sums and extremes over a few of them are fast.
+    sums = np.zeros((n + 1, len(y)))
+    np.cumsum((y - level[:, None]).T * weight[:, None], axis=0, out=sums[1:])
+    weights = np.pad(np.cumsum(weight), (1, 0))[:, None]
+    first = sums.argmin(0)  # of equals the first: a tie meets the level
+    found = np.where(first == 0, -np.inf, np.inf)
+    inside = np.flatnonzero((first > 0) & (first < n))
+    k, sums = first[inside], sums[:, inside]
+    place = np.arange(n + 1)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         # Means of the points between k and every other place; the fit beside k is their extreme.
-        means = (sums[at, k][:, None] - sums) / (weights[k][:, None] - weights)
-        below = np.where(np.arange(n + 1) < k[:, None], means, -np.inf).max(1)
-        above = np.where(np.arange(n + 1) > k[:, None], means, np.inf).min(1)
-        part = -below / (above - below)
-    inside = np.flatnonzero((k > 0) & (k < n))
-    found = np.where(k == 0, -np.inf, np.inf)
-    left, right = x[k[inside] - 1], x[k[inside]]
-    part = part[inside]
+        means = (sums[k, np.arange(len(k))] - sums) / (weights[k, 0] - weights)
+    below = np.where(place < k, means, -np.inf).max(0)
+    above = np.where(place > k, means, np.inf).min(0)
+    part = -below / (above - below)
+    left, right = x[k - 1], x[k]
     if bends is not None:
         part = _place(bends, part, right - left)
     found[inside] = left + part * (right - left)
@@ -83,16 +87,25 @@ def settled(
     """
     tail = (1 - level) / 2
     drawn = make(draws or FIRST)
-    while draws is None and drawn.shape[1] < MOST and _loose(drawn, tail):
-        drawn = np.concatenate([drawn, make(drawn.shape[1])], axis=1)
+    while draws is None and (lacking := _lacking(drawn, tail)):
+        drawn = np.concatenate([drawn, make(lacking)], axis=1)
     low = np.quantile(drawn[0], tail, method="nearest")
     high = np.quantile(drawn[1], 1 - tail, method="nearest")
     return float(low), float(high), drawn
 
 
-def _loose(drawn: Float[ndarray, "2 draws"], tail: float) -> bool:
-    """Return whether more draws could move an end, whose neighbours show its standard error."""
-    step = (tail * (1 - tail) / drawn.shape[1]) ** 0.5
-    low = np.quantile(drawn[0], [tail - step, tail + step], method="nearest")
-    high = np.quantile(drawn[1], [1 - tail - step, 1 - tail + step], method="nearest")
-    return any(one != other and not other - one < 2 * SETTLED for one, other in (low, high))
+def _lacking(drawn: Float[ndarray, "2 draws"], tail: float) -> int:
+    """Return how many more draws it takes for the ends to stay, as far as their neighbours show."""
+    number = drawn.shape[1]
+    aside = ASIDE * (tail * (1 - tail) / number) ** 0.5
+    around = np.clip([tail - aside, tail + aside], 0.0, 1.0)
+    ends = [
+        np.quantile(drawn[0], around, method="nearest"),
+        np.quantile(drawn[1], 1 - around[::-1], method="nearest"),
+    ]
+    # Beside an end that is open, nothing is known of the error but that it is there.
+    error = max(0.0 if one == other else (other - one) / (2 * ASIDE) for one, other in ends)
+    if error <= SETTLED:
+        return 0
+    wanted = min(number * (error / SETTLED) ** 2, 2 * number)
+    return min(max(int(wanted - number), number // 8), MOST - number)

@@ -7,9 +7,9 @@ are drawn again and again with the noise of seeds and rows (said_lightning.analy
 crossings of the draws make the interval. numpy alone, so that it starts at once.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -27,7 +27,7 @@ from said_lightning.analysis.cells import (
     validate_scores,
 )
 from said_lightning.analysis.crossing import settled
-from said_lightning.analysis.noise import Noise, Scores
+from said_lightning.analysis.noise import Noise
 from said_lightning.analysis.spread import Spread, spread
 from said_lightning.analysis.stuck import Run
 from said_lightning.errors import UserError
@@ -41,7 +41,7 @@ PARTS: tuple[Part, ...] = ("seeds", "rows", "between")
 PART_DRAWS = 4000  # of the width from each source alone
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Estimate:
     """d90 of one series: where its fitted curve crosses the threshold, and how well that is known.
 
@@ -50,37 +50,126 @@ class Estimate:
     `level` is None, and both are, where no two runs differ in their seed alone.
 
     `parts` is the interval's width, high / low, had only seeds varied, only rows, or only the
-    course of the curve between two points. `stuck` runs were set aside. `sensitivity` is the
-    fitted d at other shares of full fine-tuning's metric where the runs reach them, `full_less`
-    and `full_more` d90 were full fine-tuning one point (0.01) worse or better. `draws` are log d90,
-    infinite out of range. `spread` is what a width is priced by.
+    course of the curve between two points; infinite where that leaves an end open. `stuck` runs
+    were set aside. `sensitivity` is the fitted d at other shares of full fine-tuning's metric where
+    the runs reach them, `full_less` and `full_more` d90 were full fine-tuning one point (0.01)
+    worse or better. `draws` are log d90, infinite out of range. `spread` is what a width is priced
+    by. What takes draws is made when it is first asked for.
     """
 
-    d90: float | None
-    low: float | None
-    high: float | None
+    cells: Cells
+    noise: Noise
     level: float | None
-    below: bool
-    above: bool
-    threshold: float
-    full: float
-    share: float
-    offset: float
-    d: tuple[int, ...]
-    seeds: int
-    runs: int
-    parts: Mapping[Part, float]
-    stuck: tuple[Run, ...]
-    sensitivity: Mapping[float, float]
-    full_less: float | None
-    full_more: float | None
-    draws: Float[ndarray, " draws"]
-    spread: Spread | None
+    seed: int
+    wanted: int | None
+
+    @cached_property
+    def log_d90(self) -> float:
+        """The log d of the crossing, infinite out of the range."""
+        return at(self.cells, self.threshold)
+
+    @property
+    def d90(self) -> float | None:
+        """The d of the crossing."""
+        return number(self.log_d90)
+
+    @property
+    def below(self) -> bool:
+        """Whether all of the fit meets the threshold."""
+        return self.log_d90 == -np.inf
+
+    @property
+    def above(self) -> bool:
+        """Whether none of the fit meets the threshold."""
+        return self.log_d90 == np.inf
+
+    @property
+    def threshold(self) -> float:
+        """The metric that d90 is to reach."""
+        return self.cells.threshold
+
+    @property
+    def full(self) -> float:
+        """Full fine-tuning's metric, mean over seeds."""
+        return self.cells.full.mean
+
+    @property
+    def d(self) -> tuple[int, ...]:
+        """The d that were run, ascending; where all runs are stuck, it is left out."""
+        return tuple(round(d) for d in np.exp(self.cells.x))
+
+    @property
+    def seeds(self) -> int:
+        """The fewest runs at a d."""
+        return int(self.cells.runs.min())
+
+    @property
+    def runs(self) -> int:
+        """The number of runs of the series."""
+        return int(self.cells.runs.sum())
+
+    @property
+    def stuck(self) -> tuple[Run, ...]:
+        """The runs that were set aside."""
+        return self.cells.stuck
+
+    @property
+    def sensitivity(self) -> dict[float, float]:
+        """The fitted d at each of SHARES that the runs reach."""
+        levels = {one: round(self.cells.offset + one * self.full, DIGITS) for one in SHARES}
+        found = {one: number(at(self.cells, level)) for one, level in levels.items()}
+        return {one: d for one, d in found.items() if d is not None}
+
+    @property
+    def full_less(self) -> float | None:
+        """The d90 were full fine-tuning one point worse."""
+        return self._moved(-0.01)
+
+    @property
+    def full_more(self) -> float | None:
+        """The d90 were full fine-tuning one point better."""
+        return self._moved(0.01)
+
+    def _moved(self, step: float) -> float | None:
+        return number(at(self.cells, round(self.threshold + self.cells.share * step, DIGITS)))
+
+    @cached_property
+    def _interval(self) -> tuple[float | None, float | None, Float[ndarray, " draws"]]:
+        if self.level is None:
+            return None, None, np.full(1, self.log_d90)
+        return interval(self, (0.0, 0.0))
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the interval."""
+        return self._interval[0]
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the interval."""
+        return self._interval[1]
+
+    @property
+    def draws(self) -> Float[ndarray, " draws"]:
+        """The log d90 of each draw."""
+        return self._interval[2]
 
     @property
     def width(self) -> float:
         """The interval's width as a factor, infinite where an end is open."""
         return np.inf if self.low is None or self.high is None else self.high / self.low
+
+    @cached_property
+    def parts(self) -> dict[Part, float]:
+        """The width of the interval from each source of noise alone; none without an interval."""
+        return {} if self.level is None else widths(self)
+
+    @cached_property
+    def spread(self) -> Spread | None:
+        """What the interval's width comes from; None where there is none."""
+        if self.level is None:
+            return None
+        return spread(self.cells, self.noise, self.draws, self.level)
 
 
 def estimate(
@@ -111,92 +200,68 @@ def estimate(
     """
     if messages := validate_scores(points, full):
         raise UserError(*messages)
-    cells = settle(points, full, share, offset, trivial)
-    threshold, whole = cells.threshold, cells.full.mean
-    found = at(cells, threshold)
-    reached = {one: at(cells, round(offset + one * whole, DIGITS)) for one in SHARES}
-    less, more = (at(cells, round(threshold + share * step, DIGITS)) for step in (-0.01, 0.01))
-    interval = _interval(cells, noise_of([cells], rows), level, seed, draws)
-    return Estimate(
-        d90=number(found),
-        below=found == -np.inf,
-        above=found == np.inf,
-        threshold=threshold,
-        full=whole,
-        share=share,
-        offset=offset,
-        d=tuple(round(d) for d in np.exp(cells.x)),
-        seeds=int(cells.runs.min()),
-        runs=int(cells.runs.sum()),
-        stuck=cells.stuck,
-        sensitivity={one: float(np.exp(x)) for one, x in reached.items() if np.isfinite(x)},
-        full_less=number(less),
-        full_more=number(more),
-        **interval._asdict(),
-    )
+    return estimate_of(settle(points, full, share, offset, trivial), rows, level, seed, draws)
 
 
-def allowed(
-    found: Estimate, points: Points, full: Full, regrets: tuple[float, float], **options: Any
-) -> tuple[float | None, float | None]:
+def estimate_of(
+    cells: Cells,
+    rows: int | None,
+    level: float = LEVEL,
+    seed: int = 0,
+    draws: int | None = None,
+) -> Estimate:
+    """Estimate d90 of a series whose stuck runs are set aside; the arguments are `estimate`'s."""
+    noise = noise_of([cells], rows)
+    known = level if noise.measured else None
+    return Estimate(cells=cells, noise=noise, level=known, seed=seed, wanted=draws)
+
+
+def allowed(found: Estimate, regrets: tuple[float, float]) -> tuple[float | None, float | None]:
     """Return the ends of an estimate's interval, each rate perhaps below its best by its regret.
 
     A better rate of the series would make d90 smaller, one of full fine-tuning larger. The regrets
-    are the series' and full fine-tuning's (said_lightning.analysis.rates), and the options those
-    of `estimate` that `found` was made with.
+    are the series' and full fine-tuning's (said_lightning.analysis.rates).
     """
     series, top = regrets
-    low, high = found.low, found.high
-    if series:
-        low = estimate(
-            {d: _raised(runs, series) for d, runs in points.items()}, full, **options
-        ).low
-    if top:
-        high = estimate(points, _raised(full, top), **options).high
-    return low, high
+    if found.level is None or not (series or top):
+        return found.low, found.high
+    return interval(found, (-series, found.cells.share * top))[:2]
 
 
-def _raised(runs: Full, by: float) -> dict[int, Scores]:
-    return {seed: scores + by for seed, scores in runs.items()}
+def interval(
+    found: Estimate, raised: tuple[float, float]
+) -> tuple[float | None, float | None, Float[ndarray, " draws"]]:
+    """Return the ends of the interval, and the draws of the lower one.
+
+    The threshold may be raised for the lower end and for the upper one. Where both ends lie beyond
+    the range that was run, one is the range's end. d90 itself is always inside.
+    """
+    assert found.level is not None
+    cells = found.cells
+    rng = np.random.default_rng(found.seed)
+
+    def make(draws: int) -> Float[ndarray, "2 draws"]:
+        errors = found.noise.draw(rng, draws)
+        ends = [crossings(cells, errors, rng, by) for by in dict.fromkeys(raised)]
+        return np.stack([ends[0], ends[-1]])
+
+    low, high, drawn = settled(make, found.level, found.wanted)
+    low, high = min(low, found.log_d90), max(high, found.log_d90)
+    return number(min(low, cells.x[-1])), number(max(high, cells.x[0])), drawn[0]
 
 
-class Interval(NamedTuple):
-    """What `Estimate` says of the interval under the same names."""
-
-    low: float | None
-    high: float | None
-    level: float | None
-    parts: Mapping[Part, float]
-    draws: Float[ndarray, " draws"]
-    spread: Spread | None
-
-
-def _interval(cells: Cells, noise: Noise, level: float, seed: int, draws: int | None) -> Interval:
-    """Return the interval; where both ends lie beyond the range, one is the range's end."""
-    if not noise.measured:
-        return Interval(None, None, None, {}, np.full(1, at(cells, cells.threshold)), None)
-    rng = np.random.default_rng(seed)
-
-    def make(number: int) -> Float[ndarray, "2 draws"]:
-        return np.tile(crossings(cells, noise.draw(rng, number), rng), (2, 1))
-
-    low, high, (drawn, _) = settled(make, level, draws)
-    ends = number(min(low, cells.x[-1])), number(max(high, cells.x[0]))
-    parts = _parts(cells, noise, level, seed)
-    return Interval(*ends, level, parts, drawn, spread(cells, noise, drawn, level))
-
-
-def _parts(cells: Cells, noise: Noise, level: float, seed: int) -> dict[Part, float]:
+def widths(found: Estimate) -> dict[Part, float]:
     """Return the width of the interval from each source of noise alone."""
-    rng = np.random.default_rng(seed)
-    tail = (1 - level) / 2
-    widths: dict[Part, float] = {}
+    assert found.level is not None
+    rng = np.random.default_rng(found.seed)
+    tail = (1 - found.level) / 2
+    made: dict[Part, float] = {}
     for part in PARTS:
-        errors = noise.draw(rng, PART_DRAWS, seeds=part == "seeds", rows=part == "rows")
-        drawn = crossings(cells, errors, rng if part == "between" else None)
+        errors = found.noise.draw(rng, PART_DRAWS, seeds=part == "seeds", rows=part == "rows")
+        drawn = crossings(found.cells, errors, rng if part == "between" else None)
         low, high = np.quantile(drawn, [tail, 1 - tail], method="nearest")
-        widths[part] = float(np.exp(high - low)) if high > low else 1.0
-    return widths
+        made[part] = float(np.exp(high - low)) if high > low else 1.0
+    return made
 
 
 def number(x: float | np.floating) -> float | None:

@@ -194,7 +194,17 @@ def _evidence(
         points[run.d][run.seed] = next(scores)
     top = {run.seed: next(scores) for run in full.done}
     trivial, number = _trivial(full, mine), _share_of_rows([*runs, *full.done])
-    return Evidence(mine, full, points, top, choice, full_choice, trivial, number), unread
+    evidence = Evidence(
+        series=mine,
+        top=full,
+        points=points,
+        full=top,
+        choice=choice,
+        full_choice=full_choice,
+        trivial=trivial,
+        rows=number,
+    )
+    return evidence, unread
 
 
 def _row_scores(run: Measurement) -> Scores | None:
@@ -214,8 +224,9 @@ def _baseline(evidence: Evidence) -> Point | None:
     """Return full fine-tuning at its setting, stuck runs set aside as in the threshold."""
     if not evidence.full:
         return None
-    (point,) = tried(evidence.top.done)
-    values = tuple(evidence.cells().full.values.tolist()) if evidence.points else point.values
+    # Runs of other d and seeds would make another point each.
+    point = tried(evidence.top.done)[-1]
+    values = tuple(evidence.cells.full.values.tolist())
     return point._replace(mean=round(fmean(values), DIGITS), values=values)
 
 

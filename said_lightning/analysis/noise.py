@@ -8,6 +8,7 @@ of any difference between them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,12 @@ PRIOR_SEEDS, PRIOR_SHARE, PRIOR_FULL = 4.0, 0.15, 0.6
 # and the correlation of rows between a curve and full fine-tuning.
 ROW_SHARE, ROW_PAIRED = 0.5, 0.5
 
+BLOCK = 200_000  # multiplications that a BLAS does at once, without waking threads
+
 # Of any length to the annotations: that lengths differ is a message of its own.
 Scores = float | Shaped[ndarray, " _"]
 Matrix = Float[ndarray, "cells cells"]
+Root = Float[ndarray, "cells directions"]
 Errors = Float[ndarray, "draws cells"]
 
 
@@ -91,20 +95,30 @@ class Noise:
         """Draw the error of each cell's mean, from seeds and from rows, or from one alone."""
         found = np.zeros((draws, len(self.cells)))
         if rows:
-            found += _normal(rng, draws, self.row_covariance)
+            found += _normal(rng, draws, self._row_root)
         if seeds:
             found += self._seed_errors(rng, draws)
         return found
 
     def variance(self, weights: Float[ndarray, " cells"]) -> float:
         """Return the variance of a weighted sum of the cells' means."""
-        shared = self.shared[np.ix_(self._of, self._of)] * self._common()
         own = weights**2 @ (self.own[self._of] / self._runs)
-        return max(float(weights @ (shared + self.row_covariance) @ weights + own), 0.0)
+        both = self._shared_covariance + self.row_covariance
+        return max(float(weights @ both @ weights + own), 0.0)
 
-    def _common(self) -> Matrix:
-        """Return what part of the variance of a seed's effect two cells' means have in common."""
-        return self._has @ self._has.T / np.outer(self._runs, self._runs)
+    @cached_property
+    def _shared_covariance(self) -> Matrix:
+        """The covariance of the cells' means by what seeds share."""
+        common = self._has @ self._has.T / np.outer(self._runs, self._runs)
+        return self.shared[np.ix_(self._of, self._of)] * common
+
+    @cached_property
+    def _shared_root(self) -> Root:
+        return _root(self._shared_covariance)
+
+    @cached_property
+    def _row_root(self) -> Root:
+        return _root(self.row_covariance)
 
     def _rows(self, rows: int | None) -> tuple[Matrix, Float[ndarray, " cells"]]:
         """Return the covariance that other rows would give, and each run's own variance."""
@@ -180,14 +194,13 @@ class Noise:
 
     def _seed_errors(self, rng: Generator, draws: int) -> Errors:
         """Draw the errors of the cells' means from seeds."""
-        covariance = self.shared[np.ix_(self._of, self._of)] * self._common()
-        shared = _normal(rng, draws, covariance)
-        found = shared * _student(rng, draws, self.freedom)
-        single = rng.standard_normal(found.shape) / np.sqrt(self._runs)
+        found = _normal(rng, draws, self._shared_root)
+        found *= _student(rng, draws, self.freedom)
         for g in map(int, np.flatnonzero(self._is_curve)):
-            size = _student(rng, draws, self._own_freedom[g])
-            own = np.where(self._of == g, single, 0.0) * np.sqrt(self.own[g]) * size
-            found += np.where(self._of == g, own - own @ self.weights(g)[:, None], 0.0)
+            mine = np.flatnonzero(self._of == g)
+            own = rng.standard_normal((draws, len(mine))) * np.sqrt(self.own[g] / self._runs[mine])
+            own *= _student(rng, draws, self._own_freedom[g])
+            found[:, mine] += own - np.einsum("ij,j->i", own, self.weights(g)[mine])[:, None]
         return found
 
 
@@ -219,7 +232,8 @@ def _row_scores(
     for size in set(sizes):
         same = np.flatnonzero(sizes == size)
         means = np.stack([scores[int(i)].mean(0) for i in same])
-        covariance[np.ix_(same, same)] = np.atleast_2d(np.cov(means)) / size
+        away = means - means.mean(1, keepdims=True)
+        covariance[np.ix_(same, same)] = _product(away, away.T) / max(size - 1, 1) / size
     return covariance - np.diag(own / runs), own
 
 
@@ -228,8 +242,26 @@ def _student(rng: Generator, draws: int, freedom: float) -> Float[ndarray, "draw
     return np.sqrt(freedom / rng.chisquare(freedom, (draws, 1)))
 
 
-def _normal(rng: Generator, draws: int, covariance: Matrix) -> Errors:
-    """Draw normal rows of a covariance, what is negative of it cut."""
+def _root(covariance: Matrix) -> Root:
+    """Return a root of a covariance, what is negative of it cut."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return rng.standard_normal((draws, len(values))) @ root.T
+    # What seeds share has a few directions for all cells; rounding makes up the others.
+    there = values > max(1e-12 * values[-1], 0.0)
+    return vectors[:, there] * np.sqrt(values[there])
+
+
+def _normal(rng: Generator, draws: int, root: Root) -> Errors:
+    """Draw normal rows of a covariance, by its root."""
+    return _product(rng.standard_normal((draws, root.shape[1])), root.T)
+
+
+def _product(one: Float[ndarray, "rows inner"], other: Float[ndarray, "inner columns"]) -> Errors:
+    """Return the matrix product, in blocks that a BLAS leaves on one thread.
+
+    Waking other threads takes far longer than these products, and more so where cores are busy.
+    """
+    found = np.empty((len(one), other.shape[1]))
+    rows = max(BLOCK // max(other.size, 1), 1)
+    for start in range(0, len(one), rows):
+        np.matmul(one[start : start + rows], other, out=found[start : start + rows])
+    return found

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from said_lightning.analysis.d90 import Estimate
 from said_lightning.analysis.measurements import Jobs, Measurement
 from said_lightning.analysis.rates import Choice
@@ -89,9 +91,11 @@ def _doubts(reading: Reading, evidence: Evidence) -> list[str]:
     level = reading.threshold
     if level is None or reading.verdict == "trivial" or not evidence.points:
         return []
-    cells = evidence.cells()
-    means = zip((one for one in sorted(evidence.points)), cells.means.round(12), strict=False)
-    every = [(d, mean >= level) for d, mean in means]
+    cells = evidence.cells
+    every = [
+        (round(d), mean >= level)
+        for d, mean in zip(np.exp(cells.x), cells.means.round(12), strict=True)
+    ]
     met = [d for d, reached in every if reached]
     if not met:
         return []

@@ -43,12 +43,18 @@ def price(estimate: Estimate, width: float) -> Price:
 
 def seeds_for(spread: Spread, width: float) -> int | None:
     """Return the new seeds with which a width is to be expected; None where none are enough."""
-    seeds = 0
-    while seeds < MOST_SEEDS:
-        if expected_width(spread, seeds) <= width:
-            return seeds
-        seeds += 1 + seeds // 8
-    return None
+    if expected_width(spread, 0) <= width:
+        return 0
+    if expected_width(spread, MOST_SEEDS) > width:
+        return None
+    few, enough = 0, MOST_SEEDS
+    while enough - few > 1 + few // 8:
+        middle = (few + enough) // 2
+        if expected_width(spread, middle) <= width:
+            enough = middle
+        else:
+            few = middle
+    return enough
 
 
 def expected_width(spread: Spread, seeds: int) -> float:

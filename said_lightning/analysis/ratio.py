@@ -6,7 +6,7 @@ falls out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -61,15 +61,36 @@ def ratio(
     """
     if messages := [*validate_scores(*one), *validate_scores(*other)]:
         raise UserError(*messages)
-    pair = [settle(*series, share, offset, trivial) for series in (one, other)]
-    if _same(pair[0].full, pair[1].full):
-        pair[1] = pair[1]._replace(full=pair[0].full)
+    first, second = (settle(*series, share, offset, trivial) for series in (one, other))
+    return ratio_of(first, second, names, rows, level=level, seed=seed, draws=draws)
+
+
+def ratio_of(
+    one: Cells,
+    other: Cells,
+    names: tuple[str, str],
+    rows: int | None,
+    regrets: tuple[float, float] = (0.0, 0.0),
+    level: float = LEVEL,
+    seed: int = 0,
+    draws: int | None = None,
+) -> Ratio:
+    """Compare the d90 of two series whose stuck runs are set aside.
+
+    The rate of each may be below its best by its regret (said_lightning.analysis.rates).
+    """
+    if _same(one.full, other.full):
+        other = replace(other, full=one.full)
+    pair = (one, other)
     found = [at(cells, cells.threshold) for cells in pair]
-    value = float(np.exp(found[0] - found[1])) if np.isfinite(found).all() else None
+    value = number(found[0] - found[1]) if np.isfinite(found).all() else None
     noise = noise_of(pair, rows)
     low, high = None, None
     if noise.measured:
-        low, high = _interval(pair, noise, level, seed, draws)
+        ends = _interval(pair, noise, regrets, level, seed, draws)
+        # The fit's own ratio is always inside; out of the range it is infinite, or not known.
+        own = found[0] - found[1] if np.isfinite(found).any() else 0.0
+        low, high = number(min(ends[0], own)), number(max(ends[1], own))
     known = level if noise.measured else None
     return Ratio(
         value=value, low=low, high=high, level=known, sentence=sentence(names, value, low, high)
@@ -105,33 +126,39 @@ def _same(one: Cell, other: Cell) -> bool:
 
 
 def _interval(
-    pair: Sequence[Cells],
+    pair: tuple[Cells, Cells],
     noise: Noise,
+    regrets: tuple[float, float],
     level: float,
     seed: int,
     draws: int | None,
-) -> tuple[float | None, float | None]:
-    """Return the ends of the ratio's interval.
+) -> tuple[float, float]:
+    """Return the logarithms of the ends of the ratio's interval.
 
-    A draw whose crossing is out of the range lies beyond its end, however far.
+    A draw whose crossing is out of the range lies beyond its end, however far. With a better rate,
+    the first series would make the lower end smaller, and the second the upper one larger.
     """
     rng = np.random.default_rng(seed)
+    first = len(pair[0].x)
+    points = first + len(pair[1].x)
+    # Of each series its points, and its full fine-tuning, which comes after all points.
+    own = ([*range(first), points], [*range(first, points), -1])
 
     def make(number: int) -> Float[ndarray, "2 draws"]:
         errors = noise.draw(rng, number)
-        first, second = (len(cells.x) for cells in pair)
-        curves = (errors[:, :first], errors[:, first : first + second])
-        tops = (errors[:, [first + second]], errors[:, [-1]])
         least, most = [], []
-        for which, cells in enumerate(pair):
-            own = np.hstack([curves[which], tops[which]])
-            drawn = crossings(cells, own, rng)
-            least.append(np.where(drawn == np.inf, cells.x[-1], drawn))
-            most.append(np.where(drawn == -np.inf, cells.x[0], drawn))
+        for cells, columns, regret in zip(pair, own, regrets, strict=True):
+            # Once as it is, and once at a rate that is perhaps better.
+            both = [
+                crossings(cells, errors[:, columns], rng, -by)
+                for by in dict.fromkeys((0.0, regret))
+            ]
+            least.append(np.where(both[-1] == np.inf, cells.x[-1], both[-1]))
+            most.append(np.where(both[0] == -np.inf, cells.x[0], both[0]))
         return np.stack([least[0] - most[1], most[0] - least[1]])
 
     low, high, _ = settled(make, level, draws)
-    return number(low), number(high)
+    return low, high
 
 
 def _spearman(

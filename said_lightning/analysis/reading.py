@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from said_lightning.analysis.cells import Cells, settle
-from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate
+from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate_of
 from said_lightning.analysis.measurements import Jobs
 from said_lightning.analysis.noise import Scores
 from said_lightning.analysis.rates import Choice
@@ -52,7 +53,8 @@ class Reading:
     bracket: Ends = UNKNOWN
 
 
-class Evidence(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
     """What a series is read from: its runs at the setting that counts, and full fine-tuning's.
 
     points, full: the scores of the runs, by d and seed, and by seed. rows: of the report, where
@@ -68,11 +70,6 @@ class Evidence(NamedTuple):
     trivial: float | None
     rows: int | None
 
-    def options(self, corrected: bool) -> dict[str, float | int | None]:
-        """Return the arguments of `estimate` besides the scores."""
-        offset = (1 - SHARE) * (self.trivial or 0.0) if corrected else 0.0
-        return {"offset": offset, "trivial": self.trivial, "rows": self.rows}
-
     @property
     def regrets(self) -> tuple[float, float]:
         """How far the rates of the series and of full fine-tuning may be below their best."""
@@ -80,10 +77,16 @@ class Evidence(NamedTuple):
         first, second = (0.0 if one is None else one.regret for one in choices)
         return first, second
 
-    def cells(self, corrected: bool = False) -> Cells:
-        """Return the cells of the series, its stuck runs set aside."""
-        options = self.options(corrected)
-        return settle(self.points, self.full, SHARE, options["offset"] or 0.0, self.trivial)
+    @cached_property
+    def cells(self) -> Cells:
+        """The cells of the series, its stuck runs set aside."""
+        return settle(self.points, self.full, SHARE, 0.0, self.trivial)
+
+    @cached_property
+    def corrected(self) -> Cells:
+        """The cells against the threshold that is corrected for chance."""
+        offset = (1 - SHARE) * (self.trivial or 0.0)
+        return settle(self.points, self.full, SHARE, offset, self.trivial)
 
 
 def read(found: Evidence, corrected: bool = False) -> tuple[Reading, Estimate | None]:
@@ -92,7 +95,7 @@ def read(found: Evidence, corrected: bool = False) -> tuple[Reading, Estimate | 
     if not found.full:
         under_way = any(run.status in ("running", "preempted") for run in top.open)
         return Reading(threshold=None, verdict="incomplete" if under_way else "no-baseline"), None
-    cells = found.cells(corrected)
+    cells = found.corrected if corrected else found.cells
     threshold, whole = cells.threshold, cells.full.mean
     if top.open or top.ended_early:
         return Reading(threshold=threshold, verdict="incomplete"), None
@@ -113,15 +116,13 @@ def read(found: Evidence, corrected: bool = False) -> tuple[Reading, Estimate | 
         grid=bracket[1] if None not in bracket else None,
         bracket=bracket,
     )
-    return (by_grid, None) if stopped else _fitted(found, corrected, by_grid)
+    return (by_grid, None) if stopped else _fitted(found, cells, by_grid)
 
 
-def _fitted(found: Evidence, corrected: bool, by_grid: Reading) -> tuple[Reading, Estimate | None]:
+def _fitted(found: Evidence, cells: Cells, by_grid: Reading) -> tuple[Reading, Estimate]:
     """Return the reading with its fit."""
-    options = found.options(corrected)
-    one = estimate(found.points, found.full, **options)
-    ends = allowed(one, found.points, found.full, found.regrets, **options)
-    low, high = (None if end is None else round(end) for end in ends)
+    one = estimate_of(cells, found.rows)
+    low, high = (None if end is None else round(end) for end in allowed(one, found.regrets))
     if one.level is None and one.d90 is None:
         low, high = by_grid.bracket
     verdict: Verdict = "below-grid" if one.below else "above-grid" if one.above else "found"

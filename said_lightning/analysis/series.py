@@ -52,7 +52,16 @@ def series_of(records: Iterable[Record]) -> list[Series]:
         titles = differences(list(parts), SHARED)
         for (facts, part), title in zip(parts.items(), titles, strict=True):
             found += _inside(facts, part, title)
-    return sorted(found, key=lambda one: ([natural(name) for name in one.names], one.panel))
+    return sorted(found, key=_place)
+
+
+def _place(one: Series) -> tuple[Hashable, ...]:
+    """Return a key that sorts series by model and task, and those of one panel next to each other.
+
+    Names sort by the numbers in them.
+    """
+    model, task, *own = (natural(name) for name in one.names)
+    return (model, task, one.panel, *own, one.variant)
 
 
 def _inside(facts: Facts, runs: Sequence[Record], panel: str) -> list[Series]:
@@ -77,15 +86,14 @@ def split(records: Sequence[Record], names: Sequence[str]) -> dict[Facts, list[R
 
     One that does not know all of its facts is in each part that agrees in those it knows.
     """
-    facts = [tuple(getattr(record, name) for name in names) for record in records]
-    parts: dict[Facts, list[Record]] = {
-        one: [] for one in sorted(set(facts), key=str) if not _fits_another(one, facts)
+    alike: dict[Facts, list[Record]] = defaultdict(list)
+    for record in records:
+        alike[tuple(getattr(record, name) for name in names)].append(record)
+    whole = [one for one in sorted(alike, key=str) if not _fits_another(one, alike)]
+    return {
+        part: [record for one, found in alike.items() if _agree(one, part) for record in found]
+        for part in whole
     }
-    for one, record in zip(facts, records, strict=True):
-        for part, inside in parts.items():
-            if _agree(one, part):
-                inside.append(record)
-    return parts
 
 
 def _fits_another(one: Facts, facts: Iterable[Facts]) -> bool:
@@ -116,7 +124,7 @@ def differences(every: Sequence[Facts], names: Sequence[str]) -> list[str]:
     return found
 
 
-def natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> tuple[tuple[int, str], ...]:
     """Return a key that sorts step 300 before step 10000."""
     parts = re.split(r"(\d+)", name)
-    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+    return tuple((int(part), part) if part.isdecimal() else (-1, part) for part in parts)

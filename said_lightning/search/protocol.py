@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -226,10 +225,7 @@ class Search:
         points, top = self._curve(), self._scores(None)
         if not points or not top:
             return None
-        return estimate(points, top, **self._options())
-
-    def _options(self) -> dict[str, Any]:
-        return {"offset": self.offset, "trivial": self.runs.trivial}
+        return estimate(points, top, offset=self.offset, trivial=self.runs.trivial)
 
     def _answer(self, verdict: Verdict, why: str | None, found: Estimate | None) -> Answer:
         """Return an answer, with all that is known at this point."""
@@ -251,9 +247,7 @@ class Search:
 
     def _interval(self, found: Estimate) -> tuple[int | None, int | None]:
         """Return the interval's ends; each rate may be below its best by what its choice leaves."""
-        regrets = (self._series.regret, self._full.regret)
-        runs = (self._curve(), self._scores(None))
-        low, high = allowed(found, *runs, regrets, **self._options())
+        low, high = allowed(found, (self._series.regret, self._full.regret))
         return _whole(low), _whole(high)
 
     def _notes(self, found: Estimate | None) -> Iterator[str]:

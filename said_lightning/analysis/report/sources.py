@@ -1,5 +1,6 @@
 """The runs behind each number of a report: every run has a number, and tables cite it."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,9 @@ from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.measurements import measure
 from said_lightning.analysis.rates import Point
 from said_lightning.runs.record import CHOOSING, Record
+
+# A point of a curve: d, rate and epochs.
+Place = tuple[int, float, int]
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,22 @@ class Sources(list[Source]):
     def __init__(self, every: Iterable[Source]) -> None:
         super().__init__(every)
         self._of = {id(source.record): source for source in self}
+        self._behind: dict[int, dict[Place, list[Source]]] = {}
 
     def of(self, records: Iterable[Record]) -> list[Source]:
         """Return the sources of records; those that are not in the report are left out."""
         return [source for one in records if (source := self._of.get(id(one))) is not None]
+
+    def behind(self, row: Row, point: Point) -> list[Source]:
+        """Return the runs that report behind one point of a row."""
+        if id(row.series) not in self._behind:
+            found: dict[Place, list[Source]] = defaultdict(list)
+            for source in self.of(row.series.runs):
+                for run in measure(source.record):
+                    if run.seed < CHOOSING:
+                        found[run.d, run.lr, run.setting.epochs].append(source)
+            self._behind[id(row.series)] = found
+        return list(self._behind[id(row.series)].get((point.d, point.lr, point.epochs), ()))
 
 
 def number(records: Sequence[Record], root: Path) -> Sources:
@@ -53,15 +69,7 @@ def of_series(sources: Sources, row: Row) -> list[Source]:
 
 def of_point(sources: Sources, row: Row, point: Point) -> list[Source]:
     """Return the runs of a row behind one point of its curve."""
-    return [
-        source
-        for source in of_series(sources, row)
-        if source.record.seed < CHOOSING
-        and any(
-            (run.d, run.lr, run.setting.epochs) == (point.d, point.lr, point.epochs)
-            for run in measure(source.record)
-        )
-    ]
+    return sources.behind(row, point)
 
 
 def of_full(sources: Sources, row: Row) -> list[Source]:

@@ -21,7 +21,8 @@ TEXT = (
     f"{LEVEL * 100:g} % interval over seeds and report rows in square brackets. The paper's "
     "reading is the smallest d that was run and reaches it (mean over seeds), with the bracket "
     f"(largest d below, d]. Corrected for chance, the threshold lies {SHARE * 100:g} % of the way "
-    "from what a constant answer scores to full fine-tuning. Numbers of runs refer to the last section."
+    "from what a constant answer scores to full fine-tuning. Numbers of runs refer to the last "
+    "section."
 )
 
 
