@@ -176,7 +176,7 @@ def _evidence(
     runs = reached(mine.done)
     metrics: list[Scores] = [run.value for run in (*runs, *full.done)]
     rows: list[Scores] = []
-    unread = []
+    unread: list[str] = []
     for run in (*runs, *full.done):
         try:
             found = _row_scores(run)

@@ -86,7 +86,7 @@ def choose(
         values = _metrics(chose)
         return _best(values, [one for one in values if one in candidates], own_seeds=False)
     if len(candidates) == 1:
-        return Choice(*candidates)
+        return Choice(next(iter(candidates)))
     runs = [run for run in reported if run.setting in candidates]
     about = _about(runs, level)
     return _best(
@@ -133,7 +133,8 @@ def _metrics(runs: Iterable[Measurement]) -> dict[Setting, tuple[float, ...]]:
     for run in runs:
         found[run.setting][run.seed].append(run.select)
         part = run.record.select or run.record.metric
-        trivial = part.trivial if trivial is None else max(trivial, part.trivial or trivial)
+        known = [one for one in (trivial, part.trivial) if one is not None]
+        trivial = max(known, default=None)
     values = {one: [fmean(seeds[seed]) for seed in sorted(seeds)] for one, seeds in found.items()}
     top = max((one for metrics in values.values() for one in metrics), default=0.0)
     return {one: tuple(unstuck(metrics, trivial, top)) for one, metrics in values.items()}
