@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,7 @@ from said_lightning.models.encoder import load, outline
 from said_lightning.training.dry_run import validate_model_path
 
 TASK = TaskConfig(labels=["no", "yes"], metric="accuracy", metrics=["accuracy"], max_length=16)
-PAIRS = TaskConfig(
-    labels=["no", "yes"],
-    metric="accuracy",
-    metrics=["accuracy"],
-    max_length=16,
-    files=FileSource(text=["one", "other"]),
-)
+PAIRS = replace(TASK, files=FileSource(text=["one", "other"]))
 SIZES = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "eos_token_id": 3}
 SIZES |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32}
 SIZES |= {"num_key_value_heads": 2}
@@ -40,9 +35,8 @@ def make(tmp_path: Path, save_tokenizer: Any) -> Callable[..., Path]:
 
     def model(kind: str = "bert", tokens: dict[str, Any] | None = None, **sizes: Any) -> Path:
         folder = tmp_path / kind
-        AutoModel.from_config(AutoConfig.for_model(kind, **{**SIZES, **sizes})).save_pretrained(
-            folder
-        )
+        config = AutoConfig.for_model(kind, **{**SIZES, **sizes})
+        AutoModel.from_config(config).save_pretrained(folder)
         save_tokenizer(folder, **(tokens or {}))
         return folder
 

@@ -147,7 +147,7 @@ def test_where_dev_chooses_the_best_epoch_counts_and_its_rows_are_kept(
 ) -> None:
     found = []
     for seed in range(4):
-        spec = compose(tmp_path, "protocol=dev", f"seed={seed}", *FAST, "trainer.step_ratio=2000")
+        spec = compose(tmp_path, "protocol=dev", f"seed={seed}", *FAST, "trainer.lambda_lr=1")
         record = run(spec)
         values = [row["select/accuracy"] for row in epochs(spec.folder)]
         assert all(row["select"] == "dev" for row in epochs(spec.folder))
