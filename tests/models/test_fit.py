@@ -22,10 +22,8 @@ from said_lightning.training.dry_run import validate_model_path
 
 TASK = TaskConfig(labels=["no", "yes"], metric="accuracy", metrics=["accuracy"], max_length=16)
 PAIRS = replace(TASK, files=FileSource(text=["one", "other"]))
-SIZES = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "eos_token_id": 3}
-SIZES |= {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32}
-SIZES |= {"num_key_value_heads": 2}
-
+SIZES = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+SIZES |= {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 32}
 Spoil = Callable[[Path], Any]
 
 
@@ -35,7 +33,7 @@ def make(tmp_path: Path, save_tokenizer: Any) -> Callable[..., Path]:
 
     def model(kind: str = "bert", tokens: dict[str, Any] | None = None, **sizes: Any) -> Path:
         folder = tmp_path / kind
-        config = AutoConfig.for_model(kind, **{**SIZES, **sizes})
+        config = AutoConfig.for_model(kind, **{**SIZES, "eos_token_id": 3, **sizes})
         AutoModel.from_config(config).save_pretrained(folder)
         save_tokenizer(folder, **(tokens or {}))
         return folder
