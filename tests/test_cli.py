@@ -72,7 +72,8 @@ def test_the_plot_can_go_elsewhere(runs: Path, tmp_path: Path) -> None:
 
 def test_json_prints_json_alone_and_draws_only_where_asked(runs: Path, tmp_path: Path) -> None:
     ((row),) = json.loads(said("d90", runs, "--json").stdout)
-    assert (row["d90"], row["interval"], row["verdict"]) == (1000, [100, 1000], "found")
+    assert (row["grid"], row["bracket"], row["verdict"]) == (1000, [100, 1000], "found")
+    assert 100 < row["d90"] < 1000
     assert not list(runs.glob("d90.*"))
     assert json.loads(said("d90", runs, "--json", "--plot", tmp_path).stdout) == [row]
     assert (tmp_path / "d90.svg").exists()
@@ -88,7 +89,7 @@ def test_a_run_that_cannot_be_read_is_warned_of_and_the_table_is_made(runs: Path
     result = said("d90", runs, "--json")
     assert result.exit_code == 0
     assert f"warning: {runs / 'torn' / 'result.json'}: no JSON" in result.stderr
-    assert json.loads(result.stdout)[0]["d90"] == 1000
+    assert json.loads(result.stdout)[0]["grid"] == 1000
 
 
 def test_a_plot_that_cannot_be_written_is_a_warning(runs: Path) -> None:
