@@ -49,16 +49,6 @@ def test_each_study_is_quoted_on_its_page(pages: dict[str, str]) -> None:
     assert {name: studies for name, studies in found.items() if studies} == STUDIES
 
 
-def test_the_demo_names_the_rate_at_which_its_gap_goes(pages: dict[str, str]) -> None:
-    ((run,), _) = find(RESULTS / "demo-ratio")
-    (row, _) = estimate(find(RESULTS / "demo")[0])
-    assert (row.method, row.verdict, run.method, run.d) == ("did", "above-grid", "did", 1000)
-    assert run.metric.value is not None
-    assert row.threshold is not None
-    assert run.metric.value > row.threshold
-    assert f"it does: {run.metric.value:.4f} (" in pages["README.md"]
-
-
 def test_the_cost_tables_are_those_of_their_measurement() -> None:
     found = json.loads((RESULTS / "bench" / "cpu.json").read_text())
     rows = [
