@@ -76,6 +76,9 @@ def settle(points: Points, full: Full, share: float, offset: float, trivial: flo
         values = {d: dict(zip(one.seeds, one.values, strict=True)) for d, one in every}
         level = offset + share * float(np.median(top.values))
         stuck = stuck_runs(values, trivial, level)
+        if sum(run.d is None for run in stuck) == len(top.seeds):
+            # Where all of full fine-tuning is there, no better is known.
+            stuck = [run for run in stuck if run.d is not None]
     left = {d: _without(one, d, stuck) for d, one in curve.items()}
     left = {d: one for d, one in left.items() if one.seeds}
     return Cells(

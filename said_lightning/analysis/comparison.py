@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from said_lightning.analysis.estimator import Row
 
 Over = Literal["method", "projection", "space", "model", "step"]
-# What others are held against, where it is there.
+# What others are held against, where it is there, and in which facts both agree besides.
 REFERENCES: dict[str, str] = {"method": "did", "projection": "fastfood", "space": "all"}
+AGREE = {
+    "method": ("D", "outside"),
+    "projection": ("D", "m", "outside", "lambda_lr"),
+    "space": ("outside", "lambda_lr"),
+}
 CORRELATED = 3  # members of a family at least
 
 
@@ -92,11 +97,14 @@ def compare(subjects: Sequence[Subject]) -> list[Found]:
 
 def _pairs(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject, Over]]:
     """Yield the pairs to compare, each with what they differ in."""
+    over: Over
     for over in ("method", "projection", "space"):
         for group in _alike(subjects, over):
-            named = {getattr(one.row, over): one for one in group}
-            to = named.get(REFERENCES[over], group[0])
-            yield from ((one, to, over) for one in group if one is not to)
+            named = [one for one in group if getattr(one.row, over) == REFERENCES[over]]
+            to, *others = named or group[:1]
+            rest = [one for one in group if getattr(one.row, over) != getattr(to.row, over)]
+            # Of two that could be the reference, neither is.
+            yield from ((one, to, over) for one in rest if not others)
     for members, _, over in _lines(subjects):
         yield from ((one, before, over) for before, one in pairwise(members))
 
@@ -104,18 +112,22 @@ def _pairs(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject, Over
 def _families(
     subjects: Sequence[Subject],
 ) -> Iterator[tuple[list[Subject], list[int], Over]]:
-    yield from (one for one in _lines(subjects) if len(one[0]) >= CORRELATED)
+    for members, places, over in _lines(subjects):
+        known = [one.estimate is not None and one.estimate.level is not None for one in members]
+        if len(members) >= CORRELATED and all(known):
+            yield members, places, over
 
 
 def _alike(subjects: Sequence[Subject], over: str) -> list[list[Subject]]:
     """Return the groups of series that differ in `over` alone, where there are two to compare."""
     names = [name for name in ("method", "projection", "space") if name != over]
 
-    def key(row: "Row") -> tuple[Hashable, ...]:
-        same = [getattr(row, name) for name in names]
-        return (row.model, row.task, row.panel, *same, row.variant if over == "space" else "")
+    def key(one: Subject) -> tuple[Hashable, ...]:
+        row = one.row
+        facts = [row.series.fact(name) for name in AGREE[over]]
+        return (row.model, row.task, row.panel, *(getattr(row, name) for name in names), *facts)
 
-    return _grouped(subjects, lambda one: key(one.row))
+    return _grouped(subjects, key)
 
 
 def _lines(subjects: Sequence[Subject]) -> Iterator[tuple[list[Subject], list[int], Over]]:
@@ -123,8 +135,8 @@ def _lines(subjects: Sequence[Subject]) -> Iterator[tuple[list[Subject], list[in
     own = ("task", "method", "projection", "space", "protocol")
 
     def alike(one: Subject) -> tuple[Hashable, ...]:
-        data = next((run.data_sha256 for run in one.row.series.every if run.data_sha256), None)
-        return (data, *(getattr(one.row, name) for name in own))
+        facts = [one.row.series.fact(name) for name in ("data_sha256", "metric")]
+        return (*facts, *(getattr(one.row, name) for name in own))
 
     def step(one: Subject) -> int:
         return updates(one.row.step or "") or 0
@@ -132,7 +144,8 @@ def _lines(subjects: Sequence[Subject]) -> Iterator[tuple[list[Subject], list[in
     stepped = [one for one in subjects if one.row.step and updates(one.row.step) is not None]
     for group in _grouped(stepped, lambda one: (family(one.row), *alike(one))):
         yield from _line(group, step, "step")
-    others = [one for one in subjects if one not in stepped and one.row.D]
+    steps = {id(one.row) for one in stepped}
+    others = [one for one in subjects if id(one.row) not in steps and one.row.D]
     for group in _grouped(others, alike):
         yield from _line(group, lambda one: one.row.D or 0, "model")
 
@@ -169,13 +182,13 @@ def _comparison(one: Subject, other: Subject, over: Over) -> Comparison:
         ratio=found.value,
         interval=(found.low, found.high),
         level=found.level,
-        sentence=found.sentence + _doubt(one, other),
+        sentence=found.sentence + _doubt((one, other), over),
     )
 
 
-def _doubt(*subjects: Subject) -> str:
+def _doubt(subjects: Sequence[Subject], over: Over) -> str:
     """Return what a comparison leaves open that its interval does not hold."""
-    edges = [one.row.method.upper() for one in subjects if one.row.verdict == "edge"]
+    edges = [_name(one.row, over) for one in subjects if one.row.verdict == "edge"]
     if edges:
         return f" (at the edge of the rates tried: {' and '.join(edges)})"
     choices = [one.evidence.choice for one in subjects]
@@ -198,7 +211,8 @@ def _correlation(members: Sequence[Subject], places: Sequence[int], over: Over) 
         members=tuple(one.row.model for one in members),
         correlation=found,
         interval=(low, high),
-        sentence=f"{trend} over {what} of {len(members)} models: rank correlation {span}",
+        sentence=f"{trend} over {what} of {len(members)} models: rank correlation {span}"
+        + _doubt(members, over),
     )
 
 

@@ -7,6 +7,7 @@ Li et al. (arXiv:1804.08838); for language models arXiv:2012.13255, section 2.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite, log
 from statistics import fmean
 from typing import Any
 
@@ -21,6 +22,7 @@ from said_lightning.analysis.price import price
 from said_lightning.analysis.rates import DIGITS, Choice, Point, choose, tried
 from said_lightning.analysis.reading import Evidence, Reading, read
 from said_lightning.analysis.series import Series, series_of
+from said_lightning.analysis.stuck import Run
 from said_lightning.errors import UserError
 from said_lightning.runs.record import CHOOSING, Record
 from said_lightning.runs.scores import read_scores
@@ -47,9 +49,10 @@ class Row(Reading):
     of the curve. `planned` counts the jobs that report (d, setting, seed), `done` those with a
     metric.
 
-    `parts` is the interval's width (high / low) from one source of noise alone, `sensitivity` the
-    fitted d at other shares of full fine-tuning's metric, `full_less` and `full_more` d90 were full
-    fine-tuning one point (0.01) worse or better, `price` what a narrower interval costs.
+    `parts` is the interval's width (high / low) from one source of noise alone, without those that
+    leave an end open, `sensitivity` the fitted d at other shares of full fine-tuning's metric,
+    `full_less` and `full_more` d90 were full fine-tuning one point (0.01) worse or better, `price`
+    what a narrower interval costs.
     `comparisons` and `correlations` hold this series against others.
     """
 
@@ -116,12 +119,13 @@ def _row(series: Series) -> tuple[Row, Subject]:
     full, full_choice = _chosen(series.full, None)
     level = SHARE * fmean(run.select for run in full.done) if full.done else None
     mine, choice = _chosen(series.runs, level)
-    evidence, unread = _evidence(mine, choice, full, full_choice)
+    begun = any(_is_begun(run) for run in series.full)
+    evidence, unread = _evidence(mine, choice, full, full_choice, begun)
     (reading, one), (corrected, _) = read(evidence), read(evidence, corrected=True)
     every = _reporting(series.runs)
-    line = tried(reached(mine.done))
-    about = reading.d90 or reading.bracket[1] or reading.bracket[0] or 0
-    at = min(line, key=lambda point: abs(point.d - about), default=None) if about else None
+    line, every_point = _points(evidence, every)
+    about = reading.d90 or reading.bracket[1] or reading.bracket[0]
+    at = min(line, key=lambda point: abs(log(point.d / about)), default=None) if about else None
     done = len({(*_tried(run.record), run.seed) for run in every.done})
     model, task, method, projection, space = series.names
     row = Row(
@@ -143,12 +147,30 @@ def _row(series: Series) -> tuple[Row, Subject]:
         done=done,
         planned=done + len(every.open),
         curve=line,
-        tried=tried(reached(every.done)),
+        tried=every_point,
         **_known(one),
-        notes=notes_on(reading, evidence, every, series, one, unread),
+        notes=notes_on(reading, evidence, every, series, one is not None, unread),
         series=series,
     )
     return row, Subject(row, evidence, one)
+
+
+def _is_begun(full: Record) -> bool:
+    """Return whether a run of full fine-tuning has chosen its rate, or is to come."""
+    chose = full.status == "done" and full.seed >= CHOOSING
+    return chose or full.status in ("running", "preempted", "waiting")
+
+
+def _points(evidence: Evidence, every: Jobs) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+    """Return the points at the setting that counts, and those at all; without stuck runs."""
+    mine = evidence.series.done
+    named = evidence.cells.stuck if evidence.full else ()
+    stuck = {(id(run.record), run.d) for run in mine if Run(run.d, run.seed) in named}
+    line, all_ = (
+        tried(run for run in reached(runs) if (id(run.record), run.d) not in stuck)
+        for runs in (mine, every.done)
+    )
+    return line, all_
 
 
 def _tried(record: Record) -> tuple[int | None, float | None, int | None]:
@@ -170,7 +192,7 @@ def _chosen(records: Sequence[Record], level: float | None) -> tuple[Jobs, Choic
 
 
 def _evidence(
-    mine: Jobs, choice: Choice | None, full: Jobs, full_choice: Choice | None
+    mine: Jobs, choice: Choice | None, full: Jobs, full_choice: Choice | None, begun: bool
 ) -> tuple[Evidence, list[str]]:
     """Return what d90 is read from, and why scores of rows could not be read."""
     runs = reached(mine.done)
@@ -203,6 +225,7 @@ def _evidence(
         full_choice=full_choice,
         trivial=trivial,
         rows=number,
+        begun=begun,
     )
     return evidence, unread
 
@@ -217,7 +240,7 @@ def _row_scores(run: Measurement) -> Scores | None:
 def _share_of_rows(runs: Iterable[Measurement]) -> int | None:
     """Return the number of report rows, where the metric is a share of them."""
     parts = [run.record.report for run in runs if run.record.metric.name in SHARES_OF_ROWS]
-    return max((part.rows for part in parts if part is not None), default=None)
+    return max((part.rows for part in parts if part is not None), default=0) or None
 
 
 def _baseline(evidence: Evidence) -> Point | None:
@@ -240,11 +263,11 @@ def _facts(series: Series, runs: Sequence[Measurement]) -> dict[str, Any]:
     records = [run.record for run in runs]
     weights = [run.D for run in series.full if run.D] or [run.D for run in series.runs if run.D]
     return {
-        "protocol": next((one.protocol for one in series.every if one.protocol), None),
-        "step": next((one.step for one in series.every if one.step), None),
+        "protocol": series.fact("protocol"),
+        "step": min((one.step for one in series.every if one.step), default=None),
         "D": max(weights, default=None),
-        "metric": next((one.metric.name for one in records if one.metric.name), None),
-        "rows": next((one.report.rows for one in records if one.report), None),
+        "metric": series.fact("metric"),
+        "rows": max((one.report.rows for one in records if one.report), default=None),
     }
 
 
@@ -258,7 +281,7 @@ def _known(found: Estimate | None) -> dict[str, Any]:
         }
     wide = found.d90 is not None and found.level is not None and found.width > WIDTH
     return {
-        "parts": found.parts,
+        "parts": {part: width for part, width in found.parts.items() if isfinite(width)},
         "sensitivity": found.sensitivity,
         "full_less": found.full_less,
         "full_more": found.full_more,

@@ -1,13 +1,14 @@
 """The measurements that count for a series, and the jobs that have given none."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from said_lightning.runs.record import Record
 
-# What a run tries within its row: d, learning rate, what the rule makes a rate of, seed.
-Job = tuple[int | None, float | None, float | None, int]
+# What a run tries within its row: d, seed, learning rate, what the rule makes a rate of, epochs.
+Job = tuple[int | None, int, float | None, float | None, int | None]
 # How the reason of a run begins whose loss was no number: with its rate there is nothing to come.
 _DIVERGED = "FloatingPointError"
 
@@ -92,12 +93,11 @@ def settle(records: Iterable[Record]) -> Jobs:
     done = list(every.values())
     outside = max((run.record.outside or 0 for run in done), default=0)
     tries = {_job(one): one for one in (_counted(record, outside) for record in left)}
-    settled: set[Job] = set()
+    settled: dict[tuple[int | None, int], set[Job]] = defaultdict(set)
     for run in done:
-        d, lr, rule, seed = _job(run.record)
-        # Before D is known, a record has no rate but the rule's; older records not even that.
-        settled |= {(d, lr, None, seed), (d, None, rule, seed), (d, None, None, seed)}
-    missing = [one for job, one in tries.items() if not _is_settled(job, one, settled)]
+        made = _job(run.record)
+        settled[made[:2]].add(made)
+    missing = [one for try_, one in tries.items() if not _is_settled(try_, one, settled[try_[:2]])]
     return Jobs(done, missing, number - len(done))
 
 
@@ -109,9 +109,14 @@ def _counted(record: Record, outside: int) -> Record:
 
 
 def _is_settled(job: Job, record: Record, settled: set[Job]) -> bool:
-    """Return whether a job needs no run; one that diverged needs none once another rate is done."""
+    """Return whether a job needs no run, `settled` being those done of its d and seed.
+
+    One that diverged needs none once another rate is done. Before a run has begun, its record has
+    no rate but the rule's, or none, and no epochs.
+    """
     diverged = record.status == "failed" and (record.reason or "").startswith(_DIVERGED)
-    return job in settled or (diverged and (job[0], None, None, job[-1]) in settled)
+    known = [(place, fact) for place, fact in enumerate(job) if fact is not None]
+    return any(diverged or all(one[place] == fact for place, fact in known) for one in settled)
 
 
 def measure(record: Record) -> list[Measurement]:
@@ -144,7 +149,7 @@ def reached(done: Iterable[Measurement]) -> list[Measurement]:
 def _job(record: Record) -> Job:
     # A baseline that was cut off has no d in its record, which is always D.
     d = None if record.method == "full" else record.d
-    return (d, record.lr, record.rule, record.seed)
+    return (d, record.seed, record.lr, record.rule, record.epochs)
 
 
 def _when(record: Record) -> tuple[str | int | float, ...]:

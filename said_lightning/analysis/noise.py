@@ -95,7 +95,7 @@ class Noise:
         """Draw the error of each cell's mean, from seeds and from rows, or from one alone."""
         found = np.zeros((draws, len(self.cells)))
         if rows:
-            found += _normal(rng, draws, self._row_root)
+            found += normal(rng, draws, self._row_root)
         if seeds:
             found += self._seed_errors(rng, draws)
         return found
@@ -114,11 +114,11 @@ class Noise:
 
     @cached_property
     def _shared_root(self) -> Root:
-        return _root(self._shared_covariance)
+        return root(self._shared_covariance)
 
     @cached_property
     def _row_root(self) -> Root:
-        return _root(self.row_covariance)
+        return root(self.row_covariance)
 
     def _rows(self, rows: int | None) -> tuple[Matrix, Float[ndarray, " cells"]]:
         """Return the covariance that other rows would give, and each run's own variance."""
@@ -194,7 +194,7 @@ class Noise:
 
     def _seed_errors(self, rng: Generator, draws: int) -> Errors:
         """Draw the errors of the cells' means from seeds."""
-        found = _normal(rng, draws, self._shared_root)
+        found = normal(rng, draws, self._shared_root)
         found *= _student(rng, draws, self.freedom)
         for g in map(int, np.flatnonzero(self._is_curve)):
             mine = np.flatnonzero(self._of == g)
@@ -242,7 +242,7 @@ def _student(rng: Generator, draws: int, freedom: float) -> Float[ndarray, "draw
     return np.sqrt(freedom / rng.chisquare(freedom, (draws, 1)))
 
 
-def _root(covariance: Matrix) -> Root:
+def root(covariance: Matrix) -> Root:
     """Return a root of a covariance, what is negative of it cut."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     # What seeds share has a few directions for all cells; rounding makes up the others.
@@ -250,9 +250,9 @@ def _root(covariance: Matrix) -> Root:
     return vectors[:, there] * np.sqrt(values[there])
 
 
-def _normal(rng: Generator, draws: int, root: Root) -> Errors:
+def normal(rng: Generator, draws: int, of: Root) -> Errors:
     """Draw normal rows of a covariance, by its root."""
-    return _product(rng.standard_normal((draws, root.shape[1])), root.T)
+    return _product(rng.standard_normal((draws, of.shape[1])), of.T)
 
 
 def _product(one: Float[ndarray, "rows inner"], other: Float[ndarray, "inner columns"]) -> Errors:

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from said_lightning.analysis.d90 import Estimate
-from said_lightning.analysis.measurements import Jobs, Measurement
+from said_lightning.analysis.measurements import Jobs, Measurement, Setting
 from said_lightning.analysis.rates import Choice
 from said_lightning.analysis.reading import Evidence, Reading
 from said_lightning.analysis.series import Series
@@ -20,7 +19,7 @@ def notes_on(
     evidence: Evidence,
     every: Jobs,
     series: Series,
-    found: Estimate | None,
+    fitted: bool,
     unread: Sequence[str],
 ) -> tuple[str, ...]:
     """Return the notes on a row: missing runs, how its rates were chosen, and doubts.
@@ -34,9 +33,10 @@ def notes_on(
         *_missing(every.open, "runs"),
         *_only_chosen(every, series),
         *_doubts(reading, evidence),
-        *_choices(evidence),
-        *_few_seeds(reading, evidence),
-        *_stuck(found),
+        *_left_out(every, evidence),
+        *_choices(evidence, reading),
+        *(_few_seeds(reading, evidence) if fitted else ()),
+        *(_stuck(evidence) if evidence.full else ()),
         *_head(every.done),
         *_repeated(every, evidence.top),
         *unread,
@@ -73,8 +73,8 @@ def _ended_early(evidence: Evidence, reading: Reading) -> Iterator[str]:
     stopped = [run for run in evidence.series.done if run.stopped and not run.record.stages]
     if stopped and reading.grid is not None:
         yield (
-            f"{len(stopped)} runs ended once they met trainer.stop_at, so that d90 is not fitted; "
-            "the paper's reading holds"
+            f"runs that trainer.stop_at ended ({len(stopped)} such): d90 is not fitted, and the "
+            "paper's reading holds"
         )
 
 
@@ -105,7 +105,16 @@ def _doubts(reading: Reading, evidence: Evidence) -> list[str]:
     return [f"not monotone: below the threshold again at d = {', '.join(fallen)}"] if fallen else []
 
 
-def _choices(evidence: Evidence) -> Iterator[str]:
+def _left_out(every: Jobs, evidence: Evidence) -> list[str]:
+    """Return a note on d that were run, but not at the rate and length that count."""
+    left = {run.d for run in every.done} - {run.d for run in evidence.series.done}
+    shown = ", ".join(f"{d:,}" for d in sorted(left)[:_SHOWN])
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    what = "run at other rates or lengths alone, which do not count"
+    return [f"{what}: d = {shown}{more}"] if left else []
+
+
+def _choices(evidence: Evidence, reading: Reading) -> Iterator[str]:
     """Yield notes on how the rates and lengths were chosen."""
     named = ((evidence.choice, "the series"), (evidence.full_choice, _FULL))
     known = [(choice, name) for choice, name in named if choice is not None]
@@ -113,36 +122,51 @@ def _choices(evidence: Evidence) -> Iterator[str]:
         yield f"rates were not compared for {' and '.join(alone)}: one was tried"
     for choice, name in known:
         yield from _choice(choice, name)
+        if choice.seeds == 1 < choice.rates and reading.level is not None:
+            yield f"one seed compared the rates of {name}: what they may lack is in no interval"
 
 
 def _choice(choice: Choice, name: str) -> Iterator[str]:
-    rate = f"{choice.setting.rate:.3g}{' by the rule' if choice.setting.ruled else ''}"
     if choice.edge:
+        rate = _rate(choice.setting)
         yield f"the best rate of {name}, {rate}, is at the edge of the {choice.rates} tried"
+    if choice.better:
+        yield f"no run of {name} reports at its best rate: {_named(choice)}"
     if choice.rising:
         yield f"{name} still improves with the longest training, {choice.setting.epochs} epochs"
     if choice.own_seeds:
         yield f"the rate of {name} was chosen on the seeds that report, if on other rows"
 
 
+def _rate(setting: Setting) -> str:
+    return f"{setting.rate:.3g}{' by the rule' if setting.ruled else ''}"
+
+
+def _named(choice: Choice) -> str:
+    """Return the setting that was better than the one that counts, beside it."""
+    pair = [one for one in (choice.better, choice.setting) if one is not None]
+    epochs = len({one.epochs for one in pair}) > 1
+    first, *second = (_rate(one) + (f" for {one.epochs} epochs" if epochs else "") for one in pair)
+    return f"{first} was better on the select rows than {' '.join(second)}"
+
+
 def _few_seeds(reading: Reading, evidence: Evidence) -> Iterator[str]:
     """Yield a note where one seed leaves the interval without a part, or there is none."""
-    if reading.d90 is None:
-        return
     if reading.level is None:
-        yield "one seed at some d: no interval"
+        yield "one seed at each d: no interval"
     elif len(evidence.full) == 1:
         yield f"{_FULL} has one seed: its variance is taken to be the runs'"
 
 
-def _stuck(found: Estimate | None) -> list[str]:
+def _stuck(evidence: Evidence) -> list[str]:
     """Return a note on runs that did not leave the trivial score."""
-    if found is None or not found.stuck:
-        return []
-    named = (
-        f"{_FULL if run.d is None else f'd = {run.d:,}'} seed {run.seed}" for run in found.stuck
-    )
-    return [f"stuck at the trivial score and set aside: {'; '.join(named)}"]
+    named = [
+        f"{_FULL if run.d is None else f'd = {run.d:,}'} seed {run.seed}"
+        for run in evidence.cells.stuck
+    ]
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    shown = "; ".join(named[:_SHOWN])
+    return [f"stuck at the trivial score and set aside: {shown}{more}"] if named else []
 
 
 def _head(series: Sequence[Measurement]) -> list[str]:
@@ -154,5 +178,5 @@ def _head(series: Sequence[Measurement]) -> list[str]:
 def _repeated(*jobs: Jobs) -> list[str]:
     """Return a note on runs that were made again."""
     repeated = sum(one.repeated for one in jobs)
-    again = "runs of one d, rate and seed were made more than once: the latest counts"
-    return [f"{repeated} {again}"] if repeated else []
+    again = "runs of one d, rate and seed were made more than once"
+    return [f"{again} ({repeated} such): the latest counts"] if repeated else []

@@ -8,6 +8,7 @@ from numpy import ndarray
 
 from said_lightning.analysis.crossing import crossing
 from said_lightning.analysis.d90 import LEVEL, Estimate
+from said_lightning.analysis.noise import normal, root
 from said_lightning.analysis.spread import Spread
 
 POINTS = 5  # of a stage that is priced, evenly over the interval
@@ -67,7 +68,7 @@ def expected_width(spread: Spread, seeds: int) -> float:
     order = np.argsort(x, kind="stable")
     x, runs, block = x[order], runs[order], block[order]
     freedom = spread.freedom + seeds
-    shift = rng.multivariate_normal(np.zeros(3), _shared(spread, seeds), DRAWS, method="eigh")
+    shift = normal(rng, DRAWS, root(_shared(spread, seeds)))
     shift *= np.sqrt(freedom / rng.chisquare(freedom, (DRAWS, 1)))
     y = spread.slope * x + shift[:, block] + spread.rows * rng.standard_normal((DRAWS, 1))
     y += spread.run * rng.standard_normal((DRAWS, len(x))) / np.sqrt(runs)

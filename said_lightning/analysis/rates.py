@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from statistics import fmean
 from typing import NamedTuple
 
@@ -42,16 +42,19 @@ class Ranking(NamedTuple):
 class Choice(NamedTuple):
     """The setting that counts, and how it was chosen.
 
-    rates: how many rates were compared. rising: it is the longest of several lengths. own_seeds: it
-    was chosen on the seeds that it is reported on, if on other rows.
+    rates: how many rates were compared, seeds: by how many runs each, at least, of the best two.
+    rising: it is the longest of several lengths. own_seeds: it was chosen on the seeds that it is
+    reported on, if on other rows. better: the setting that was best, where no run at it reports.
     """
 
     setting: Setting
     rates: int = 1
+    seeds: int = 1
     edge: bool = False
     rising: bool = False
     regret: float = 0.0
     own_seeds: bool = False
+    better: Setting | None = None
 
 
 def rank(values: Mapping[float, Sequence[float]], own: float) -> Ranking:
@@ -64,7 +67,7 @@ def rank(values: Mapping[float, Sequence[float]], own: float) -> Ranking:
     first = next(one for one in ranked if 2 * len(values[one]) >= most)
     ranked = [first, *(one for one in ranked if one != first)]
     edge = len(values) > 1 and first in (min(values), max(values))
-    return Ranking(tuple(ranked), edge, _regret([values[one] for one in ranked]))
+    return Ranking(tuple(ranked), edge, regret([values[one] for one in ranked]))
 
 
 def choose(
@@ -73,70 +76,99 @@ def choose(
     """Choose the setting of a series, or of full fine-tuning; None where no run is done.
 
     Runs whose seeds are for choosing decide. Where there are none, or they leave several settings,
-    the reported runs' select rows do, at the two d about which their metric crosses the level;
-    settings that were tried at fewer d than others do not count.
+    the reported runs' select rows do, at the two d about which their metric crosses the level.
+    Only a setting that was tried at as many d as any is chosen.
     """
-    candidates = _complete(reported)
-    if not candidates:
+    tried_at: dict[Setting, set[int]] = defaultdict(set)
+    for run in reported:
+        tried_at[run.setting].add(run.d)
+    if not tried_at:
         return None
+    candidates = _complete(tried_at)
     here = fmean(math.log(run.d) for run in reported)
-    near = min({run.d for run in choosing}, key=lambda d: abs(math.log(d) - here), default=None)
+    chosen_at = sorted({run.d for run in choosing})
+    near = min(chosen_at, key=lambda d: abs(math.log(d) - here), default=None)
     chose = [run for run in choosing if run.d == near]
     if {run.setting for run in chose} >= candidates:
-        values = _metrics(chose)
-        return _best(values, [one for one in values if one in candidates], own_seeds=False)
-    if len(candidates) == 1:
-        return Choice(next(iter(candidates)))
-    runs = [run for run in reported if run.setting in candidates]
-    about = _about(runs, level)
-    return _best(
-        _metrics(run for run in runs if run.d in about), sorted(candidates), own_seeds=True
-    )
+        return _best(_metrics(chose), candidates, own_seeds=False)
+    about = _about((run for run in reported if run.setting in candidates), level)
+    runs = [run for run in reported if run.d in about and tried_at[run.setting] >= set(about)]
+    if len({run.setting for run in runs}) == 1:
+        return Choice(runs[0].setting)
+    return _best(_metrics(runs), candidates, own_seeds=True)
+
+
+def _complete(tried_at: Mapping[Setting, set[int]]) -> set[Setting]:
+    """Return the settings that were tried at the most d, which are the same d for all of them."""
+    most = max(sorted(tried_at), key=lambda one: len(tried_at[one]))
+    return {one for one, grid in tried_at.items() if grid == tried_at[most]}
 
 
 def _best(
-    values: Mapping[Setting, Sequence[float]], candidates: Iterable[Setting], own_seeds: bool
+    values: Mapping[Setting, Sequence[float]], candidates: Set[Setting], own_seeds: bool
 ) -> Choice:
-    """Return the best of the candidates, ranked among all rates with as many epochs."""
+    """Return the best of the candidates, and whether another setting was better."""
+    chosen = _of(values, candidates)
+    best = chosen if candidates == values.keys() else _of(values, values.keys())
+    better = None if chosen.setting == best.setting else best.setting
+    return chosen._replace(own_seeds=own_seeds, better=better)
+
+
+def _of(values: Mapping[Setting, Sequence[float]], candidates: Set[Setting]) -> Choice:
+    """Return the best of the candidates, ranked among all rates with as many epochs.
+
+    Of several lengths it is the shortest within one standard error of the best.
+    """
     by_length: dict[tuple[int, bool], dict[float, Sequence[float]]] = defaultdict(dict)
     for (epochs, ruled, rate), found in values.items():
         by_length[epochs, ruled][rate] = found
+    longest = max(epochs for epochs, _ in by_length)
+    several = min(epochs for epochs, _ in by_length) < longest
     choices = []
     for epochs, ruled in sorted({one[:2] for one in candidates}):
         rates = by_length[epochs, ruled]
         ranking = rank(rates, math.exp(fmean(map(math.log, rates))))
-        allowed = {one.rate for one in candidates if one[:2] == (epochs, ruled)}
-        rate = next((one for one in ranking.rates if one in allowed), None)
-        if rate is not None:
-            edge = ranking.edge and rate == ranking.rates[0]
-            rising = len(by_length) > 1 and epochs == max(one for one, _ in by_length)
-            setting = Setting(epochs, ruled, rate)
-            facts = (len(rates), edge, rising, ranking.regret, own_seeds)
-            choices.append((fmean(rates[rate]), Choice(setting, *facts)))
-    # Of equal lengths the shorter one, which comes first.
-    return max(choices, key=lambda one: one[0])[1]
+        rate = next(one for one in ranking.rates if Setting(epochs, ruled, one) in candidates)
+        is_best = rate == ranking.rates[0]
+        first = (rate, *(one for one in ranking.rates if one != rate))
+        choices.append(
+            Choice(
+                Setting(epochs, ruled, rate),
+                rates=len(rates),
+                seeds=min(len(rates[one]) for one in ranking.rates[:2]),
+                edge=ranking.edge and is_best,
+                rising=several and epochs == longest,
+                regret=ranking.regret if is_best else regret([rates[one] for one in first]),
+            )
+        )
+    choices.sort(key=lambda one: (one.setting.epochs, -fmean(values[one.setting])))
+    best = max((values[one.setting] for one in choices), key=fmean)
+    return next(one for one in choices if _is_near(values[one.setting], best))
 
 
-def _complete(runs: Iterable[Measurement]) -> set[Setting]:
-    """Return the settings that were tried at as many d as any."""
-    places: dict[Setting, set[int]] = defaultdict(set)
-    for run in runs:
-        places[run.setting].add(run.d)
-    most = max(map(len, places.values()), default=0)
-    return {setting for setting, tried_at in places.items() if len(tried_at) == most}
+def _is_near(values: Sequence[float], best: Sequence[float]) -> bool:
+    """Return whether a mean is within one standard error of the best; where one is known."""
+    several = [one for one in (values, best) if len(one) > 1]
+    error = float(sum(np.var(one, ddof=1) / len(one) for one in several)) ** 0.5
+    return fmean(best) - fmean(values) <= error
 
 
 def _metrics(runs: Iterable[Measurement]) -> dict[Setting, tuple[float, ...]]:
-    """Return the select metric of each setting's seeds, a mean over d, without stuck runs."""
+    """Return the select metric of each setting's seeds, a mean over d, without stuck runs.
+
+    A seed that lacks a d which others of its setting have is left out.
+    """
     found: dict[Setting, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    trivial: float | None = None
+    trivials = []
     for run in runs:
         found[run.setting][run.seed].append(run.select)
-        part = run.record.select or run.record.metric
-        known = [one for one in (trivial, part.trivial) if one is not None]
-        trivial = max(known, default=None)
-    values = {one: [fmean(seeds[seed]) for seed in sorted(seeds)] for one, seeds in found.items()}
+        trivials.append((run.record.select or run.record.metric).trivial)
+    values = {}
+    for setting, seeds in found.items():
+        most = max(map(len, seeds.values()))
+        values[setting] = [fmean(seeds[seed]) for seed in sorted(seeds) if len(seeds[seed]) == most]
     top = max((one for metrics in values.values() for one in metrics), default=0.0)
+    trivial = max((one for one in trivials if one is not None), default=None)
     return {one: tuple(unstuck(metrics, trivial, top)) for one, metrics in values.items()}
 
 
@@ -154,17 +186,18 @@ def _about(runs: Iterable[Measurement], level: float | None) -> list[int]:
 
 def tried(done: Iterable[Measurement]) -> tuple[Point, ...]:
     """Return every d and setting that was tried, ascending."""
-    values: dict[tuple[int, float, int], dict[int, float]] = defaultdict(dict)
+    runs: dict[tuple[int, Setting], dict[int, Measurement]] = defaultdict(dict)
     for run in done:
-        values[run.d, run.lr, run.setting.epochs][run.seed] = run.value
+        runs[run.d, run.setting][run.seed] = run
     points = []
-    for (d, lr, epochs), seeds in sorted(values.items()):
-        found = tuple(seeds[seed] for seed in sorted(seeds))
-        points.append(Point(d, round(fmean(found), DIGITS), lr, found, epochs))
-    return tuple(points)
+    for (d, setting), seeds in runs.items():
+        values = tuple(seeds[seed].value for seed in sorted(seeds))
+        lr = min(run.lr for run in seeds.values())
+        points.append(Point(d, round(fmean(values), DIGITS), lr, values, setting.epochs))
+    return tuple(sorted(points, key=lambda point: (point.d, point.lr, point.epochs)))
 
 
-def _regret(ranked: Sequence[Sequence[float]]) -> float:
+def regret(ranked: Sequence[Sequence[float]]) -> float:
     """Return the root mean square of what the first rate's true mean lacks to the largest.
 
     The true means are drawn as the metrics show them; runs scatter as those of the best two do.

@@ -40,7 +40,7 @@ class Reading:
       not, it is above-grid, and no bound on d90.
     - trivial: the threshold or full fine-tuning is no better than the majority class, so that d90
       would be 0.
-    - no-baseline: no run of full fine-tuning in the series' own setting is done or under way.
+    - no-baseline: no run of full fine-tuning in the series' own setting is done or to come.
     - incomplete: a run is missing that could change the answer, or ended before its time.
     """
 
@@ -58,7 +58,8 @@ class Evidence:
     """What a series is read from: its runs at the setting that counts, and full fine-tuning's.
 
     points, full: the scores of the runs, by d and seed, and by seed. rows: of the report, where
-    the scores are metrics that are shares of them.
+    the scores are metrics that are shares of them. begun: whether a run of full fine-tuning is done
+    or to come, if none that reports.
     """
 
     series: Jobs
@@ -69,6 +70,7 @@ class Evidence:
     full_choice: Choice | None
     trivial: float | None
     rows: int | None
+    begun: bool
 
     @property
     def regrets(self) -> tuple[float, float]:
@@ -93,8 +95,7 @@ def read(found: Evidence, corrected: bool = False) -> tuple[Reading, Estimate | 
     """Return d90 against the threshold, or against the one corrected for chance."""
     top = found.top
     if not found.full:
-        under_way = any(run.status in ("running", "preempted") for run in top.open)
-        return Reading(threshold=None, verdict="incomplete" if under_way else "no-baseline"), None
+        return Reading(threshold=None, verdict="incomplete" if found.begun else "no-baseline"), None
     cells = found.corrected if corrected else found.cells
     threshold, whole = cells.threshold, cells.full.mean
     if top.open or top.ended_early:

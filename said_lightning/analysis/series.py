@@ -13,7 +13,7 @@ from said_lightning.runs.record import Record
 
 NAMES = ("model", "task")
 # In what a series and its full fine-tuning agree besides; a run that has not begun knows few.
-SHARED = ("model_sha256", "data_sha256", "protocol", "setting_hash")
+SHARED = ("model_sha256", "data_sha256", "metric", "protocol", "setting_hash")
 OWN_NAMES = ("method", "projection", "space")
 OWN = ("D", "m", "outside", "lambda_lr")
 
@@ -34,6 +34,10 @@ class Series:
     full: Sequence[Record]
     panel: str = ""
     variant: str = ""
+
+    def fact(self, name: str) -> Hashable:
+        """Return a fact of SHARED or OWN, in which the runs of the series agree."""
+        return self.facts[(*SHARED, *OWN).index(name)]
 
     @property
     def every(self) -> list[Record]:
@@ -88,12 +92,17 @@ def split(records: Sequence[Record], names: Sequence[str]) -> dict[Facts, list[R
     """
     alike: dict[Facts, list[Record]] = defaultdict(list)
     for record in records:
-        alike[tuple(getattr(record, name) for name in names)].append(record)
+        alike[tuple(_fact(record, name) for name in names)].append(record)
     whole = [one for one in sorted(alike, key=str) if not _fits_another(one, alike)]
     return {
         part: [record for one, found in alike.items() if _agree(one, part) for record in found]
         for part in whole
     }
+
+
+def _fact(record: Record, name: str) -> Hashable:
+    """Return what a record says of itself; of its metric, the name."""
+    return record.metric.name if name == "metric" else getattr(record, name)
 
 
 def _fits_another(one: Facts, facts: Iterable[Facts]) -> bool:

@@ -57,7 +57,7 @@ def _panel(rows: list[Row]) -> list[RenderableType]:
         _text(threshold_of(rows[0])),
         table,
         *(_line(f"{label(row)}: {line}") for row in rows for line in details(row)),
-        *(_line(one.sentence) for row in rows for one in row.comparisons if not _is_across(one)),
+        *map(_line, _within(rows)),
         *(_line(note, "yellow") for note in _notes(rows)),
         "",
     ]
@@ -74,6 +74,18 @@ def _line(text: str, style: str = "") -> Padding:
 def _is_across(one: Comparison) -> bool:
     """Return whether a comparison is of series in different panels."""
     return one.over in ("model", "step")
+
+
+def _within(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the comparisons within a panel, each after what both of its series are."""
+    for row in rows:
+        parts = {"method": row.method, "projection": row.projection, "space": f"({row.space})"}
+        if row.space == "all":
+            del parts["space"]
+        for one in row.comparisons:
+            alike = [part for name, part in parts.items() if part and name != one.over]
+            if not _is_across(one):
+                yield f"{' '.join([*alike, row.variant]).strip()}: {one.sentence}"
 
 
 def _across(rows: Iterable[Row]) -> Iterator[str]:
@@ -128,7 +140,10 @@ def width(row: Row) -> float:
 
 def sources_of_width(row: Row) -> str:
     """Return what the width would be from each source of noise alone: `x1.32 by seeds alone`."""
-    return ", ".join(f"x{wide:.2f} by {part} alone" for part, wide in row.parts.items())
+    names = {"between": "the gaps between d"}
+    return ", ".join(
+        f"x{wide:.2f} by {names.get(part, part)} alone" for part, wide in row.parts.items()
+    )
 
 
 def sensitivity(row: Row) -> str:
@@ -191,7 +206,9 @@ def estimate_of(reading: Reading) -> str:
         return f"<= {high}"
     if reading.interval[0] is not None:
         return f"> {low}"
-    return reading.verdict if reading.bracket == (None, None) else bracket(reading)
+    # With seeds, both ends are open: the runs show nothing, whatever the grid's reading is.
+    shows_none = reading.level is not None or reading.bracket == (None, None)
+    return reading.verdict if shows_none else bracket(reading)
 
 
 def to_json(rows: Iterable[Row]) -> str:

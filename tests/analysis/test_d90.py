@@ -110,11 +110,16 @@ def test_one_seed_gives_no_interval() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=4), min_size=1, max_size=8))
-def test_no_number_lies_out_of_the_range_that_was_run(cells: list[list[float]]) -> None:
+def test_every_number_lies_in_the_range_that_was_run_and_d90_in_its_interval(
+    cells: list[list[float]],
+) -> None:
     points = {10 * 2**i: dict(enumerate(values)) for i, values in enumerate(cells)}
     found = estimate(points, {0: 0.8, 1: 0.85}, draws=200)
     for number in (found.d90, found.low, found.high):
         assert number is None or 10 <= number * (1 + 1e-9) <= max(points) * (1 + 2e-9)
+    if found.level is not None:
+        middle = 0.0 if found.below else found.d90 or np.inf
+        assert (found.low or 0.0) <= middle <= (found.high or np.inf)
 
 
 def test_more_scatter_and_fewer_seeds_make_the_interval_wider() -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
-import pytest
+import numpy as np
 
 from said_lightning.analysis.estimator import Row, estimate
-from said_lightning.runs.record import Metric, Record
+from said_lightning.runs.record import CHOOSING, Record
+from said_lightning.runs.scores import SCORES, write_scores
 
 MakeRun = Callable[..., Record]
 MakeCurve = Callable[..., list[Record]]
@@ -18,13 +19,21 @@ def only(records: list[Record]) -> Row:
     return row
 
 
+def noted(row: Row) -> list[str]:
+    """Return the notes besides those on rates and seeds, which all rows here have."""
+    always = ("rates were not compared", "one seed at each d", "full fine-tuning has one seed")
+    return [note for note in row.notes if not note.startswith(always)]
+
+
 def test_a_baseline_that_failed_is_no_baseline_and_its_reason_is_noted(
     run: MakeRun, curve: MakeCurve
 ) -> None:
     failed = run("full", None, status="failed", reason="out of\n  memory", lr=5e-5)
     row = only([failed, *curve(0.6, 0.8)[1:]])
     assert row.verdict == "no-baseline"
-    assert row.notes == ("full fine-tuning not done: lr = 5e-05, seed 0 (failed: out of memory)",)
+    assert noted(row) == [
+        "full fine-tuning not done: lr = 5e-05, seed 0 (failed: out of memory)",
+    ]
 
 
 def test_a_done_run_without_a_metric_is_missing(run: MakeRun, curve: MakeCurve) -> None:
@@ -35,54 +44,78 @@ def test_a_done_run_without_a_metric_is_missing(run: MakeRun, curve: MakeCurve) 
 
 def test_many_missing_runs_are_noted_by_the_first_few(run: MakeRun, curve: MakeCurve) -> None:
     lost = [run("did", None, d=d, status="running") for d in range(20, 30)]
-    (note, _) = only([*curve(0.6, 0.8), *lost]).notes
+    (note, _) = noted(only([*curve(0.6, 0.8), *lost]))
     assert note.startswith("runs not done: d = 20, lr = 0.1, seed 0 (running); d = 21")
     assert note.endswith("and 7 more")
 
 
-@pytest.mark.parametrize("key", ["data_sha256", "model_sha256"])
-def test_runs_on_different_data_or_weights_are_not_mixed_silently(run: MakeRun, key: str) -> None:
-    records = [
-        run("full", 0.8, **{key: "new"}),
-        run("did", 0.6, d=10, **{key: "old"}),
-        run("did", 0.8, d=100, **{key: "old"}),
+def test_the_protocol_whose_report_rows_choose_is_noted(curve: MakeCurve) -> None:
+    records = [replace(one, protocol="dev") for one in curve(0.6, 0.8)]
+    row = only(records)
+    assert row.protocol == "dev"
+    assert row.notes[0] == "protocol=dev: the rows that report also chose the epoch and the rate"
+    splits = only([replace(one, protocol="splits") for one in records])
+    assert (splits.protocol, noted(splits)) == ("splits", [])
+
+
+def test_one_seed_is_noted_whether_or_not_the_fit_crosses(run: MakeRun, curve: MakeCurve) -> None:
+    for values in ((0.6, 0.8), (0.75, 0.8), (0.5, 0.6)):
+        assert "one seed at each d: no interval" in only(curve(*values)).notes
+    two = [run("did", 0.61, d=10, seed=1), run("did", 0.79, d=100, seed=1)]
+    row = only([*curve(0.6, 0.8), *two])
+    assert row.level == 0.9
+    assert row.notes[-1] == "full fine-tuning has one seed: its variance is taken to be the runs'"
+
+
+def test_a_stuck_run_is_named_and_no_point_of_the_curve_counts_it(run: MakeRun) -> None:
+    runs = [
+        run("did", 0.5 if (d, seed) == (100, 1) else value + seed / 100, d=d, seed=seed)
+        for d, value in ((10, 0.62), (30, 0.67), (100, 0.74))
+        for seed in range(3)
     ]
-    assert only(records).notes == (f"mixes runs of different {key}: new, old",)
+    full = [run("full", 0.79 + seed / 100, seed=seed) for seed in range(3)]
+    row = only([*full, *runs])
+    assert noted(row) == ["stuck at the trivial score and set aside: d = 100 seed 1"]
+    assert row.curve[-1].values == (0.74, 0.76)
+    assert (row.seeds, row.done) == (2, 9)
 
 
-@pytest.mark.parametrize(
-    ("facts", "noted"),
-    [
-        ({"epochs": (3, 10)}, "epochs: 10, 3"),
-        ({"setting_hash": ("aa", "bb")}, "setting (see config.yaml): aa, bb"),
-    ],
-)
-def test_runs_of_different_epochs_or_settings_are_not_mixed_silently(
-    curve: MakeCurve, facts: dict[str, Any], noted: str
+def test_a_d_whose_runs_are_all_stuck_takes_no_other_d_out_of_place(run: MakeRun) -> None:
+    means = {10: 0.62, 20: 0.5, 100: 0.75, 300: 0.70, 1000: 0.79}
+    runs = [run("did", v + s / 100, d=d, seed=s) for d, v in means.items() for s in range(2)]
+    full = [run("full", 0.79 + seed / 100, seed=seed) for seed in range(3)]
+    row = only([*full, *runs])
+    assert [point.d for point in row.curve] == [10, 100, 300, 1000]
+    assert noted(row) == [
+        "not monotone: below the threshold again at d = 300",
+        "stuck at the trivial score and set aside: d = 20 seed 0; d = 20 seed 1",
+    ]
+
+
+def test_a_series_whose_search_ended_before_a_run_reports_has_a_row(run: MakeRun) -> None:
+    full = [run("full", 0.8, seed=CHOOSING + seed) for seed in range(2)]
+    runs = [run("did", 0.7, d=100, seed=seed) for seed in (CHOOSING, 2 * CHOOSING)]
+    row = only([*full, *runs])
+    assert (row.verdict, row.done, row.planned, row.curve) == ("incomplete", 0, 0, ())
+    assert row.notes == ("2 runs chose rates or where d90 lies, and none reports yet",)
+
+
+def test_scores_of_rows_that_cannot_be_read_are_named_and_metrics_are_read_instead(
+    run: MakeRun, tmp_path: Path
 ) -> None:
-    ((key, (one, other)),) = facts.items()
-    full, first, second = curve(0.6, 0.8)
-    alike = [replace(record, **{key: one}) for record in (full, first)]
-    assert only([*alike, second]).notes == ()
-    records = [*alike, replace(second, **{key: other})]
-    assert only(records).notes == (f"mixes runs of different {noted}",)
-
-
-def test_different_metrics_are_not_mixed_silently(run: MakeRun, curve: MakeCurve) -> None:
-    f1 = run("full", None, metric=Metric(name="f1", value=0.8, trivial=0.5))
-    row = only([f1, *curve(0.6, 0.8)[1:]])
-    assert "mixes runs of different metric: accuracy, f1" in row.notes
-
-
-def test_different_results_of_the_same_job_are_averaged_and_noted(
-    run: MakeRun, curve: MakeCurve
-) -> None:
-    row = only([*curve(0.6, 0.74), run("did", 0.76, d=100)])
-    assert row.curve[1] == (100, 0.75, 0.1, (0.75,))
-    assert (row.done, row.seeds) == (2, 1)
-    assert row.notes == ("averaged: runs of the same d, lr and seed that disagree (1 such)",)
+    records = []
+    for i, one in enumerate([run("full", 0.75), run("did", 0.5, d=10), run("did", 0.75, d=100)]):
+        (folder := tmp_path / str(i)).mkdir()
+        rows = np.arange(4) < 4 * (one.metric.value or 0)
+        scores = write_scores(folder, rows.astype(float))
+        records.append(replace(one, scores=scores, folder=folder))
+    assert only(records).notes == only([replace(one, scores=None) for one in records]).notes
+    (tmp_path / "2" / SCORES).write_bytes(b"torn")
+    row = only(records)
+    assert row.d90 == only([replace(one, scores=None) for one in records]).d90
+    assert row.notes[-1].startswith(f"{tmp_path / '2' / SCORES}: sha256 ")
 
 
 def test_numbers_of_a_head_outside_the_subspace_are_shown(run: MakeRun) -> None:
     row = only([run("full", 0.8), run("did", 0.6, d=1770, outside=770)])
-    assert row.notes == ("d counts 770 numbers of a head outside the subspace",)
+    assert noted(row) == ["d counts 770 numbers of a head outside the subspace"]

@@ -1,6 +1,7 @@
 """Verdicts: with full fine-tuning at 0.8 the threshold is 0.72; the majority class scores 0.5."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,26 +21,36 @@ def only(records: list[Record]) -> Row:
 
 
 def answer(row: Row) -> tuple[str, int | None, tuple[int | None, int | None]]:
-    return row.verdict, row.d90, row.interval
+    """Return the verdict and the paper's reading."""
+    return row.verdict, row.grid, row.bracket
 
 
-def test_d90_is_the_smallest_d_that_meets_90_percent_of_full(curve: MakeCurve) -> None:
+def test_d90_is_where_the_fit_crosses_and_the_papers_is_the_smallest_d_that_meets_it(
+    curve: MakeCurve,
+) -> None:
     row = only(curve(0.6, 0.7, 0.75, 0.8))
     assert answer(row) == ("found", 1000, (100, 1000))
+    assert row.d90 == round(100 * 10 ** (0.02 / 0.05))
     assert (row.full, row.threshold, row.trivial, row.metric) == (0.8, 0.72, 0.5, "accuracy")
 
 
 def test_a_tie_meets_the_threshold_whatever_floats_make_of_it(curve: MakeCurve) -> None:
     assert 0.9 * 0.8 > 0.72
-    assert answer(only(curve(0.6, 0.72))) == ("found", 100, (10, 100))
+    row = only(curve(0.6, 0.72))
+    assert answer(row) == ("found", 100, (10, 100))
+    assert row.d90 == 100
 
 
 def test_a_curve_above_the_threshold_gives_an_upper_bound_and_no_number(curve: MakeCurve) -> None:
-    assert answer(only(curve(0.75, 0.8))) == ("below-grid", None, (None, 10))
+    row = only(curve(0.75, 0.8))
+    assert answer(row) == ("below-grid", None, (None, 10))
+    assert (row.d90, row.interval, row.level) == (None, (None, 10), None)
 
 
 def test_a_curve_below_the_threshold_gives_a_lower_bound_and_no_number(curve: MakeCurve) -> None:
-    assert answer(only(curve(0.6, 0.7))) == ("above-grid", None, (100, None))
+    row = only(curve(0.6, 0.7))
+    assert answer(row) == ("above-grid", None, (100, None))
+    assert (row.d90, row.interval, row.level) == (None, (100, None), None)
 
 
 def test_of_a_curve_that_falls_again_the_first_d_counts_and_a_note_says_so(
@@ -47,7 +58,7 @@ def test_of_a_curve_that_falls_again_the_first_d_counts_and_a_note_says_so(
 ) -> None:
     row = only(curve(0.6, 0.75, 0.7, 0.8))
     assert answer(row) == ("found", 100, (10, 100))
-    assert row.notes == ("not monotone: below the threshold again at d = 1,000",)
+    assert "not monotone: below the threshold again at d = 1,000" in row.notes
 
 
 @pytest.mark.parametrize("full", [0.55, 0.5, 0.4])
@@ -79,7 +90,7 @@ def test_without_full_fine_tuning_there_is_no_baseline(curve: MakeCurve) -> None
     assert (row.full, row.threshold, row.baseline) == (None, None, None)
 
 
-@pytest.mark.parametrize("status", ["running", "preempted"])
+@pytest.mark.parametrize("status", ["running", "preempted", "waiting"])
 def test_a_baseline_under_way_is_waited_for(run: MakeRun, curve: MakeCurve, status: str) -> None:
     row = only([run("full", None, status=status, d=None), *curve(0.6, 0.8)[1:]])
     assert answer(row) == ("incomplete", None, (None, None))
@@ -123,9 +134,14 @@ def stopped(value: float) -> dict[str, Any]:
 
 
 def test_a_run_that_ended_above_the_threshold_meets_it(run: MakeRun, curve: MakeCurve) -> None:
-    row = only([*curve(0.6), run("did", 0.74, d=100, **stopped(0.74))])
-    assert answer(row) == ("found", 100, (10, 100))
-    assert row.corrected.verdict == "incomplete"
+    whole = [replace(one, epochs=3) for one in curve(0.6)]
+    row = only([*whole, run("did", 0.74, d=100, **stopped(0.74))])
+    assert answer(row) == ("incomplete", 100, (10, 100))
+    assert (row.d90, row.interval) == (None, (None, None))
+    assert row.notes[0] == (
+        "runs that trainer.stop_at ended (1 such): d90 is not fitted, and the paper's reading holds"
+    )
+    assert (row.corrected.verdict, row.corrected.grid) == ("incomplete", None)
 
 
 def test_full_fine_tuning_that_ended_early_gives_no_threshold(run: MakeRun) -> None:
@@ -140,8 +156,8 @@ def test_a_run_that_ended_early_below_a_threshold_that_has_risen_leaves_it_open(
     curve: MakeCurve,
 ) -> None:
     ended = run("did", 0.74, d=100, **stopped(0.74))
-    row = only([*curve(0.6, full=0.85), ended])
-    assert (row.verdict, row.fitted) == ("incomplete", None)
+    row = only([*(replace(one, epochs=3) for one in curve(0.6, full=0.85)), ended])
+    assert answer(row) == ("incomplete", None, (None, None))
 
 
 curves = st.lists(
@@ -150,24 +166,23 @@ curves = st.lists(
 
 
 @given(points=curves, full=st.floats(0.56, 1))
-def test_found_means_that_d90_meets_the_threshold_and_no_smaller_d_does(
+def test_the_papers_d_meets_the_threshold_and_no_smaller_one_does(
     run: MakeRun, points: list[tuple[int, float]], full: float
 ) -> None:
     row = only([run("full", full), *(run("did", value, d=d) for d, value in points)])
     assert row.threshold is not None
     meets = {point.d: point.mean >= row.threshold for point in row.curve}
-    low, high = row.interval
-    assert row.verdict == (
-        "above-grid" if not any(meets.values()) else "below-grid" if meets[min(meets)] else "found"
-    )
-    assert row.d90 == (high if row.verdict == "found" else None)
+    low, high = row.bracket
+    assert row.grid == (high if low is not None else None)
     assert low is None or low == max(d for d in meets if high is None or d < high)
     assert high is None or meets[high]
     assert not any(met for d, met in meets.items() if high is None or d < high)
+    assert (row.d90 is not None) == (row.verdict == "found")
+    assert row.d90 is None or min(meets) <= row.d90 <= max(meets)
 
 
 @given(points=curves, full=st.floats(0.56, 1))
-def test_on_a_monotone_curve_d90_is_where_it_crosses(
+def test_on_a_monotone_curve_d90_lies_in_the_papers_bracket(
     run: MakeRun, points: list[tuple[int, float]], full: float
 ) -> None:
     grid = sorted(d for d, _ in points)
@@ -179,5 +194,7 @@ def test_on_a_monotone_curve_d90_is_where_it_crosses(
     below = sum(point.mean < row.threshold for point in row.curve)
     low = grid[below - 1] if below else None
     high = grid[below] if below < len(grid) else None
-    assert row.interval == (low, high)
-    assert not row.notes
+    assert row.bracket == (low, high)
+    assert (row.d90 is None) == (None in row.bracket)
+    assert row.d90 is None or (low or 0) <= row.d90 <= (high or 0)
+    assert not any(note.startswith("not monotone") for note in row.notes)

@@ -83,8 +83,8 @@ def generalisation(rows: Sequence[Row], sources: Sources) -> Section | None:
     if not by_task:
         return None
     text = (
-        "At each series' the paper's d90: the metric on the training data (running over the last "
-        "epoch, dropout on), on the evaluation data, and the relative gap between them, "
+        "At each series' d90 as the paper reads it: the metric on the training data (running over "
+        "the last epoch, dropout on), on the evaluation data, and the relative gap between them, "
         "(train - evaluation) / (1 - evaluation), over d90. Runs that ended before "
         "their time, as a search's do, are left out. Where runs of the series are "
         "certified, at any d, the lowest certified error."
