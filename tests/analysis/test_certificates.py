@@ -7,13 +7,13 @@ from pathlib import Path
 import yaml
 
 from said_lightning.analysis.report.sections.certificates import UNPAID, errors
-from said_lightning.analysis.report.sources import Source, number
+from said_lightning.analysis.report.sources import Sources, number
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, write
 from said_lightning.runs.index import CONFIG
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
-COMMITTED = next((Path(__file__).parents[2] / "results" / "sst2").rglob(f"said-*/{CONFIG}"))
+COMMITTED = next((Path(__file__).parents[2] / "results" / "demo").rglob(f"said-*/{CONFIG}"))
 PARTS = (
     "model",
     "task",
@@ -59,7 +59,7 @@ ONE = Certificate(
 )
 
 
-def sources(run: MakeRun, root: Path, found: list[Certificate]) -> list[Source]:
+def sources(run: MakeRun, root: Path, found: list[Certificate]) -> Sources:
     """Return runs in folders, each with its certificate."""
     records = []
     for index, one in enumerate(found):

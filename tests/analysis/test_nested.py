@@ -33,8 +33,9 @@ def row_of(*records: Record) -> Row:
 
 def test_where_a_run_that_grew_meets_the_threshold_bounds_d90_from_above(run: MakeRun) -> None:
     row = row_of(run("full", 0.8, epochs=2), grown(run, 0.6, 0.73))
-    assert (row.verdict, row.d90, row.bracket, row.notes) == ("nested", None, (None, 100), ())
-    assert (row.fitted, row.interval, row.level) == (None, (None, 100), None)
+    assert (row.verdict, row.d90, row.bracket, row.grid) == ("nested", None, (None, 100), None)
+    assert (row.interval, row.level, row.comparisons) == ((None, 100), None, ())
+    assert not any("stop_at" in note or "one seed" in note for note in row.notes)
     assert (row.done, row.planned) == (1, 1)
 
 
@@ -75,8 +76,9 @@ def test_a_run_that_grew_and_runs_from_cold_are_series_apart(run: MakeRun) -> No
 
 def test_tables_show_the_bound_as_one(run: MakeRun) -> None:
     row = row_of(run("full", 0.8), grown(run, 0.6, 0.73))
-    assert table.bracket(row) == "<= 100"
-    assert table.fitted(row).endswith("; upper bounds, from runs whose d grew")
+    assert table.estimate_of(row) == table.bracket(row) == "<= 100"
+    (line,) = table.details(row)
+    assert line.endswith("an upper bound, from runs whose d grew")
     (line,) = json.loads(table.to_json([row]))
     assert (line["verdict"], line["d90"], line["interval"]) == ("nested", None, [None, 100])
 

@@ -1,4 +1,5 @@
 import hashlib
+import pickle
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from said_lightning.analysis.estimator import Row, estimate
 from said_lightning.analysis.plot import _COLOURS, _MARKERS, _frame, draw
 from said_lightning.analysis.report.figures import COLOURS, SYMBOLS
+from said_lightning.analysis.table import estimate_of
 from said_lightning.runs.record import Record
 
 MakeRun = Callable[..., Record]
@@ -55,9 +57,10 @@ def test_a_plot_names_axes_lines_series_and_answers(rows: list[Row], tmp_path: P
         "did fastfood",
         "said fastfood",
         "said dense: no-baseline",
-        "d90 = 1,000",
-        "d90 ≤ 100",
+        f"d90 {estimate_of(rows[1])}",
+        "d90 <= 100",
     }
+    assert rows[1].d90 is not None
 
 
 def test_many_series_leave_half_of_the_panel_to_their_curves(run: MakeRun) -> None:
@@ -81,7 +84,7 @@ def test_no_two_of_forty_series_look_the_same() -> None:
 
 def test_an_answer_above_the_grid_is_named_in_the_legend(run: MakeRun, tmp_path: Path) -> None:
     rows = estimate([run("full", 0.8), run("did", 0.6, d=1000)])
-    assert "did fastfood: d90 > 1,000" in texts(draw(rows, tmp_path)[1])
+    assert "did fastfood: > 1,000" in texts(draw(rows, tmp_path)[1])
 
 
 def test_series_without_any_metric_yet_can_be_drawn(run: MakeRun, tmp_path: Path) -> None:
@@ -92,13 +95,12 @@ def test_series_without_any_metric_yet_can_be_drawn(run: MakeRun, tmp_path: Path
 def test_the_same_rows_give_the_same_bytes_also_in_another_process(
     rows: list[Row], tmp_path: Path
 ) -> None:
+    (tmp_path / "rows").write_bytes(pickle.dumps(rows))
     program = f"""
-from html import unescape
+import pickle
 from pathlib import Path
-from said_lightning.analysis.estimator import Reading, Row
-from said_lightning.analysis.rates import Point
 from said_lightning.analysis.plot import draw
-draw({rows!r}, Path({str(tmp_path / "other")!r}))
+draw(pickle.loads(Path({str(tmp_path / "rows")!r}).read_bytes()), Path({str(tmp_path / "other")!r}))
 """
     subprocess.run([sys.executable, "-c", program], check=True)
     for path in draw(rows, tmp_path / "one"):

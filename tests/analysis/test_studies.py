@@ -12,7 +12,6 @@ from said_lightning.analysis.report import formats as report
 from said_lightning.analysis.report.layout import Section
 from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.report.sections.generalisation import gap
-from said_lightning.analysis.report.sections.studies import updates
 from said_lightning.analysis.report.sources import number
 from said_lightning.runs.record import Epoch, Record, TrainMetric
 
@@ -157,10 +156,3 @@ def test_one_series_is_no_study_and_the_whole_page_can_be_written(
         report.write(tmp_path / f"page{suffix}", estimate(placed), placed, tmp_path)
     page = (tmp_path / "page.html").read_text()
     assert all(title in page for title in studies)
-
-
-def test_steps_are_read_as_their_makers_write_them() -> None:
-    assert [updates(step) for step in ("0", "0k", "20k", "2000k", "1000")] == (
-        [0, 0, 20_000, 2_000_000, 1000]
-    )
-    assert updates("final") is None
