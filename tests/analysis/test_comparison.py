@@ -85,7 +85,7 @@ def test_what_differs_in_one_thing_is_compared_and_in_two_is_not(run: MakeRun) -
 def test_series_that_differ_in_a_fact_besides_are_not_compared(
     run: MakeRun, facts: dict[str, Any]
 ) -> None:
-    base = {"D": 10**6, "outside": 0, "data_sha256": "a", "setting_hash": "a"}
+    base: dict[str, Any] = {"D": 10**6, "outside": 0, "data_sha256": "a", "setting_hash": "a"}
     runs = [*full(run, **base), *series(run, **base)]
     other = base | facts
     runs += [*full(run, **other), *series(run, "said", **other)]

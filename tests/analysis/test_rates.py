@@ -1,6 +1,6 @@
 """The rate and the length that count for a series. Full is 0.8, the threshold 0.72."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ def select(value: float) -> Part:
 
 
 def choosing(
-    run: MakeRun, values: dict[float, tuple[float, ...]], method: str = "did", **facts: Any
+    run: MakeRun, values: Mapping[float, tuple[float, ...]], method: str = "did", **facts: Any
 ) -> list[Record]:
     """Return the runs that choose: for each rate, the select metric of each seed."""
     place = {"d": 100} if method == "did" else {}
@@ -154,23 +154,20 @@ def test_below_the_grid_a_better_rate_of_the_series_would_change_nothing(run: Ma
 
 def test_a_choice_by_noisy_seeds_widens_the_interval(run: MakeRun) -> None:
     runs = [*full(run), *reporting(run, {10: 0.6, 30: 0.66, 100: 0.73, 300: 0.79}, seeds=3)]
-    ends = []
-    for noise in (0.001, 0.03):
-        scores = {
-            lr: (mean - noise, mean, mean + noise)
-            for lr, mean in ((0.03, 0.60), (0.1, 0.72), (0.3, 0.71))
-        }
-        row = only([*runs, *choosing(run, scores)])
-        assert row.interval[0] is not None
-        assert row.interval[1] is not None
-        ends.append(row.interval)
-    (low, high), (wider, same) = ends
+
+    def interval(method: str, noise: float) -> tuple[float, float]:
+        means = {0.03: 0.6, 0.1: 0.72, 0.3: 0.71}
+        scores = {lr: (mean - noise, mean, mean + noise) for lr, mean in means.items()}
+        low, high = only([*runs, *choosing(run, scores, method)]).interval
+        assert low is not None
+        assert high is not None
+        return low, high
+
+    low, high = interval("did", 0.001)
+    wider, same = interval("did", 0.03)
     assert wider < 0.95 * low
     assert same == pytest.approx(high, rel=0.03)
-    scores = dict.fromkeys((0.03, 0.1, 0.3), (0.77, 0.8, 0.83))
-    (_, larger) = only([*runs, *choosing(run, scores, "full")]).interval
-    assert larger is not None
-    assert larger > 1.05 * high
+    assert interval("full", 0.03)[1] > 1.05 * high
 
 
 def test_a_better_rate_at_which_nothing_reports_is_named(run: MakeRun) -> None:

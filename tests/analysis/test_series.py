@@ -88,7 +88,12 @@ def test_runs_that_differ_in_d_seed_rate_and_epochs_are_one_series(run: MakeRun)
 
 
 def test_a_run_that_has_not_begun_joins_the_series_that_it_fits(curve: MakeCurve) -> None:
-    known = {"data_sha256": "new", "model_sha256": "m", "D": 10**6, "setting_hash": "aa"}
+    known: dict[str, Any] = {
+        "data_sha256": "new",
+        "model_sha256": "m",
+        "D": 10**6,
+        "setting_hash": "aa",
+    }
     first = [replace(one, **known) for one in curve(0.6, 0.8)]
     second = [replace(one, **(known | {"setting_hash": "bb"})) for one in curve(0.6, 0.8)]
     waiting = replace(
