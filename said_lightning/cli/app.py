@@ -66,4 +66,3 @@ def _add(panel: str, command: Callable[..., Any]) -> None:
 for _panel, _commands in GROUPS.items():
     for _command in _commands:
         _add(_panel, _command)
-

@@ -119,10 +119,10 @@ class Record:
     outside the subspace. `rule` is step_ratio * full_lr where the rule (subspace/lr_rule.py) makes
     lr of it: two runs at one d have one rate where it is the same. `lambda_lr` is lambda's rate.
     `protocol` is splits where `report` chose nothing, dev where dev is `select` and `report`;
-    `train_rows` are those trained on. `best` and `last` are on `select`, `metrics` belong to `metric`. `started` and `ended` are
-    UTC. `wall_s` counts every leg of a run that was resumed; `notes` name what else its numbers
-    depend on. `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was
-    read, and no part of the file.
+    `train_rows` are those trained on. `best` and `last` are on `select`, `metrics` belong to
+    `metric`. `started` and `ended` are UTC. `wall_s` counts every leg of a run that was resumed;
+    `notes` name what else its numbers depend on. `stages` are those of a run whose d grew, up to
+    `d`. `folder` is where the record was read, and no part of the file.
     """
 
     format: int = FORMAT
