@@ -20,7 +20,7 @@ from said_lightning.runs.text import terminal
 
 _STYLES = {"found": "green", "nested": "green", "incomplete": "dim", "no-baseline": "red"}
 _COLUMNS = {
-    **{"method": 6, "projection": 10, "d90": 21, "verdict": 10},
+    **{"method": 6, "projection": 10, "d90": 21, "verdict": 11},
     **{"lr": 6, "epochs": 6, "seeds": 5, "runs": 6},
 }
 _LEFT = ("method", "projection", "verdict")
@@ -37,7 +37,7 @@ def show(rows: Sequence[Row]) -> RenderableType:
 
 
 def _panel(rows: list[Row]) -> list[RenderableType]:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
     for name, width in _COLUMNS.items():
         justify: JustifyMethod = "left" if name in _LEFT else "right"
         table.add_column(name, min_width=width, justify=justify, overflow="fold")
