@@ -17,7 +17,6 @@ from said_lightning.projections import Projection, build
 from said_lightning.subspace.gradients import waiting
 from said_lightning.tools.bench.contenders import CONTENDERS, Batch, Contender
 from said_lightning.tools.bench.models import MODELS
-from said_lightning.tools.bench.public import PublicSubspace
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # What is freed goes back at once, so that resident memory is what is alive.
@@ -126,14 +125,6 @@ def projection_times(model: str, ds: list[int], rounds: int, name: str = "fastfo
         actions[f"project {d}"] = partial(projection.write_all, weights, weights, thetas, groups)
         actions[f"pull back {d}"] = partial(pull_back, projection)
     return in_turn(actions, rounds)
-
-
-def public_projection_time(model: str, d: int) -> float:
-    """Time the public formulation's projection of all weights and its gradient, once."""
-    fresh = MODELS[model]().to(DEVICE)
-    wrapped = PublicSubspace(fresh, d)
-    grads = [torch.randn_like(weight) for weight in fresh.parameters()]
-    return timed(lambda: torch.autograd.backward(list(wrapped.weights().values()), grads))
 
 
 def peak_bytes(name: str, model: str, d: int, shape: tuple[int, int]) -> int:
