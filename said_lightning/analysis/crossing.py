@@ -22,9 +22,8 @@ HALVINGS = 6  # of a gap; within the last piece the curve is straight
 # So that another seed moves no end of an interval by more than 3 %: each end's standard error, and
 # the draws from which it is judged and at which it is left as it is.
 SETTLED = 0.006
-FIRST, MOST = 8_000, 240_000
+FIRST, MOST = 5_000, 240_000
 ASIDE = 2  # standard errors to either side of an end at which its neighbours show them
-SPARE = 1.3  # times the draws that an error asks for, since it is itself seen with an error
 
 Draws = Float[ndarray, " draws"]
 
@@ -42,23 +41,20 @@ def crossing(
     a straight line, or one that `bends` draws.
     """
     n = len(x)
-    # Few places and many draws: sums and extremes go place by place, over all draws at once.
+    # Places lie along the first axis, where sums and extremes over a few of them are fast.
     sums = np.zeros((n + 1, len(y)))
-    for place in range(n):
-        sums[place + 1] = sums[place] + weight[place] * (y[:, place] - level)
-    weights = np.pad(np.cumsum(weight), (1, 0))
+    np.cumsum((y - level[:, None]).T * weight[:, None], axis=0, out=sums[1:])
+    weights = np.pad(np.cumsum(weight), (1, 0))[:, None]
     first = sums.argmin(0)  # of equals the first: a tie meets the level
     found = np.where(first == 0, -np.inf, np.inf)
     inside = np.flatnonzero((first > 0) & (first < n))
     k, sums = first[inside], sums[:, inside]
-    least, many = sums.min(0), weights[k]
-    below, above = np.full(len(k), -np.inf), np.full(len(k), np.inf)
-    for place in range(n + 1):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # Mean of the points between k and this place; the fit beside k is their extreme.
-            mean = (sums[place] - least) / (weights[place] - many)
-        np.maximum(below, mean, out=below, where=place < k)
-        np.minimum(above, mean, out=above, where=place > k)
+    place = np.arange(n + 1)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Means of the points between k and every other place; the fit beside k is their extreme.
+        means = (sums[k, np.arange(len(k))] - sums) / (weights[k, 0] - weights)
+    below = np.where(place < k, means, -np.inf).max(0)
+    above = np.where(place > k, means, np.inf).min(0)
     part = -below / (above - below)
     left, right = x[k - 1], x[k]
     if bends is not None:
@@ -111,5 +107,5 @@ def _lacking(drawn: Float[ndarray, "2 draws"], tail: float) -> int:
     error = max(0.0 if one == other else (other - one) / (2 * ASIDE) for one, other in ends)
     if error <= SETTLED:
         return 0
-    wanted = min(SPARE * number * (error / SETTLED) ** 2, 2 * number)
+    wanted = min(number * (error / SETTLED) ** 2, 2 * number)
     return min(max(int(wanted - number), number // 8), MOST - number)
