@@ -8,6 +8,7 @@ import lzma
 import os
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,9 @@ def arrow(codec: str) -> Callable[[bytes], bytes]:
     return pack
 
 
+gzipped = partial(gzip.compress, mtime=0)  # the time would be in the names of tests
 PACK: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress,
+    ".gz": gzipped,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
     ".zip": zipped,
@@ -108,8 +110,8 @@ def problem(task: TaskConfig) -> str:
     [
         *((f"train.csv{end}", pack(csv().encode())) for end, pack in PACK.items()),
         ("TRAIN.CSV", csv()),
-        ("train.txt.gz", gzip.compress(csv("\t").replace('"', "").encode())),
-        ("train.jsonl.gz", gzip.compress("\n".join(map(json.dumps, objects())).encode())),
+        ("train.txt.gz", gzipped(csv("\t").replace('"', "").encode())),
+        ("train.jsonl.gz", gzipped("\n".join(map(json.dumps, objects())).encode())),
         ("train.json", json.dumps(objects())),
         ("train.json", "\ufeff\n" + json.dumps(objects(), indent=2, ensure_ascii=False) + "\n\n"),
         ("train.json", "\n".join(map(json.dumps, objects()))),
@@ -150,7 +152,7 @@ def test_a_wrong_separator_is_named_with_the_right_one(mine: Any, separator: str
 def test_any_encoding_is_read(mine: Any, encoding: str, name: str) -> None:
     content = csv() if "csv" in name else json.dumps(objects(), indent=1, ensure_ascii=False)
     raw = content.encode(encoding)
-    task = mine(name, gzip.compress(raw) if name.endswith(".gz") else raw, encoding=encoding)
+    task = mine(name, gzipped(raw) if name.endswith(".gz") else raw, encoding=encoding)
     (Path(str(task.data_dir)) / "dev.csv").write_bytes(
         "message,kind\na,ham\nb,spam".encode(encoding)
     )
@@ -171,11 +173,11 @@ def test_bytes_that_are_no_text_in_a_wide_encoding_are_reported_with_their_line(
     ("name", "content", "expected"),
     [
         ("train.csv", csv().encode("utf-16"), "found UTF-16; task.files.encoding=utf-16 reads it"),
-        ("train.csv", gzip.compress(b"a"), "found gzip, whose name ends in .gz"),
+        ("train.csv", gzipped(b"a"), "found gzip, whose name ends in .gz"),
         ("train.tsv", zipped(b"a"), "found a zip file or a spreadsheet; export it as CSV"),
         ("train.csv", b"PAR1...", "found parquet, whose name ends in .parquet"),
         ("train.csv.gz", b"message,kind\n", "cannot be read: Not a gzipped file"),
-        ("train.csv.gz", gzip.compress(csv().encode())[:-30], "cannot be read: it is no whole .gz"),
+        ("train.csv.gz", gzipped(csv().encode())[:-30], "cannot be read: it is no whole .gz"),
         ("train.csv.xz", lzma.compress(csv().encode())[:-30], "cannot be read: it is no whole .xz"),
         ("train.csv.bz2", b"message,kind\n", "cannot be read: Invalid data stream"),
         ("train.csv.zst", arrow("zstd")(csv().encode())[:-9], "cannot be read: Truncated"),
@@ -196,7 +198,7 @@ def test_bytes_that_are_no_text_in_a_wide_encoding_are_reported_with_their_line(
             "; is there no header? task.files.columns names the columns",
         ),
         ("train.csv", "", "train.csv:1: ends after 0 rows, expected at least one"),
-        ("train.csv.gz", gzip.compress(b""), "ends after 0 rows, expected at least one"),
+        ("train.csv.gz", gzipped(b""), "ends after 0 rows, expected at least one"),
         ("train.json", "", "ends after 0 rows, expected at least one"),
         ("train.json", "[]", "ends after 0 rows, expected at least one"),
         (
@@ -240,7 +242,7 @@ def test_a_file_of_another_kind_is_refused_before_it_is_opened(
 
 
 def test_a_packed_file_counts_as_what_it_may_hold(mine: Any, tmp_path: Path) -> None:
-    plain, packed = mine("train.csv", csv()), mine("train.csv.gz", gzip.compress(csv().encode()))
+    plain, packed = mine("train.csv", csv()), mine("train.csv.gz", gzipped(csv().encode()))
     size = (tmp_path / "train.csv.gz").stat().st_size
     dev = (tmp_path / "dev.csv").stat().st_size
     assert data_bytes(plain) == len(csv().encode()) + dev
