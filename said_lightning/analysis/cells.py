@@ -13,7 +13,9 @@ from said_lightning.analysis.crossing import crossing
 from said_lightning.analysis.noise import Cell, Group, Noise, Scores, cell
 from said_lightning.analysis.stuck import Run, stuck_runs
 
-DIGITS = 12  # rounding makes a tie a tie: 0.9 * 0.8 is 0.7200000000000001
+# Metrics are mostly quotients of counts, and rounding makes a tie a tie: 72 % against 80 % meets
+# the threshold, though 0.9 * 0.8 is 0.7200000000000001.
+DIGITS = 12
 
 Points = Mapping[int, Mapping[int, Scores]]
 Full = Mapping[int, Scores]
@@ -34,6 +36,16 @@ class Cells:
     def threshold(self) -> float:
         """The metric that d90 is to reach."""
         return round(self.offset + self.share * self.full.mean, DIGITS)
+
+    @property
+    def d(self) -> tuple[int, ...]:
+        """The d of each point, ascending."""
+        return tuple(round(d) for d in np.exp(self.x))
+
+    @property
+    def met(self) -> tuple[bool, ...]:
+        """Whether the mean of each point meets the threshold."""
+        return tuple(bool(mean >= self.threshold) for mean in self.means.round(DIGITS))
 
     @cached_property
     def means(self) -> Float[ndarray, " points"]:

@@ -7,9 +7,9 @@ are drawn again and again with the noise of seeds and rows (said_lightning.analy
 crossings of the draws make the interval. numpy alone, so that it starts at once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -28,7 +28,7 @@ from said_lightning.analysis.cells import (
 )
 from said_lightning.analysis.crossing import settled
 from said_lightning.analysis.noise import Noise
-from said_lightning.analysis.spread import Spread, spread
+from said_lightning.analysis.spread import Part, Spread, spread
 from said_lightning.analysis.stuck import Run
 from said_lightning.errors import UserError
 
@@ -36,7 +36,6 @@ LEVEL = 0.9  # the share of cases in which the interval is to hold the true d90
 SHARE = 0.9
 SHARES = (0.8, 0.85, 0.9, 0.95)
 
-Part = Literal["seeds", "rows", "between"]
 PARTS: tuple[Part, ...] = ("seeds", "rows", "between")
 PART_DRAWS = 4000  # of the width from each source alone
 
@@ -96,7 +95,7 @@ class Estimate:
     @property
     def d(self) -> tuple[int, ...]:
         """The d that were run, ascending; where all runs are stuck, it is left out."""
-        return tuple(round(d) for d in np.exp(self.cells.x))
+        return self.cells.d
 
     @property
     def seeds(self) -> int:
@@ -267,3 +266,10 @@ def widths(found: Estimate) -> dict[Part, float]:
 def number(x: float | np.floating) -> float | None:
     """Return the d of a log d, None for an infinite one."""
     return float(np.exp(x)) if np.isfinite(x) else None
+
+
+def sensitivity(d: Mapping[float, float], less: float | None, more: float | None) -> str:
+    """Return d at other shares, and d90 were full fine-tuning a point worse or better."""
+    shares = [f"d{share * 100:g} {one:,.0f}" for share, one in d.items()]
+    ends = ("..." if one is None else f"{one:,.0f}" for one in (less, more))
+    return f"{', '.join(shares)}; full -+ 1 point: {' to '.join(ends)}"

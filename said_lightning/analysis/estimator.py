@@ -13,21 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from said_lightning.analysis.cells import DIGITS
 from said_lightning.analysis.comparison import Comparison, Correlation, Subject, compare
-from said_lightning.analysis.d90 import SHARE, Estimate, Part
+from said_lightning.analysis.d90 import SHARE, Estimate
 from said_lightning.analysis.measurements import Jobs, Measurement, reached, settle
 from said_lightning.analysis.noise import Scores
 from said_lightning.analysis.notes import notes_on
-from said_lightning.analysis.price import price
-from said_lightning.analysis.rates import DIGITS, Choice, Point, choose, tried
+from said_lightning.analysis.price import WIDTH, price
+from said_lightning.analysis.rates import Choice, Point, choose, tried
 from said_lightning.analysis.reading import Evidence, Reading, read
 from said_lightning.analysis.series import Series, series_of
+from said_lightning.analysis.spread import Part
 from said_lightning.analysis.stuck import Run
 from said_lightning.errors import UserError
 from said_lightning.runs.record import CHOOSING, Record
 from said_lightning.runs.scores import read_scores
 
-WIDTH = 1.5  # of the interval whose price is said where the interval is wider
 SHARES_OF_ROWS = ("accuracy",)  # metrics whose scatter over rows is the binomial's
 
 

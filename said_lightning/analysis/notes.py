@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from said_lightning.analysis.measurements import Jobs, Measurement, Setting
 from said_lightning.analysis.rates import Choice
 from said_lightning.analysis.reading import Evidence, Reading
@@ -88,14 +86,10 @@ def _only_chosen(every: Jobs, series: Series) -> list[str]:
 
 def _doubts(reading: Reading, evidence: Evidence) -> list[str]:
     """Return notes on a d that meets the threshold but need not be the answer."""
-    level = reading.threshold
-    if level is None or reading.verdict == "trivial" or not evidence.points:
+    if reading.threshold is None or reading.verdict == "trivial" or not evidence.points:
         return []
     cells = evidence.cells
-    every = [
-        (round(d), mean >= level)
-        for d, mean in zip(np.exp(cells.x), cells.means.round(12), strict=True)
-    ]
+    every = list(zip(cells.d, cells.met, strict=True))
     met = [d for d, reached in every if reached]
     if not met:
         return []

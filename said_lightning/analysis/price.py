@@ -11,6 +11,7 @@ from said_lightning.analysis.d90 import LEVEL, Estimate
 from said_lightning.analysis.noise import normal, root
 from said_lightning.analysis.spread import Spread
 
+WIDTH = 1.5  # whose price is said where none is asked for, and the interval is wider
 POINTS = 5  # of a stage that is priced, evenly over the interval
 MOST_SEEDS = 60
 DRAWS = 4000

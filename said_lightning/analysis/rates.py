@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from said_lightning.analysis.cells import DIGITS
 from said_lightning.analysis.measurements import Measurement, Setting
 from said_lightning.analysis.stuck import unstuck
 
-# Metrics are mostly quotients of counts, and rounding makes a tie a tie: 72 % against 80 % meets
-# the threshold, though 0.9 * 0.8 is 0.7200000000000001.
-DIGITS = 12
 DRAWS = 4000  # of the true means of rates, from which the regret is
 
 
@@ -143,10 +141,10 @@ def _of(values: Mapping[Setting, Sequence[float]], candidates: Set[Setting]) -> 
         )
     choices.sort(key=lambda one: (one.setting.epochs, -fmean(values[one.setting])))
     best = max((values[one.setting] for one in choices), key=fmean)
-    return next(one for one in choices if _is_near(values[one.setting], best))
+    return next(one for one in choices if is_near(values[one.setting], best))
 
 
-def _is_near(values: Sequence[float], best: Sequence[float]) -> bool:
+def is_near(values: Sequence[float], best: Sequence[float]) -> bool:
     """Return whether a mean is within one standard error of the best; where one is known."""
     several = [one for one in (values, best) if len(one) > 1]
     error = float(sum(np.var(one, ddof=1) / len(one) for one in several)) ** 0.5

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
-
 from said_lightning.analysis.cells import Cells, settle
 from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate_of
 from said_lightning.analysis.measurements import Jobs
@@ -102,8 +100,8 @@ def read(found: Evidence, corrected: bool = False) -> tuple[Reading, Estimate | 
         return Reading(threshold=threshold, verdict="incomplete"), None
     if found.trivial is not None and min(whole, threshold) <= found.trivial:
         return Reading(threshold=threshold, verdict="trivial"), None
-    grid = [round(d) for d in np.exp(cells.x)]
-    met = [d for d, mean in zip(grid, cells.means.round(12), strict=True) if mean >= threshold]
+    grid = cells.d
+    met = [d for d, reached in zip(grid, cells.met, strict=True) if reached]
     stopped = [run for run in found.series.done if run.stopped]
     undecided = [run.record for run in stopped if run.value < threshold]
     bracket = _bracket(grid, met, [*found.series.open, *undecided])
@@ -126,15 +124,12 @@ def _fitted(found: Evidence, cells: Cells, by_grid: Reading) -> tuple[Reading, E
     low, high = (None if end is None else round(end) for end in allowed(one, found.regrets))
     if one.level is None and one.d90 is None:
         low, high = by_grid.bracket
-    verdict: Verdict = "below-grid" if one.below else "above-grid" if one.above else "found"
-    full_edge, edge = (
-        choice is not None and choice.edge for choice in (found.full_choice, found.choice)
+    edge, full_edge = (
+        choice is not None and choice.edge for choice in (found.choice, found.full_choice)
     )
-    if full_edge or (edge and not one.below):
-        verdict = "edge"
     made = Reading(
         threshold=by_grid.threshold,
-        verdict=verdict,
+        verdict=verdict_on(one, edge, full_edge),
         d90=None if one.d90 is None else round(one.d90),
         interval=(low, high),
         level=one.level,
@@ -142,6 +137,16 @@ def _fitted(found: Evidence, cells: Cells, by_grid: Reading) -> tuple[Reading, E
         bracket=by_grid.bracket,
     )
     return made, one
+
+
+def verdict_on(found: Estimate, edge: bool, full_edge: bool) -> Verdict:
+    """Return the verdict on a fit, the best rates of whose series or full one may be at an edge.
+
+    A series that is below its range at the rate at hand is so at a better one.
+    """
+    if full_edge or (edge and not found.below):
+        return "edge"
+    return "below-grid" if found.below else "above-grid" if found.above else "found"
 
 
 def _bracket(grid: Sequence[int], met: Sequence[int], missing: Sequence[Record]) -> Ends | None:

@@ -1,6 +1,7 @@
 """What an interval's width comes from: scatter, report rows, and how steep the curve is."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from said_lightning.analysis.cells import Cells, at
 from said_lightning.analysis.noise import Noise
 
 Shared = Float[ndarray, "2 2"]
+Part = Literal["seeds", "rows", "between"]
 
 
 class Spread(NamedTuple):
@@ -63,4 +65,12 @@ def spread(
         x=cells.x - middle,
         seeds=cells.runs,
         span=(low - middle, high - middle),
+    )
+
+
+def sources_of_width(parts: Mapping[Part, float]) -> str:
+    """Return what the width would be from each source of noise alone: `x1.32 by seeds alone`."""
+    names = {"between": "the gaps between d"}
+    return ", ".join(
+        f"x{wide:.2f} by {names.get(part, part)} alone" for part, wide in parts.items()
     )

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from said_lightning.analysis.comparison import Comparison
-from said_lightning.analysis.d90 import SHARE
+from said_lightning.analysis.d90 import SHARE, sensitivity
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.reading import Reading
+from said_lightning.analysis.spread import sources_of_width
 from said_lightning.runs.text import terminal
 
 _STYLES = {"found": "green", "nested": "green", "incomplete": "dim", "no-baseline": "red"}
@@ -119,11 +120,11 @@ def details(row: Row) -> Iterator[str]:
     if beside:
         yield "; ".join(beside)
     if row.parts and None not in row.interval:
-        yield f"x{width(row):.2f} wide; {sources_of_width(row)}{_price(row)}"
+        yield f"x{width(row):.2f} wide; {sources_of_width(row.parts)}{_price(row)}"
     elif row.price:
         yield row.price
     if row.sensitivity:
-        yield sensitivity(row)
+        yield sensitivity(row.sensitivity, row.full_less, row.full_more)
 
 
 def _price(row: Row) -> str:
@@ -136,21 +137,6 @@ def width(row: Row) -> float:
     assert low is not None
     assert high is not None
     return high / low
-
-
-def sources_of_width(row: Row) -> str:
-    """Return what the width would be from each source of noise alone: `x1.32 by seeds alone`."""
-    names = {"between": "the gaps between d"}
-    return ", ".join(
-        f"x{wide:.2f} by {names.get(part, part)} alone" for part, wide in row.parts.items()
-    )
-
-
-def sensitivity(row: Row) -> str:
-    """Return d at other shares, and d90 were full fine-tuning a point worse or better."""
-    shares = [f"d{share * 100:g} {d:,.0f}" for share, d in row.sensitivity.items()]
-    ends = ("..." if d is None else f"{d:,.0f}" for d in (row.full_less, row.full_more))
-    return f"{', '.join(shares)}; full -+ 1 point: {' to '.join(ends)}"
 
 
 def _notes(rows: list[Row]) -> list[str]:

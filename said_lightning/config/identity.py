@@ -171,7 +171,7 @@ def labels_of(config: Config) -> dict[str, Any]:
         "seed": config.seed,
         "protocol": config.protocol,
         "lambda_lr": config.trainer.lambda_lr if config.method.name == "said" else None,
-        **rate_label(config.lr, config.trainer.full_lr, None if full else config.step_ratio),
+        **rate_label(config.lr, config.trainer.full_lr, config.step_ratio),
     }
 
 

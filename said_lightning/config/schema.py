@@ -150,7 +150,8 @@ class Config:
     @property
     def step_ratio(self) -> float | None:
         """The ratio that makes theta's rate by the rule; None for full fine-tuning."""
-        return self.trainer.step_ratio or STEP_RATIOS.get(self.method.name)
+        full = self.method.name == "full"
+        return None if full else self.trainer.step_ratio or STEP_RATIOS.get(self.method.name)
 
     @property
     def split_task(self) -> TaskConfig:

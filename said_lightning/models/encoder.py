@@ -112,7 +112,7 @@ def fit(model: ModelConfig, task: TaskConfig) -> Fitted:
     logging.disable_progress_bar()
     where = locate(model)
     with reported(model, where):
-        config, order = configure(model, task)
+        config, order = configure(model, where, task)
         with torch.device("meta"):
             shape = build(config)
         tokenizer = AutoTokenizer.from_pretrained(
@@ -158,12 +158,13 @@ def build(config: PretrainedConfig) -> PreTrainedModel:
     return model
 
 
-def configure(model: ModelConfig, task: TaskConfig) -> tuple[PretrainedConfig, list[int] | None]:
+def configure(
+    model: ModelConfig, where: str, task: TaskConfig
+) -> tuple[PretrainedConfig, list[int] | None]:
     """Return the model's config for the task: labels, kind of loss, layers kept.
 
     With it, where the checkpoint's head is kept, its output for each of the task's labels.
     """
-    where = locate(model)
     order = None
     if model.head == "keep":
         stored = AutoConfig.from_pretrained(where, revision=model.revision, trust_remote_code=False)

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from said_lightning.analysis.d90 import Estimate
-from said_lightning.search.jobs import Job, Verdict
+from said_lightning.analysis.d90 import Estimate, sensitivity
+from said_lightning.analysis.reading import Verdict
+from said_lightning.analysis.spread import sources_of_width
+from said_lightning.search.jobs import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +59,6 @@ class Answer:
         made = f"{len(found.d)} d x {found.seeds} seeds at rate {self.rate:.3g}"
         lines = [f"{made}, {len(self.runs)} runs in all"]
         if found.d90 is not None:
-            parts = ", ".join(
-                f"x{width:.2f} by {part} alone" for part, width in found.parts.items()
-            )
-            lines.append(f"x{found.width:.2f} at these rates: {parts}")
-            others = (f"d{share * 100:g} {d:,.0f}" for share, d in found.sensitivity.items())
-            ends = [found.full_less, found.full_more]
-            moved = " to ".join("..." if end is None else f"{end:,.0f}" for end in ends)
-            lines.append(f"{', '.join(others)}; full -+ 1 point: {moved}")
+            lines.append(f"x{found.width:.2f} at these rates: {sources_of_width(found.parts)}")
+            lines.append(sensitivity(found.sensitivity, found.full_less, found.full_more))
         return lines

@@ -7,12 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from said_lightning.analysis.reading import Verdict
 from said_lightning.runs.record import CHOOSING
 
 Stage = Literal["rates", "locate", "confirm"]
-Verdict = Literal[
-    "found", "trivial", "below-grid", "above-grid", "no-baseline", "incomplete", "edge", "nested"
-]
 Scores = float | Float[ndarray, " rows"]
 # The first seed of each stage: what is reported has seeds that chose nothing.
 SEEDS: dict[Stage, int] = {"confirm": 0, "rates": CHOOSING, "locate": 2 * CHOOSING}

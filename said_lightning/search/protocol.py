@@ -13,10 +13,11 @@ import numpy as np
 
 from said_lightning.analysis.cells import at, settle
 from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate
-from said_lightning.analysis.price import POINTS, price
+from said_lightning.analysis.price import POINTS, WIDTH, price
+from said_lightning.analysis.reading import Verdict, verdict_on
 from said_lightning.search.answer import Answer
 from said_lightning.search.confirm import Outlook, beyond, look_ahead, window, within
-from said_lightning.search.jobs import SEEDS, Job, Runs, Scores, Steps, Stop, Verdict
+from said_lightning.search.jobs import SEEDS, Job, Runs, Scores, Steps, Stop
 from said_lightning.search.locate import STEP, Grid, Place, locate
 from said_lightning.search.tune import RATES, Tuned, tune
 
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 NEAR, CLOSE = 8, 3  # grid steps: before rates are compared, and before confirm
 ROUNDS = 2  # times that a series' rates are compared, the second where d90 came to lie far off
-WIDTH = 1.5  # of the interval whose price is announced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,8 @@ class Search:
             return self._answer(stop.verdict, str(stop), self._estimate())
         found = self._estimate()
         assert found is not None
-        if self._full.edge or (self._series.edge and not found.below):
-            return self._answer("edge", None, found)
-        if found.d90 is None:
-            return self._answer("below-grid" if found.below else "above-grid", None, found)
-        return self._answer("found", None, found)
+        verdict = verdict_on(found, self._series.edge, self._full.edge)
+        return self._answer(verdict, None, found)
 
     def _measure_full(self) -> Steps[None]:
         """Tune full fine-tuning and make its confirm runs; raise Stop without a threshold."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from said_lightning.analysis.rates import rank
+from said_lightning.analysis.rates import is_near, rank
 from said_lightning.analysis.stuck import unstuck
 from said_lightning.search.jobs import SEEDS, Job, Runs, Steps
 
@@ -63,7 +63,7 @@ def tune(
     if not tuned:
         return None
     best = max(tuned, key=lambda one: one.mean)
-    chosen = next(one for one in tuned if best.mean - one.mean <= _error(best, one))
+    chosen = next(one for one in tuned if is_near(one.values, best.values))
     rising = len(lengths) > 1 and chosen.length == max(lengths)
     return replace(chosen, rising=rising)
 
@@ -105,9 +105,3 @@ def tune_rate(
 
 def _jobs(d: int | None, rate: float, length: float, count: int) -> list[Job]:
     return [Job("rates", d, rate, SEEDS["rates"] + seed, length) for seed in range(count)]
-
-
-def _error(one: Tuned, other: Tuned) -> float:
-    """Return the standard error of the difference of two means; 0 where none can be known."""
-    several = [tuned.values for tuned in (one, other) if len(tuned.values) > 1]
-    return float(sum(np.var(values, ddof=1) / len(values) for values in several)) ** 0.5

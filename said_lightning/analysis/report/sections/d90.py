@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 
-from said_lightning.analysis.d90 import LEVEL, SHARE
+from said_lightning.analysis.d90 import LEVEL, SHARE, sensitivity
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.report.layout import Section, Table, name, score
 from said_lightning.analysis.report.sources import Sources, cite, of_full, of_series
+from said_lightning.analysis.spread import sources_of_width
 from said_lightning.analysis.table import (
     bracket,
     estimate_of,
     findings,
     label,
-    sensitivity,
-    sources_of_width,
 )
 
 TEXT = (
@@ -54,7 +53,13 @@ def answer(rows: Sequence[Row], sources: Sources) -> Section:
 def _beside(rows: Sequence[Row]) -> list[Table]:
     """Return how well each d90 is known, comparisons and notes, where there are some."""
     known = [
-        (name(row), estimate_of(row), sources_of_width(row), sensitivity(row), row.price or "")
+        (
+            name(row),
+            estimate_of(row),
+            sources_of_width(row.parts),
+            sensitivity(row.sensitivity, row.full_less, row.full_more),
+            row.price or "",
+        )
         for row in rows
         if row.sensitivity
     ]
