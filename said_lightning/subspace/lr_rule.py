@@ -1,8 +1,7 @@
 """The learning rates of a subspace: theta's from one known rate, lambda's the same at every d."""
 
 FULL_LR = 5e-5  # AdamW's rate for full fine-tuning of a BERT
-# Of theta, by method, and of lambda: where the study of rates has its best, and how flat it is
-# there, stands in docs/results/rates.md.
+# Of theta, by method, and of lambda: where a sweep begins; experiment=rates tries ratios beside.
 STEP_RATIOS = {"said": 13.0, "did": 39.0}
 LAMBDA_LR = 0.1
 
