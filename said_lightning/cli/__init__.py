@@ -67,12 +67,11 @@ def _ended(command: Callable[[], int]) -> int:
 
 
 def _complain(lines: Iterable[str]) -> None:
-    from said_lightning.runs.secrets import scrub
-    from said_lightning.runs.text import terminal
+    from said_lightning.runs.secrets import shown
 
     with suppress(OSError):
         for line in lines:
-            print(terminal(scrub(line)), file=sys.stderr)
+            print(shown(line), file=sys.stderr)
 
 
 def _open_streams() -> None:

@@ -59,6 +59,11 @@ def kept(text: str) -> str:
     return scrub(text).encode(errors="backslashreplace").decode()
 
 
+def shown(message: str) -> str:
+    """Return a message as a terminal shows it, whatever it holds, without secrets."""
+    return terminal(scrub(message))
+
+
 def validate_secret(key: str, text: str) -> list[str]:
     """Return a message, without the secret, where a value holds one."""
     if scrub(text) == text:
@@ -91,11 +96,11 @@ class Scrub(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a log record."""
-        shown = copy(record)
-        shown.msg, shown.args = terminal(scrub(record.getMessage())), None
+        safe = copy(record)
+        safe.msg, safe.args = shown(record.getMessage()), None
         if record.exc_info:
-            shown.exc_text = terminal(scrub(self.formatException(record.exc_info)))
-        return scrub(self.inner.format(shown) if self.inner else super().format(shown))
+            safe.exc_text = shown(self.formatException(record.exc_info))
+        return scrub(self.inner.format(safe) if self.inner else super().format(safe))
 
 
 def guard_logs() -> None:

@@ -27,8 +27,7 @@ from said_lightning.config.composer import Composer
 from said_lightning.config.identity import RunSpec
 from said_lightning.errors import UserError
 from said_lightning.runs.index import STOPPED, at
-from said_lightning.runs.secrets import scrub
-from said_lightning.runs.text import terminal
+from said_lightning.runs.secrets import shown
 from said_lightning.training import server
 from said_lightning.training.dry_run import validate_command, validate_models
 
@@ -199,8 +198,3 @@ def refuse(messages: Iterable[str]) -> int:
     """Print each message once and return the exit code of wrong input."""
     print(*map(shown, dict.fromkeys(messages)), sep="\n", file=sys.stderr)
     return 2
-
-
-def shown(message: str) -> str:
-    """Return a message as a terminal shows it, whatever it holds, without secrets."""
-    return terminal(scrub(message))
