@@ -37,7 +37,7 @@ SHARE = 0.9
 SHARES = (0.8, 0.85, 0.9, 0.95)
 
 PARTS: tuple[Part, ...] = ("seeds", "rows", "between")
-PART_DRAWS = 4000  # of the width from each source alone
+PART_DRAWS = 4000  # of what a width comes from, and from each source alone
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,7 +168,9 @@ class Estimate:
         """What the interval's width comes from; None where there is none."""
         if self.level is None:
             return None
-        return spread(self.cells, self.noise, self.draws, self.level)
+        rng = np.random.default_rng(self.seed)
+        drawn = crossings(self.cells, self.noise.draw(rng, PART_DRAWS), rng)
+        return spread(self.cells, self.noise, drawn, self.level)
 
 
 def estimate(

@@ -21,7 +21,7 @@ from said_lightning.analysis.noise import Scores
 from said_lightning.analysis.notes import notes_on
 from said_lightning.analysis.price import WIDTH, price
 from said_lightning.analysis.rates import Choice, Point, choose, tried
-from said_lightning.analysis.reading import Evidence, Reading, read
+from said_lightning.analysis.reading import Ends, Evidence, Reading, read
 from said_lightning.analysis.series import Series, series_of
 from said_lightning.analysis.spread import Part
 from said_lightning.analysis.stuck import Run
@@ -149,7 +149,7 @@ def _row(series: Series) -> tuple[Row, Subject]:
         planned=done + len(every.open),
         curve=line,
         tried=every_point,
-        **_known(one),
+        **_known(one, reading.interval),
         notes=notes_on(reading, evidence, every, series, one is not None, unread),
         series=series,
     )
@@ -272,7 +272,7 @@ def _facts(series: Series, runs: Sequence[Measurement]) -> dict[str, Any]:
     }
 
 
-def _known(found: Estimate | None) -> dict[str, Any]:
+def _known(found: Estimate | None, ends: Ends) -> dict[str, Any]:
     """Return how well d90 is known, and what it hangs on."""
     if found is None:
         return {
@@ -280,11 +280,13 @@ def _known(found: Estimate | None) -> dict[str, Any]:
             "sensitivity": {},
             **dict.fromkeys(("full_less", "full_more", "price")),
         }
-    wide = found.d90 is not None and found.level is not None and found.width > WIDTH
+    low, high = ends
+    wide = low is None or high is None or high > WIDTH * low
+    priced = wide and found.d90 is not None and found.level is not None
     return {
         "parts": {part: width for part, width in found.parts.items() if isfinite(width)},
         "sensitivity": found.sensitivity,
         "full_less": found.full_less,
         "full_more": found.full_more,
-        "price": price(found, WIDTH).sentence if wide else None,
+        "price": price(found, WIDTH).sentence if priced else None,
     }

@@ -114,7 +114,14 @@ class Noise:
 
     @cached_property
     def _shared_root(self) -> Root:
-        return root(self._shared_covariance)
+        # Cells of one group that have the same seeds have one error, which is looked at once.
+        kinds = np.column_stack([self._of, self._has])
+        _, first, which, counts = np.unique(
+            kinds, axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        scale = np.sqrt(counts)
+        small = self._shared_covariance[np.ix_(first, first)] * np.outer(scale, scale)
+        return (root(small) / scale[:, None])[which.ravel()]
 
     @cached_property
     def _row_root(self) -> Root:
@@ -244,10 +251,11 @@ def _student(rng: Generator, draws: int, freedom: float) -> Float[ndarray, "draw
 
 def root(covariance: Matrix) -> Root:
     """Return a root of a covariance, what is negative of it cut."""
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    # What seeds share has a few directions for all cells; rounding makes up the others.
-    there = values > max(1e-12 * values[-1], 0.0)
-    return vectors[:, there] * np.sqrt(values[there])
+    # For matrices of this size, eigh would wake other threads of a BLAS. Where a singular vector's
+    # two sides point away from each other, the eigenvalue is negative.
+    left, values, right = np.linalg.svd((covariance + covariance.T) / 2)
+    there = (values > 1e-12 * values[0]) & (np.einsum("ij,ji->j", left, right) > 0)
+    return left[:, there] * np.sqrt(values[there])
 
 
 def normal(rng: Generator, draws: int, of: Root) -> Errors:
