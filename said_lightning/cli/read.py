@@ -1,5 +1,6 @@
 """`said d90`, `said status` and `said report`: what runs leave behind, read without torch."""
 
+import logging
 import sys
 import time
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from said_lightning.errors import UserError, validate_installed
+from said_lightning.runs.secrets import guard_logs
 from said_lightning.runs.text import terminal
 
 if TYPE_CHECKING:
@@ -126,3 +128,9 @@ def warn(*messages: str) -> None:
     """Print warnings."""
     for message in messages:
         say(f"warning: {message}", err=True)
+
+
+def start_log() -> None:
+    """Let log lines go to the terminal, without secrets."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    guard_logs()

@@ -1,12 +1,11 @@
 """`said export`, `merge` and `push`, `said certify` and `verify`."""
 
-import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from said_lightning.cli.read import say
+from said_lightning.cli.read import say, start_log
 
 Sweep = Annotated[Path | None, typer.Option(help="All runs tried.", show_default="RUN/../../..")]
 Model = Annotated[
@@ -82,7 +81,7 @@ def certify(
     from said_lightning.certify.certify import certify
     from said_lightning.certify.verify import verdict
 
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    start_log()
     typer.echo(verdict(certify(run, levels or [3, 5, 9], epochs, sweep)))
 
 

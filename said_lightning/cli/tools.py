@@ -1,13 +1,12 @@
 """`said pretrain`, `bench`, `sync` and `workspace`."""
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from said_lightning.cli.read import Runs, say, warn
+from said_lightning.cli.read import Runs, say, start_log, warn
 from said_lightning.cli.train import Overrides
 from said_lightning.errors import UserError
 
@@ -25,7 +24,7 @@ def pretrain(context: typer.Context, overrides: Overrides = None) -> None:
     from said_lightning.runs.signals import Preempted
     from said_lightning.tools.pretrain.run import pretrain
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    start_log()
     try:
         say(f"checkpoints: {pretrain(settings)}", err=True)
     except Preempted as signal:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from said_lightning.cli.read import start_log
 from said_lightning.runs.secrets import Scrub, guard_logs, scrub, validate_secret
 
 SECRET = "s3cr3t/wert+9ü"
@@ -110,3 +111,14 @@ def test_a_log_that_was_set_up_by_others_hides_them_too(
     assert isinstance(handler.formatter, Scrub)
     logger.warning("it is %s", "hidden-token")
     assert capsys.readouterr().err == "WARNING it is ***\n"
+
+
+def test_the_log_of_a_command_without_hydra_hides_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.WARNING)
+    start_log()
+    logging.getLogger("any").info("logged in with %s", SECRET)
+    assert capsys.readouterr().err.endswith("logged in with ***\n")
