@@ -19,7 +19,7 @@ if not (GPU := torch.cuda.is_available()):
 import pytorch_lightning as pl
 from torch import nn
 
-from said_lightning.projections.core import projection
+from said_lightning.projections.core.engine import ENGINES
 from said_lightning.tools.bench.claims import Claim, assert_all
 from said_lightning.tools.bench.measure import (
     DEVICE,
@@ -33,7 +33,7 @@ from said_lightning.tools.bench.models import MODELS
 from said_lightning.training.callbacks import SubspaceCallback
 
 if not GPU:
-    projection.ENGINES["cpu"] = "triton"
+    ENGINES["cpu"] = "triton"
 
 LARGE, SMALL = ("roberta-large", "bert-minilm") if GPU else ("bert-toy", "bert-toy")
 WIDE, SHORT = ((32, 128), (32, 64)) if GPU else ((2, 8), (2, 4))

@@ -121,9 +121,12 @@ def write(model: PreTrainedModel, config: Config, coded: Coded) -> dict[str, Any
     if not m < len(values) == config.d <= D:
         raise UserError(f"artifact: {len(values)} numbers; expected d={config.d}, {m + 1} to {D:,}")
     weights = dict(model.named_parameters())
-    sizes = {name: weights[name].numel() for tensors in groups.values() for name in tensors}
+    inside = {name: weights[name] for tensors in groups.values() for name in tensors}
+    sizes = {name: weight.numel() for name, weight in inside.items()}
     kind, options = config.projection.name, config.projection.options
-    projection = build(kind, sizes, config.d - m, config.seed, "torch", **options)
+    shapes = {name: tuple(weight.shape) for name, weight in inside.items()}
+    projection = build(kind, shapes, config.d - m, config.seed, "torch", **options)
+    projection.take(inside)
     theta, scale = values[: config.d - m], values[config.d - m :]
     for index, tensors in enumerate(groups.values()):
         for name in tensors:

@@ -109,6 +109,7 @@ def decisive(config: Config) -> dict[str, Any]:
         node.pop(last, None)
     if not full:
         plain["projection"] = {"name": config.projection.name, **config.projection.options}
+        plain["projection"].pop("keep", None)
     # Of data that the hub does not name, the folder does.
     if plain["task"]["hub"] or plain["task"]["data_dir"] is None:
         del plain["task"]["data_dir"]

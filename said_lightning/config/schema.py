@@ -67,16 +67,20 @@ class ProjectionConfig:
     """The random map from theta to the weights: its `name`, and the options that some maps take.
 
     Null is an option that the named projection does not take; `projections` of a field names those
-    that do. gradient: see projections/released.py.
+    that do. gradient: see projections/released.py. basis, keep: see projections/kronecker.py.
     """
 
     name: str = MISSING
     gradient: Annotated[str, one_of("exact", "released")] | None = field(
         default=None, metadata={"projections": ("released",)}
     )
+    basis: Annotated[str, one_of("random", "svd")] | None = field(
+        default=None, metadata={"projections": ("kronecker",)}
+    )
+    keep: bool | None = field(default=None, metadata={"projections": ("kronecker",)})
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """The options that are set, by name."""
         return {
             key: value for key, value in vars(self).items() if key != "name" and value is not None

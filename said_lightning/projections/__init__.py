@@ -2,12 +2,12 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from said_lightning.projections.core.dot_test import dot_test
-from said_lightning.projections.core.projection import ENGINES, Projection
+from said_lightning.projections.core.engine import ENGINES
+from said_lightning.projections.core.projection import Projection, Sizes
 
 __all__ = ["Projection", "build", "dot_test", "engines_of", "find", "names"]
 
@@ -30,19 +30,19 @@ def find(name: str) -> type[Projection]:
         raise ValueError(f"no projection {name!r}; there are {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     members = [kind for kind in vars(module).values() if isinstance(kind, type)]
-    projection: type[Projection] = next(k for k in members if k.__module__ == module.__name__)
-    return projection
+    own = (kind for kind in members if kind.__module__ == module.__name__)
+    return next(kind for kind in own if issubclass(kind, Projection))
 
 
 def build(
     name: str,
-    sizes: Mapping[str, int],
+    sizes: Sizes,
     d: int,
     seed: int,
     engine: str | None = None,
     **options: Any,
 ) -> Projection:
-    """Build the projection `name`, with its own options, for tensors of `sizes` elements.
+    """Build the projection `name`, with its own options, for tensors of `sizes` elements or shapes.
 
     `engine` is one of `engines_of(name)`; None picks by device. Raise ValueError for an unknown
     name or engine, or for a d or a size that is not positive.

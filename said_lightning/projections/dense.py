@@ -1,12 +1,10 @@
 """The random dense projection of Li et al. 2018 (arXiv 1804.08838), streamed."""
 
-from collections.abc import Mapping
-
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from said_lightning.projections.core import random
-from said_lightning.projections.core.projection import Projection
+from said_lightning.projections.core.projection import Projection, Sizes
 
 
 class Dense(Projection):
@@ -15,7 +13,7 @@ class Dense(Projection):
     Entry (row, column) is made of the half-word at position row * d + column.
     """
 
-    def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
+    def __init__(self, sizes: Sizes, d: int, seed: int) -> None:
         super().__init__(sizes, d, seed)
         self.chunk = self.grain * max(1, 2**22 // (self.grain * d))
         self.scale = self.D**-0.5

@@ -1,6 +1,6 @@
 """Fastfood (Le, Sarlos, Smola 2013): M = H G Pi H B, eq. 2 of arXiv 2012.13255."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from said_lightning.projections.core import random
-from said_lightning.projections.core.projection import Projection
+from said_lightning.projections.core.projection import Projection, Sizes
 
 SMALLEST = 16  # order of the smallest block
 BANK = 2**13  # numbers of a bank of permutations at least: it stays in a processor's first cache
@@ -45,7 +45,7 @@ class Fastfood(Projection):
     coordinates, hence the factor 1/sqrt(r D).
     """
 
-    def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
+    def __init__(self, sizes: Sizes, d: int, seed: int) -> None:
         super().__init__(sizes, d, seed)
         self.n = self.grain = order(d)
         self.chunk = max(self.chunk, self.n)

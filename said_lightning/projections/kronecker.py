@@ -1,90 +1,253 @@
-"""The Kronecker-product projection of Lotfi et al. 2022 (arXiv 2211.13609), streamed in blocks."""
+"""The matrix projection: theta as a matrix between two thin factors of each weight.
 
-from collections.abc import Iterator, Mapping
-from math import isqrt
+A Kronecker product, as Lotfi et al. take one for all of D (arXiv 2211.13609), here one for each
+weight: with theta as a matrix Theta of a x b, P theta of a weight of rows x columns is
+scale A Theta B^T. Of a layer y = x W^T with the gradient g of y, P^T of W's gradient g^T x is
+scale (g A)^T (x B), so that neither it nor anything else of the weight's size is ever formed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
-from said_lightning.projections.core import random
-from said_lightning.projections.core.projection import Projection
+from said_lightning.projections.core import factors, random
+from said_lightning.projections.core.engine import exact
+from said_lightning.projections.core.factors import (
+    LONG,
+    WIDE,
+    orthonormal,
+    sides_of,
+    singular,
+    stride,
+    widened,
+)
+from said_lightning.projections.core.projection import Projection, Sizes
 
 
 class Kronecker(Projection):
-    """Stacked blocks Q1 (x) Q2 of about sqrt(rows) x sqrt(d) factors, restarted at each tensor.
+    """P theta = scale A Theta B^T for each weight with room for it; a random partition elsewhere.
 
-    Theta is padded to a d1 x d2 matrix and a block's rows to an r1 x r2 one, so that a block is
-    Q1 Theta Q2^T. The columns of a factor are orthogonal, or its rows where it has fewer of them:
-    a block of more than d rows is isometric but for rows cut off. Entries have mean square 1, hence
-    the factor 1/sqrt(D).
+    A (rows x a) and B (columns x b) have orthonormal columns, so that with a scale of
+    sqrt(rows columns / D) P is an isometry; a b is d or a little more, with zeros at Theta's end.
+    Rows of a word embedding's A are normal with the variance 1 / rows, each from its own counters,
+    and P is an isometry in expectation. Biases and norms take one number of theta for each of
+    theirs, with a random sign and the factor sqrt(d / D).
 
-    Lotfi et al. take one product for all of D. A block here has 16 d rows or a few times as many:
-    making its factors orthogonal then takes no more arithmetic than the product itself, no factor
-    outlives its block, and a tensor's last block fits what is left of it: a bias of 768 gets 28 x
-    28 rows, not three rows of a large product.
+    Args:
+        sizes: the shape of each tensor; a number alone is a vector's.
+        basis: "random", or "svd": A and B are the first left and right singular vectors of each
+            weight as `take` finds it, as LoRA-XS (arXiv 2405.17604) takes them.
+        keep: keep A and B (about d / (rows columns) of the weights' memory, squared and rooted, so
+            6 % at d = 1,000 for sides of 400 to 1,500), or draw them anew each time.
 
     What is drawn is integer-exact. The factors come from LAPACK's QR in float64, made unique by a
     positive diagonal of R, so across machines and thread counts P is the same up to rounding, about
     1e-12, not to the last bit.
     """
 
-    def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
+    chunk = 2**22
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        d: int,
+        seed: int,
+        basis: Literal["random", "svd"] = "random",
+        keep: bool = True,
+    ) -> None:
         super().__init__(sizes, d, seed)
-        self.d1, self.d2 = rectangle(d)
-        self.side = max(256, 4 << ((d - 1).bit_length() + 1) // 2)  # 4 sqrt(d) at least
-        self.chunk = self.grain = self.side**2
-        self.scale: float = self.D**-0.5
+        self.matrices, self.owners = sides_of(self.shapes, d)
+        self.basis = basis
+        self.keep = keep
+        self._kept: dict[tuple[str, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._entered: dict[Any, tuple[Tensor, Tensor]] = {}
+        self._given: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Take singular vectors from the weights where these are the basis."""
+        if self.basis == "random":
+            return
+        for tensor, one in self.matrices.items():
+            if tensor not in self.owners:
+                weight = weights[tensor].detach().double().reshape(one.rows, one.columns)
+                if (both := singular(weight, one)) is not None:
+                    self._given[tensor] = both
+        self._kept.clear()
+
+    def factors(
+        self, tensor: str, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "rows a"], Float[Tensor, "columns b"]]:
+        """Return A and B of a matrix, with columns of zeros."""
+        key = tensor, device, dtype
+        if key in self._kept:
+            return self._kept[key]
+        if owner := self.owners.get(tensor):
+            own, other = self._of_bias(tensor, owner, device, dtype)
+        else:
+            own, other = self._given.get(tensor) or self._drawn(tensor)
+        made = widened(own.to(device, dtype)), widened(other.to(device, dtype))
+        if self.keep:
+            self._kept[key] = made
+        return made
+
+    def _drawn(self, tensor: str) -> tuple[Float[Tensor, "rows a"], Float[Tensor, "columns b"]]:
+        one, key = self.matrices[tensor], self.keys[tensor]
+        own = factors.normals(key, 0, one.rows, one.a)
+        other = factors.normals(key, one.rows * stride(one.a), one.columns, one.b)
+        return orthonormal(own), orthonormal(other)
+
+    def _of_bias(
+        self, tensor: str, owner: str, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "rows a"], Float[Tensor, "columns b"]]:
+        """Return the factors of a bias: one is its weight's, of the other it has a row."""
+        one = self.matrices[tensor]
+        own, other = self.factors(owner, device, dtype)
+        if one.columns == 1:
+            return own, factors.normals(self.keys[tensor], 0, 1, one.b)
+        return factors.normals(self.keys[tensor], 0, 1, one.a), other
+
+    def rows(
+        self, tensor: str, rows: Int[Tensor, " n"], dtype: torch.dtype
+    ) -> Float[Tensor, "n a"]:
+        """Return some rows of a matrix's A."""
+        one = self.matrices[tensor]
+        if self.keep or one.rows < LONG or tensor in self._given:
+            every, _ = self.factors(tensor, rows.device, dtype)
+            return every[rows]
+        each = -(-one.a // random.HALVES)
+        unique, place = rows.unique(return_inverse=True)
+        counters = unique[:, None] * each + torch.arange(each, device=rows.device)
+        drawn = random.words(self.keys[tensor], counters.reshape(-1), random.STREAM_ROWS)
+        halves = torch.stack((drawn & 0xFFFF, drawn >> 16), dim=-1).reshape(len(unique), -1)
+        drawn_rows = random.normals(halves[:, : one.a], torch.float64) / one.rows**0.5
+        return widened(drawn_rows.to(dtype))[place]
+
+    def core(self, theta: Float[Tensor, " d"], tensor: str) -> Float[Tensor, "a b"]:
+        """Return scale Theta, what stands between the factors of a matrix, with zeros."""
+        one = self.matrices[tensor]
+        flat = functional.pad(theta * self._scale(tensor), (0, one.a * one.b - self.d))
+        return functional.pad(flat.view(one.a, one.b), (0, -one.b % WIDE, 0, -one.a % WIDE))
+
+    def from_core(self, grad: Float[Tensor, "a b"], tensor: str) -> Float[Tensor, " d"]:
+        """Return theta's gradient from that of Theta between the factors of a matrix."""
+        one = self.matrices[tensor]
+        return grad[: one.a, : one.b].reshape(-1)[: self.d] * self._scale(tensor)
+
+    @exact
+    def write_all(
+        self,
+        outs: Mapping[str, Float[Tensor, " _"]],
+        bases: Mapping[str, Float[Tensor, " _"]],
+        thetas: Float[Tensor, "groups d"],
+        groups: Mapping[str, int],
+    ) -> None:
+        """Write matrices in one product each, and all vectors together."""
+        vectors = []
+        for tensor, out in outs.items():
+            theta, one = thetas[groups[tensor]], self.matrices.get(tensor)
+            if one is None:
+                vectors.append(tensor)
+            elif {out.dtype, bases[tensor].dtype} == {theta.dtype} and out.is_contiguous():
+                left, right = self.factors(tensor, out.device, out.dtype)
+                base, made = (part.view(one.rows, -1) for part in (bases[tensor], out))
+                torch.addmm(base, left, self.core(theta, tensor) @ right.T, out=made)
+            else:
+                self.write(out, bases[tensor], theta, tensor)
+        if vectors:
+            slots, signs = self._vectors(vectors, groups, thetas.device)
+            moves = (thetas.reshape(-1)[slots] * signs * self._vector).split(
+                [self.sizes[tensor] for tensor in vectors]
+            )
+            for tensor, move in zip(vectors, moves, strict=True):
+                outs[tensor].copy_(bases[tensor] + move)
+
+    @exact
+    def pull_back_all(
+        self,
+        grads: Mapping[str, Float[Tensor, " _"]],
+        groups: Mapping[str, int],
+        sums: Float[Tensor, "groups d"],
+    ) -> None:
+        """Pull back all vectors' gradients together, and each matrix' alone."""
+        vectors = [tensor for tensor in grads if tensor not in self.matrices]
+        for tensor, grad in grads.items():
+            if tensor in self.matrices:
+                sums[groups[tensor]] += self.pull_back(grad, tensor)
+        if vectors:
+            slots, signs = self._vectors(vectors, groups, sums.device)
+            every = torch.cat([grads[tensor].reshape(-1).to(sums) for tensor in vectors])
+            sums.view(-1).index_add_(0, slots, every * signs * self._vector)
 
     def forward_rows(
         self, theta: Float[Tensor, " d"], tensor: str, start: int, stop: int
     ) -> Float[Tensor, " rows"]:
-        x = torch.nn.functional.pad(theta * self.scale, (0, self.d1 * self.d2 - self.d))
-        matrix = x.view(self.d1, self.d2)
-        blocks = self._blocks(tensor, start, stop, theta)
-        return torch.cat([(q1 @ matrix @ q2.T).view(-1) for q1, q2 in blocks])[: stop - start]
+        if tensor not in self.matrices:
+            slot, sign = self._entries(tensor, start, stop, theta.device)
+            return theta[slot] * sign * self._vector
+        one = self.matrices[tensor]
+        left, right = self.factors(tensor, theta.device, theta.dtype)
+        first, last = start // one.columns, -(-stop // one.columns)
+        part = left[first:last] @ (self.core(theta, tensor) @ right.T)
+        skipped = first * one.columns
+        return part.reshape(-1)[start - skipped : stop - skipped]
 
     def backward_rows(
         self, grad: Float[Tensor, " rows"], tensor: str, start: int
     ) -> Float[Tensor, " d"]:
-        total = grad.new_zeros(self.d1, self.d2)
-        blocks = self._blocks(tensor, start, start + len(grad), grad)
-        for part, (q1, q2) in zip(grad.split(self.grain), blocks, strict=True):
-            padded = torch.nn.functional.pad(part, (0, len(q1) * len(q2) - len(part)))
-            total += q1.T @ padded.view(len(q1), len(q2)) @ q2
-        return total.view(-1)[: self.d] * self.scale
+        stop = start + len(grad)
+        if tensor not in self.matrices:
+            slot, sign = self._entries(tensor, start, stop, grad.device)
+            return grad.new_zeros(self.d).index_add_(0, slot, grad * sign) * self._vector
+        one = self.matrices[tensor]
+        left, right = self.factors(tensor, grad.device, grad.dtype)
+        first, last = start // one.columns, -(-stop // one.columns)
+        around = (start - first * one.columns, last * one.columns - stop)
+        whole = functional.pad(grad, around).view(last - first, one.columns)
+        return self.from_core(left[first:last].T @ (whole @ right), tensor)
 
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
-        return random.half_words(self.keys[tensor], self._first(start), 256)
+        if tensor not in self.matrices:
+            return torch.cat(self._entries(tensor, start, min(start + 128, self.sizes[tensor])))
+        one = self.matrices[tensor]
+        row, column = divmod(start // self.grain * self.grain, one.columns)
+        first = row * stride(one.a)
+        second = one.rows * stride(one.a) + column * stride(one.b)
+        key = self.keys[tensor]
+        parts = [random.half_words(key, place, 128) for place in (first, second)]
+        return torch.cat([torch.tensor([*one, self.basis == "svd"]), *parts])
 
-    def _blocks(
-        self, tensor: str, start: int, stop: int, like: Tensor
-    ) -> Iterator[tuple[Float[Tensor, "r1 d1"], Float[Tensor, "r2 d2"]]]:
-        """Draw the factors of the blocks from row `start` on."""
-        for first in range(start, stop, self.grain):
-            r1, r2 = rectangle(min(self.grain, stop - first))
-            sizes = (r1 * self.d1, r2 * self.d2)
-            halves = random.half_words(self.keys[tensor], self._first(first), sum(sizes))
-            one, two = random.normals(halves, torch.float64).split(sizes)
-            q1, q2 = orthogonal(one.view(r1, self.d1)), orthogonal(two.view(r2, self.d2))
-            yield q1.to(like), q2.to(like)
+    @property
+    def _vector(self) -> float:
+        """The magnitude of the entries of tensors that are no matrices."""
+        return (self.d / self.D) ** 0.5
 
-    def _first(self, start: int) -> int:
-        """Return the position of a block's first draw: `side` is a multiple of 8, as it must be."""
-        return start // self.grain * self.side * (self.d1 + self.d2)
+    def _vectors(
+        self, tensors: Sequence[str], groups: Mapping[str, int], device: torch.device
+    ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
+        """Return the number of theta of each of some vectors' rows, in its group's row of d."""
+        places = tuple((tensor, groups[tensor]) for tensor in tensors)
+        if (key := (places, device)) not in self._entered:
+            slots, signs = [], []
+            for tensor, group in places:
+                slot, sign = self._entries(tensor, 0, self.sizes[tensor], device)
+                slots.append(slot + group * self.d)
+                signs.append(sign)
+            self._entered[key] = torch.cat(slots), torch.cat(signs)
+        return self._entered[key]
 
+    def _scale(self, tensor: str) -> float:
+        return (self.sizes[tensor] / self.D) ** 0.5
 
-def rectangle(count: int) -> tuple[int, int]:
-    """Return the sides of the smallest near-square, not lower than wide, that holds `count`."""
-    high = isqrt(count - 1) + 1
-    return high, -(-count // high)
-
-
-def orthogonal(normals: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-    """Make the longer way's vectors orthogonal, with a mean square of 1 for the entries."""
-    rows, columns = normals.shape
-    if rows < columns:
-        return orthogonal(normals.T).T
-    q, r = torch.linalg.qr(normals)
-    factor: Tensor = q * torch.where(r.diagonal() < 0, -1.0, 1.0) * rows**0.5
-    return factor
+    def _entries(
+        self, tensor: str, start: int, stop: int, device: torch.device | None = None
+    ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
+        """Draw the number of theta that each of a vector's takes, and its sign: a word each."""
+        counters = torch.arange(start // 4, -(-stop // 4), dtype=torch.int64, device=device)
+        words = random.words(self.keys[tensor], counters, random.STREAM_ROWS).reshape(-1)
+        words = words[start % 4 :][: stop - start]
+        return (words >> 1) * self.d >> 31, 1 - 2 * (words & 1)

@@ -1,13 +1,11 @@
 """The code that circulates as the paper's: a full-length Fastfood for each tensor."""
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from said_lightning.projections.core import random
-from said_lightning.projections.core.projection import Projection
+from said_lightning.projections.core.projection import Projection, Sizes
 from said_lightning.projections.fastfood import hadamard
 
 GRADIENTS = ("exact", "released")
@@ -30,14 +28,12 @@ class Released(Projection):
     Raise ValueError for another `gradient`.
     """
 
-    def __init__(
-        self, sizes: Mapping[str, int], d: int, seed: int, gradient: str = "exact"
-    ) -> None:
+    def __init__(self, sizes: Sizes, d: int, seed: int, gradient: str = "exact") -> None:
         super().__init__(sizes, d, seed)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient={gradient!r}: expected one of {', '.join(GRADIENTS)}")
         self.gradient = gradient
-        self.lengths = {name: 1 << (size - 1).bit_length() for name, size in sizes.items()}
+        self.lengths = {name: 1 << (size - 1).bit_length() for name, size in self.sizes.items()}
         self.chunk = self.grain = max(self.lengths.values())
         self.gain = sum(min(1.0, length / d) for length in self.lengths.values())
         self._orders: dict[str, Int[Tensor, " padded"]] = {}

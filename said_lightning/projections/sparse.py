@@ -1,6 +1,5 @@
 """The random sparse projection of Li et al. 2018 (arXiv 1804.08838), streamed."""
 
-from collections.abc import Mapping
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from functools import cache
 
@@ -9,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from said_lightning.projections.core import random
-from said_lightning.projections.core.projection import Projection
+from said_lightning.projections.core.projection import Projection, Sizes
 
 
 class Sparse(Projection):
@@ -20,7 +19,7 @@ class Sparse(Projection):
     places each of them independently; two on one place (a chance of about d / 2 rows) add up.
     """
 
-    def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
+    def __init__(self, sizes: Sizes, d: int, seed: int) -> None:
         super().__init__(sizes, d, seed)
         self.thresholds = {name: binomial_thresholds(d, n) for name, n in self.sizes.items()}
         most = d * min(self.sizes.values()) ** -0.5

@@ -83,4 +83,5 @@ def projection_label(projection: Mapping[str, Any], trainer: Mapping[str, Any]) 
     """
     grows = trainer.get("grow_from") is not None
     parts = [*projection.values(), NESTED if grows else None]
-    return "-".join(str(part) for part in parts if part is not None)
+    # What is not named but switched changes no result.
+    return "-".join(part for part in parts if isinstance(part, str))

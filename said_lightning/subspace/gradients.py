@@ -81,16 +81,28 @@ class Gradients:
         """Take a weight's gradient from it."""
         grad, weight.grad = weight.grad, None
         assert grad is not None
-        # What a backward pass that failed has left waiting must not keep the next from ending.
-        if (task := torch._C._current_graph_task_id()) != self._task:
-            self._task = task
-            torch.autograd.Variable._execution_engine.queue_callback(self._finish)
+        self._begin()
         self._waiting[name] = grad.reshape(-1)
         if grad.numel() > SMALL:
             self._large += grad.numel()
             if self._large >= waiting(grad.device):
                 large = {n: one for n, one in self._waiting.items() if one.numel() > SMALL}
                 self._pull_back(large)
+
+    @torch.no_grad()
+    def add(self, name: str, v: Float[Tensor, " d"]) -> None:
+        """Add the P^T g of a weight whose gradient g was never formed, in a backward pass."""
+        self._begin()
+        row = self._row(self._shares[name])
+        assert self._sums is not None
+        self._sums[row] += v
+
+    def _begin(self) -> None:
+        """Let the backward pass that is under way end with `_finish`."""
+        # What a backward pass that failed has left waiting must not keep the next from ending.
+        if (task := torch._C._current_graph_task_id()) != self._task:
+            self._task = task
+            torch.autograd.Variable._execution_engine.queue_callback(self._finish)
 
     @torch.no_grad()
     def _finish(self) -> None:
@@ -111,12 +123,18 @@ class Gradients:
         for name in grads:
             del self._waiting[name]
             together.setdefault(self._shares[name] // most * most, []).append(name)
-        for first, names in together.items():
-            if self._first != first:
-                self._settle()
-                self._first = first
-            rows = {name: self._shares[name] - first for name in names}
+        for names in together.values():
+            rows = {name: self._row(self._shares[name]) for name in names}
             self.projection.pull_back_all({n: grads[n] for n in names}, rows, self._sums)
+
+    def _row(self, share: int) -> int:
+        """Return a share's row of the sums, which are emptied where it has none as they are."""
+        assert self._sums is not None
+        first = share // len(self._sums) * len(self._sums)
+        if self._first != first:
+            self._settle()
+            self._first = first
+        return share - first
 
     def _settle(self) -> None:
         """Add to theta's and lambda's gradients what the sums hold, and empty them."""

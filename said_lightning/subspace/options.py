@@ -60,3 +60,21 @@ def validate_weights(weights: Mapping[str, nn.Parameter], origin: str) -> list[s
             "which small differences cannot be added"
         )
     return found
+
+
+def validate_unchanged(
+    model: nn.Module, weights: Mapping[str, nn.Parameter], changed: Sequence[str]
+) -> list[str]:
+    """Return in what a model is another than the one that a subspace was made of."""
+    now = dict(model.named_parameters())
+    facts = {
+        "replaced": [name for name, weight in weights.items() if now.get(name) is not weight],
+        "frozen": [name for name, weight in weights.items() if not weight.requires_grad],
+        "changed": changed,
+    }
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {what} since the "
+        "Subspace was made; expected a Subspace made when the model is complete and loaded"
+        for what, names in facts.items()
+        if names
+    ]

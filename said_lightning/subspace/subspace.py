@@ -20,12 +20,14 @@ from said_lightning.subspace.gradients import Gradients
 from said_lightning.subspace.groups import Groups, budget, split_head, validate_budget
 from said_lightning.subspace.lazy import large_tables
 from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIOS, learning_rate
+from said_lightning.subspace.matrices import Matrices, find_layers
 from said_lightning.subspace.optimizers import mark, marked, validate_optimizer
 from said_lightning.subspace.options import (
     Head,
     Method,
     Origin,
     validate_options,
+    validate_unchanged,
     validate_weights,
 )
 from said_lightning.subspace.writing import Writer
@@ -84,18 +86,29 @@ class Subspace:
         self._model = model
         self._weights = inside
         self._outside = outside
-        sizes = {name: weight.numel() for name, weight in inside.items()}
-        self.projection = build(projection, sizes, d - self.m, seed, **options)
+        shapes = {name: tuple(weight.shape) for name, weight in inside.items()}
+        self.projection = build(projection, shapes, d - self.m, seed, **options)
+        self.projection.take(inside)
         device = next(iter(inside.values())).device
         self.theta = nn.Parameter(torch.zeros(d - self.m, device=device))
         self.lambdas = nn.Parameter(torch.ones(self.m, device=device))
         self.origin = origin
         self._gradients = Gradients(self.projection, self.theta, self.lambdas)
-        self._writer = Writer(
-            self.projection, self.theta, self.lambdas, self.groups, inside, origin == "copy"
-        )
-        self._large = large_tables(model, inside) if lazy and origin == "copy" else {}
+        self._connect(large_tables(model, inside) if lazy else {})
         mark(self.theta, False)
+
+    def _connect(self, large: Mapping[str, nn.Embedding]) -> None:
+        """Decide how each weight is moved and pulled back."""
+        weights = self._weights.keys()
+        layers = find_layers(self._model, self.projection, self._weights)
+        none = self.origin == "none"
+        self._standing = layers.keys() if none else layers.keys() & large.keys()
+        # Where layers' own stand, copies of the little that is left make all exact.
+        keep = (weights - self._standing if layers else set()) if none else weights
+        numbers = self.theta, self.lambdas
+        self._writer = Writer(self.projection, *numbers, self.groups, self._weights, keep)
+        self._matrices = Matrices(layers, self.projection, self._gradients, self._writer)
+        self._large = {} if none else large
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """List what an optimizer is to train: theta, lambdas for SAID, and a head outside.
@@ -186,18 +199,22 @@ class Subspace:
                 "the model is in training through a subspace already: expected one "
                 "space.training() at a time"
             )
-        if wrong := self._validate_unchanged():
+        wrong = validate_weights(self._weights, self.origin)
+        wrong = wrong or validate_unchanged(self._model, self._weights, self._writer.changed())
+        if wrong:
             raise RuntimeError("\n".join(wrong))
         self._follow()
         self._gradients.hook(self.groups, self._weights)
         for tensor in (self.theta, *self._weights.values()):
             mark(tensor, True)
         self._writer.defer(self._large)
+        self._matrices.attach(self._standing)
 
     def detach(self) -> None:
         """Remove the hooks; all weights are written then."""
         if not marked(self.theta):
             return
+        self._matrices.detach()
         self._writer.settle()
         self._gradients.unhook()
         for weight in self._weights.values():
@@ -224,8 +241,13 @@ class Subspace:
         """Write what `write` left to forward passes, for whoever reads the weights otherwise."""
         self._writer.flush()
 
+    @property
+    def exact(self) -> bool:
+        """Whether theta and lambda say what the weights are, with no drift of differences."""
+        return self._standing | self._writer.origin.keys() == self._weights.keys()
+
     def held(self) -> AbstractContextManager[None]:
-        """Let a `state_dict` whose large tables are dropped find them as they are."""
+        """Let a `state_dict` whose weights are dropped find those that wait as they are."""
         return self._writer.held()
 
     @torch.no_grad()
@@ -275,21 +297,3 @@ class Subspace:
         """Move to where the model was moved."""
         if (device := next(iter(self._weights.values())).device) != self.theta.device:
             self.to(device)
-
-    def _validate_unchanged(self) -> list[str]:
-        """Return in what the model is another than the one that the subspace was made of."""
-        if wrong := validate_weights(self._weights, self.origin):
-            return wrong
-        now = dict(self._model.named_parameters())
-        weights = self._weights.items()
-        facts = {
-            "replaced": [name for name, weight in weights if now.get(name) is not weight],
-            "frozen": [name for name, weight in weights if not weight.requires_grad],
-            "changed": self._writer.changed(),
-        }
-        return [
-            f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {what} since the "
-            "Subspace was made; expected a Subspace made when the model is complete and loaded"
-            for what, names in facts.items()
-            if names
-        ]

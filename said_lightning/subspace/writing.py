@@ -1,6 +1,6 @@
 """The way from theta and lambda to the weights, written in place: theta_0 + lambda P theta."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -13,10 +13,10 @@ from said_lightning.subspace.lazy import LazyTable
 
 
 class Writer:
-    """Writes the weights of all groups, from a copy of theta_0 or by differences.
+    """Writes the weights of all groups, from copies of theta_0 or by differences.
 
-    `lambdas` has no elements where there is no lambda (DID). `origin` is theta_0 by name, None
-    where it is not kept.
+    `lambdas` has no elements where there is no lambda (DID). `keep` names the weights of which
+    theta_0 is kept, in `origin`. Of weights that stand nothing is written until they are settled.
     """
 
     def __init__(
@@ -26,15 +26,18 @@ class Writer:
         lambdas: nn.Parameter,
         groups: Mapping[str, list[str]],
         weights: Mapping[str, nn.Parameter],
-        keep: bool,
+        keep: Collection[str],
     ) -> None:
         self.projection = projection
         self.theta = theta
         self.lambdas = lambdas
         self.groups = groups
         self.weights = weights
-        self.origin = {n: w.detach().clone() for n, w in weights.items()} if keep else None
+        self.origin = {name: weights[name].detach().clone() for name in keep}
         self.lazy: dict[str, LazyTable] = {}
+        self.standing: set[str] = set()
+        self.holds = False
+        self._index = {name: i for i, names in enumerate(groups.values()) for name in names}
         self.note()
 
     @torch.no_grad()
@@ -42,24 +45,51 @@ class Writer:
         """Write all weights, but leave lazy tables to those who read them."""
         for table in self.lazy.values():
             table.outdate()
-        weights = flat(self.weights, [name for name in self.weights if name not in self.lazy])
-        bases = weights if self.origin is None else flat(self.origin, weights)
-        self._write_groups(weights, bases)
+        weights = flat(self.weights, self.weights.keys() - self.lazy.keys() - self.standing)
+        exact = {name: weight for name, weight in weights.items() if name in self.origin}
+        others = {name: weight for name, weight in weights.items() if name not in self.origin}
+        self._write_groups(exact, flat(self.origin, exact), self._now)
+        self._write_groups(others, others, lambda groups: self._now(groups) - self._then(groups))
         self.note()
 
     @torch.no_grad()
     def adopt(self) -> None:
         """Take the weights as they are for theta_0 + lambda P theta."""
-        if self.origin is not None:
-            weights = flat(self.weights, self.weights)
-            self._write_groups(flat(self.origin, weights), weights, -1)
+        weights = flat(self.weights, self.origin)
+        self._write_groups(flat(self.origin, weights), weights, lambda groups: -self._now(groups))
         self.note()
+
+    @torch.no_grad()
+    def stand(self, names: Collection[str]) -> None:
+        """Bring weights to theta_0, where they stay until they are settled."""
+        kept = self.origin.keys() & names
+        for name in kept:
+            self.weights[name].detach().copy_(self.origin[name])
+        weights = flat(self.weights, set(names) - kept)
+        if self.written[0].any():
+            self._write_groups(weights, weights, lambda groups: -self._then(groups))
+        self.standing = set(names)
+        self._note_versions()
+
+    @torch.no_grad()
+    def value(self, name: str) -> Tensor:
+        """Return a standing weight as it will be once it is written."""
+        weight = self.weights[name].detach()
+        out = torch.empty_like(weight)
+        row = slice(self._index[name], self._index[name] + 1)
+        self.projection.write(out.view(-1), weight.view(-1), self._then(row)[0], name)
+        return out
+
+    def scaled(self, name: str) -> Float[Tensor, " d"]:
+        """Return lambda theta as it moves a weight now."""
+        index = self._index[name]
+        return self._now(slice(index, index + 1))[0]
 
     def _write_groups(
         self,
         outs: Mapping[str, Float[Tensor, " _"]],
         bases: Mapping[str, Float[Tensor, " _"]],
-        sign: int = 1,
+        moves: Callable[[slice], Float[Tensor, "rows d"]],
     ) -> None:
         """Set outs = bases + P of what moves them, for a few groups at a time where d is large."""
         most = max(1, SUMS // len(self.theta)) if len(self.lambdas) else len(self.groups)
@@ -69,19 +99,23 @@ class Writer:
             if not len(self.lambdas):
                 rows = dict.fromkeys(rows, 0)
             if rows:
-                thetas = sign * self._moves(slice(first, first + most))
+                thetas = moves(slice(first, first + most))
                 self.projection.write_all({name: outs[name] for name in rows}, bases, thetas, rows)
 
-    def _moves(self, groups: slice) -> Float[Tensor, "rows d"]:
-        """Return by what theta moves each group, from theta_0 or from what is written."""
-        moves = self._scaled(self.theta, self.lambdas, groups)
-        if self.origin is None:
-            moves = moves - self._scaled(*self.written, groups)
-        return moves
+    def _now(self, groups: slice) -> Float[Tensor, "rows d"]:
+        """Return what moves some groups as theta and lambda are."""
+        return self._scaled(self.theta.detach(), self.lambdas.detach(), groups)
+
+    def _then(self, groups: slice) -> Float[Tensor, "rows d"]:
+        """Return what moves some groups as it was written."""
+        return self._scaled(*self.written, groups)
 
     def note(self) -> None:
         """Note what the weights hold, and their versions, by which other writers are found."""
         self.written = self.theta.detach().clone(), self.lambdas.detach().clone()
+        self._note_versions()
+
+    def _note_versions(self) -> None:
         self._versions = {name: weight._version for name, weight in self.weights.items()}
 
     def changed(self) -> list[str]:
@@ -95,11 +129,17 @@ class Writer:
             for name in tables.keys() & set(tensors):
                 self._defer(name, index, tables[name])
 
+    @torch.no_grad()
     def settle(self) -> None:
-        """Write what waits, and leave the lazy tables alone."""
+        """Write what waits and what stands, and leave the lazy tables alone."""
         for table in self.lazy.values():
             table.remove()
         self.lazy.clear()
+        if self.standing:
+            weights = flat(self.weights, self.standing)
+            self._write_groups(weights, weights, self._then)
+            self.standing.clear()
+            self._note_versions()
 
     def flush(self) -> None:
         """Write what waits."""
@@ -108,12 +148,14 @@ class Writer:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let a `state_dict` whose large tables are dropped find them as they are."""
+        """Let a `state_dict` whose weights are dropped find those that wait as they are."""
+        self.holds = True
         for table in self.lazy.values():
             table.held = True
         try:
             yield
         finally:
+            self.holds = False
             for table in self.lazy.values():
                 table.held = False
 
@@ -121,28 +163,25 @@ class Writer:
         """Move theta_0 and what is noted."""
         theta, lambdas = self.written
         self.written = move(theta), move(lambdas)
-        if self.origin is not None:
-            self.origin = {name: move(weight) for name, weight in self.origin.items()}
+        self.origin = {name: move(weight) for name, weight in self.origin.items()}
 
     @torch.no_grad()
     def _as_written(self, name: str) -> bool:
         """Return whether a weight holds the bits that were written, where that is known."""
-        if self.origin is None:
+        if name not in self.origin:
             return False
-        (index,) = [i for i, tensors in enumerate(self.groups.values()) if name in tensors]
         weight = self.weights[name].detach().view(-1)
         expected = torch.empty_like(weight)
-        (scaled,) = self._scaled(*self.written, slice(index, index + 1))
+        (scaled,) = self._then(slice(self._index[name], self._index[name] + 1))
         self.projection.write(expected, self.origin[name].view(-1), scaled, name)
         return torch.equal(expected, weight)
 
     def _defer(self, name: str, index: int, table: nn.Embedding) -> None:
         def places() -> tuple[Tensor, Tensor]:
-            assert self.origin is not None
             return self.weights[name].detach().view(-1), self.origin[name].view(-1)
 
         def write(pieces: Tensor) -> None:
-            (scaled,) = self._scaled(*self.written, slice(index, index + 1))
+            (scaled,) = self._then(slice(index, index + 1))
             self.projection.write_pieces(*places(), scaled, name, pieces)
 
         if piece := self.projection.piece(*places()):

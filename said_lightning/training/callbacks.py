@@ -101,9 +101,8 @@ class SubspaceCallback(Callback):
         Raise UserError where the module makes an optimizer that theta cannot be trained with.
         """
         assert self.subspace is not None
-        if self._weights_loaded is not None:
-            (self.subspace.adopt if self._weights_loaded else self.subspace.write)()
-            self._weights_loaded = None
+        if self._weights_loaded:
+            self.subspace.adopt()
         if len(trainer.optimizers) != 1:
             raise UserError(f"configure_optimizers: expected 1 optimizer, got {trainer.optimizers}")
         if wrong := validate_start(trainer, self.subspace.weights()):
@@ -116,6 +115,10 @@ class SubspaceCallback(Callback):
             self._training.enter_context(faster(optimizer, numbers, factor, self.lambda_lr))
             log.info("theta's rate is %.3g times that of configure_optimizers", factor)
         self._training.enter_context(self.subspace.training(optimizer))
+        if self._weights_loaded is False:
+            # Not before: weights that stand are never written, to the bit.
+            self.subspace.write()
+        self._weights_loaded = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have all weights written before others look at them."""

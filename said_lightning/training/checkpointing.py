@@ -265,7 +265,7 @@ class Saver(Callback):
 def whole(module: LightningModule) -> bool:
     """Return whether a run's state holds all the model's weights."""
     subspace = getattr(module, "subspace", None)
-    return subspace is None or subspace.origin == "none"
+    return subspace is None or not subspace.exact
 
 
 def trained(module: LightningModule) -> set[str]:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from said_lightning.projections import Projection, build, dot_test, engines_of, names
 from said_lightning.projections.core import projection as core
+from said_lightning.projections.core.engine import ENGINES
 
-FAST = core.ENGINES["cpu"]
+FAST = ENGINES["cpu"]
 FAST_NAMES = [name for name in names() if FAST in engines_of(name)]
 CASES = [(name, "torch") for name in names()] + [(name, FAST) for name in FAST_NAMES]
 ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-12}

@@ -1,8 +1,7 @@
-"""Kronecker blocks: orthogonal factors, the product that the formula says, drawn apart."""
+"""The matrix projection: P as its formula says, an isometry, each factor drawn by its name."""
 
-from itertools import pairwise
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,109 +9,177 @@ from hypothesis import strategies as st
 from jaxtyping import Float
 from torch import Tensor
 
-from said_lightning.projections import Projection, build, dot_test
-from said_lightning.projections.core import random
-from said_lightning.projections.kronecker import Kronecker, orthogonal, rectangle
+from said_lightning.projections import build, dot_test
+from said_lightning.projections.core import factors
+from said_lightning.projections.core.factors import sides
+from said_lightning.projections.kronecker import Kronecker
 
-SIZES = {"two blocks": 70_000, "weight": 2500, "bias": 37, "one": 1}
+SHAPES = {
+    "embedding.weight": (90, 16),
+    "layer.weight": (24, 16),
+    "layer.bias": (24,),
+    "turned.weight": (16, 30),
+    "turned.bias": (30,),
+    "conv.weight": (8, 3, 3, 3),
+    "norm.weight": (24,),
+    "thin.weight": (2, 16),
+}
+CPU, WIDE = torch.device("cpu"), torch.float64
 
 
-def matrix(projection: Projection, tensor: str) -> Float[Tensor, "rows d"]:
+def kronecker(d: int = 100, seed: int = 0, **options: Any) -> Kronecker:
+    return Kronecker(SHAPES, d, seed, **options)
+
+
+def matrix(projection: Kronecker, tensor: str) -> Float[Tensor, "rows d"]:
     """Return a tensor's rows of P, a column for each unit vector."""
-    units = torch.eye(projection.d, dtype=torch.float64)
+    units = torch.eye(projection.d, dtype=WIDE)
     return torch.stack([projection.project(unit, tensor) for unit in units], dim=1)
 
 
-def normals(rows: int, columns: int, seed: int) -> Float[Tensor, "rows columns"]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(rows, columns, dtype=torch.float64, generator=generator)
+def normals(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=WIDE, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("d", [1, 10, 1000])
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
-def test_pull_back_is_the_transpose_of_project(d: int, dtype: torch.dtype, bound: float) -> None:
+@given(st.lists(st.integers(1, 200), min_size=2, max_size=4), st.integers(1, 5000))
+def test_theta_has_room_between_factors_no_wider_than_the_weight(shape: list[int], d: int) -> None:
+    one = sides(shape, d)
+    assert (one is None) == (torch.Size(shape).numel() < d)
+    if one is None:
+        return
+    assert one.rows * one.columns == torch.Size(shape).numel()
+    assert (one.a <= one.rows, one.b <= one.columns) == (True, True)
+    assert d <= one.a * one.b < d + max(one.a, one.b)
+
+
+@pytest.mark.parametrize("d", [1, 7, 100])
+@pytest.mark.parametrize("options", [{}, {"keep": False}], ids=str)
+def test_pull_back_is_the_transpose_of_project(d: int, options: dict[str, Any]) -> None:
     for seed in range(5):
-        assert dot_test(build("kronecker", SIZES, d, seed), dtype, seed) < bound
+        assert dot_test(kronecker(d, seed, **options), WIDE, seed) < 1e-12
 
 
-@given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 2**31))
-def test_factors_are_orthogonal_with_entries_of_mean_square_1(
-    rows: int, columns: int, seed: int
+@pytest.mark.parametrize("tensor", ["layer.weight", "turned.weight", "conv.weight", "layer.bias"])
+def test_rows_are_those_of_the_kronecker_product_of_the_factors(tensor: str) -> None:
+    projection = kronecker()
+    one = projection.matrices[tensor]
+    left, right = projection.factors(tensor, CPU, WIDE)
+    product = torch.kron(left[:, : one.a].contiguous(), right[:, : one.b].contiguous())
+    expected = product[:, : projection.d] * (projection.sizes[tensor] / projection.D) ** 0.5
+    torch.testing.assert_close(matrix(projection, tensor), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_matrix_is_an_isometry_but_for_its_share_of_all_weights() -> None:
+    projection = kronecker()
+    for tensor in ("layer.weight", "turned.weight", "conv.weight", "embedding.weight"):
+        P = matrix(projection, tensor)
+        expected = torch.eye(100, dtype=WIDE) * projection.sizes[tensor] / projection.D
+        torch.testing.assert_close(P.T @ P, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("d", [10, 100])
+def test_lengths_are_kept_in_expectation_with_long_factors_and_biases(
+    monkeypatch: pytest.MonkeyPatch, d: int
 ) -> None:
-    q = orthogonal(normals(rows, columns, seed))
-    gram = q.T @ q if rows >= columns else q @ q.T
-    expected = torch.eye(min(rows, columns)) * max(rows, columns)
-    torch.testing.assert_close(gram, expected.double(), rtol=1e-12, atol=1e-12)
+    monkeypatch.setattr(factors, "LONG", 64)
+    theta = normals(d)
+    squares = [
+        sum(P.project(theta, name).square().sum() for name in SHAPES)
+        for P in (kronecker(d, seed) for seed in range(200))
+    ]
+    assert 0.97 < torch.stack(squares).mean() / theta.square().sum() < 1.03  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(256, 32), (20, 32), (100, 100), (3, 3)])
-def test_another_lapack_gives_the_same_factors_up_to_rounding(rows: int, columns: int) -> None:
-    drawn = normals(rows, columns, 0)
-    q, r = np.linalg.qr((drawn if rows >= columns else drawn.T).numpy())
-    q = q * np.sign(np.diag(r)) * len(q) ** 0.5
-    expected = torch.from_numpy(q if rows >= columns else q.T)
-    torch.testing.assert_close(orthogonal(drawn), expected, rtol=0, atol=1e-11)
+def test_a_bias_is_a_column_more_of_its_weight() -> None:
+    projection = kronecker()
+    assert projection.owners == {"layer.bias": "layer.weight", "turned.bias": "turned.weight"}
+    for bias, side in (("layer.bias", 0), ("turned.bias", 1)):
+        own, of = (projection.factors(name, CPU, WIDE) for name in (bias, projection.owners[bias]))
+        assert own[side] is of[side]
+        assert own[1 - side].shape[0] == 1
 
 
-@given(st.integers(1, 10**9))
-def test_a_rectangle_holds_its_count_and_little_more(count: int) -> None:
-    high, wide = rectangle(count)
-    assert high * (wide - 1) < count <= high * wide
-    assert wide <= high <= wide + 1
+def test_a_tensor_without_room_for_theta_takes_numbers_of_it() -> None:
+    P = matrix(kronecker(), "thin.weight")
+    assert (P != 0).sum(1).tolist() == [1] * 32
+    assert P.abs().sum(1).unique().numel() == 1
 
 
-@pytest.mark.parametrize(("rows", "d"), [(60, 12), (7, 12), (1, 1)])
-def test_a_block_is_the_kronecker_product_of_its_factors(rows: int, d: int) -> None:
-    (r1, r2), (d1, d2) = rectangle(rows), rectangle(d)
-    projection = build("kronecker", {"a": rows}, d, 0)
-    halves = random.half_words(projection.keys["a"], 0, r1 * d1 + r2 * d2)
-    drawn = random.normals(halves, torch.float64)
-    left, right = drawn[: r1 * d1].view(r1, d1), drawn[r1 * d1 :].view(r2, d2)
-    product = torch.kron(orthogonal(left).contiguous(), orthogonal(right).contiguous())
-    product = product[:rows, :d] / rows**0.5
-    torch.testing.assert_close(matrix(projection, "a"), product, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("keep", [True, False])
+def test_rows_of_a_long_factor_are_drawn_each_for_itself(
+    monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    for module in (factors, __import__("said_lightning.projections.kronecker", fromlist=["_"])):
+        monkeypatch.setattr(module, "LONG", 64)
+    projection = kronecker(keep=keep)
+    ids = torch.tensor([3, 89, 0, 3, 41])
+    every, _ = projection.factors("embedding.weight", CPU, WIDE)
+    assert torch.equal(projection.rows("embedding.weight", ids, WIDE), every[ids])
+    others = Kronecker(SHAPES | {"embedding.weight": (70, 16)}, 100, 0)
+    shorter, _ = others.factors("embedding.weight", CPU, WIDE)
+    torch.testing.assert_close(shorter * 70**0.5, every[:70] * 90**0.5)
 
 
-def test_a_whole_block_is_an_isometry() -> None:
-    P = matrix(build("kronecker", {"a": 2500, "b": 7500}, 20, 0), "a")
-    expected = torch.eye(20, dtype=torch.float64) * 2500 / 10_000
-    torch.testing.assert_close(P.T @ P, expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("d", [10, 1000])
-@pytest.mark.parametrize("sizes", [{"a": 1000}, {"a": 700, "b": 1, "c": 299}])
-def test_lengths_are_kept_in_expectation(sizes: dict[str, int], d: int) -> None:
-    theta = normals(d, 1, 0)[:, 0]
-    draws = [build("kronecker", sizes, d, seed) for seed in range(100)]
-    squares = [sum(P.project(theta, name).square().sum() for name in sizes) for P in draws]
-    assert 0.98 < torch.tensor(squares).mean() / theta.square().sum() < 1.02
-
-
-def test_a_range_of_rows_may_hold_several_blocks() -> None:
-    projection = Kronecker({"a": 150_000}, 10, 0)
-    theta, grad = normals(10, 1, 0)[:, 0], normals(150_000, 1, 1)[:, 0]
-    expected = projection.project(theta, "a"), projection.pull_back(grad, "a")
-    torch.testing.assert_close(projection.forward_rows(theta, "a", 0, 150_000), expected[0])
-    torch.testing.assert_close(projection.backward_rows(grad, "a", 0), expected[1])
+def test_factors_that_are_not_kept_are_the_same() -> None:
+    theta = normals(100)
+    for tensor in SHAPES:
+        one, other = (kronecker(keep=keep).project(theta, tensor) for keep in (True, False))
+        assert torch.equal(one, other)
+    assert not kronecker(keep=False)._kept
 
 
 def test_another_tensor_changes_only_the_common_factor() -> None:
-    theta = torch.linspace(-1, 1, 20, dtype=torch.float64)
-    alone = build("kronecker", {"a": 500}, 20, 0).project(theta, "a")
-    beside = build("kronecker", {"b": 300, "a": 500}, 20, 0).project(theta, "a")
-    torch.testing.assert_close(beside * 800**0.5, alone * 500**0.5)
+    theta, alone = normals(100), Kronecker({"layer.weight": (24, 16)}, 100, 0)
+    both = kronecker()
+    torch.testing.assert_close(
+        both.project(theta, "layer.weight") * both.D**0.5,
+        alone.project(theta, "layer.weight") * alone.D**0.5,
+    )
 
 
-def test_no_two_blocks_share_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[range] = []
-    half_words = random.half_words
+def test_the_fingerprint_knows_shapes_and_the_basis() -> None:
+    turned = SHAPES | {"layer.weight": (16, 24)}
+    found = {
+        kronecker().fingerprint(),
+        kronecker(basis="svd").fingerprint(),
+        Kronecker(turned, 100, 0).fingerprint(),
+    }
+    assert len(found) == 3
 
-    def spy(key: tuple[int, int], first: int, count: int) -> Tensor:
-        drawn.append(range(first, first + count))
-        return half_words(key, first, count)
 
-    projection = Kronecker({"a": 3 * 2**16 - 1}, 1000, 0)
-    monkeypatch.setattr(random, "half_words", spy)
-    projection.project(torch.ones(1000), "a")
-    assert len(drawn) == 3
-    assert all(one.stop <= after.start for one, after in pairwise(drawn))
+def test_many_tensors_together_are_each_as_alone() -> None:
+    projection = kronecker()
+    thetas, sums = normals(2, 100), torch.zeros(2, 100, dtype=WIDE)
+    groups = {tensor: index % 2 for index, tensor in enumerate(SHAPES)}
+    bases = {tensor: normals(projection.sizes[tensor], seed=4) for tensor in SHAPES}
+    outs = {tensor: torch.empty_like(base) for tensor, base in bases.items()}
+    projection.write_all(outs, bases, thetas, groups)
+    projection.pull_back_all(bases, groups, sums)
+    expected = torch.zeros_like(sums)
+    for tensor, group in groups.items():
+        one = bases[tensor] + projection.project(thetas[group], tensor)
+        torch.testing.assert_close(outs[tensor], one, rtol=1e-12, atol=1e-12)
+        expected[group] += projection.pull_back(bases[tensor], tensor)
+    torch.testing.assert_close(sums, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_singular_vectors_are_the_weights_own_first_ones() -> None:
+    projection = kronecker(basis="svd")
+    weights = {tensor: normals(*shape, seed=7) for tensor, shape in SHAPES.items()}
+    projection.take(weights)
+    one = projection.matrices["layer.weight"]
+    left, right = projection.factors("layer.weight", CPU, WIDE)
+    core = left[:, : one.a].T @ weights["layer.weight"] @ right[:, : one.b]
+    values = torch.linalg.svdvals(weights["layer.weight"])
+    torch.testing.assert_close(core.diagonal().abs(), values[: min(one.a, one.b)])
+    assert dot_test(projection) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_rounds_nothing(dtype: torch.dtype) -> None:
+    projection, theta = build("kronecker", SHAPES, 100, 0), normals(100).float()
+    for tensor, size in projection.sizes.items():
+        plain = projection.project(theta, tensor), projection.pull_back(torch.ones(size), tensor)
+        with torch.autocast("cpu", dtype):
+            cast = projection.project(theta, tensor), projection.pull_back(torch.ones(size), tensor)
+        assert all(torch.equal(a, b) for a, b in zip(plain, cast, strict=True))

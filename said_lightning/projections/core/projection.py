@@ -1,11 +1,9 @@
 """The contract of a projection, and what every projection shares."""
 
 import hashlib
-import importlib
-import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from functools import cache, reduce
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from types import ModuleType
 
 import torch
@@ -13,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from said_lightning.projections.core import random
+from said_lightning.projections.core.engine import ENGINES, exact, find_engine, ready, widest
 
-# What serves a device type; any other is served by the reference.
-ENGINES = {"cpu": "numba"} | ({"cuda": "triton"} if importlib.util.find_spec("triton") else {})
+# The number of elements of each tensor, or its shape, where a projection makes use of that.
+Sizes = Mapping[str, int] | Mapping[str, Sequence[int]]
 STAGED = 2**20  # rows that an engine gets at a time where they have to be copied for it
 
 
@@ -42,10 +41,11 @@ class Projection(ABC):
     engine: str | None = None  # None picks by device, "torch" keeps to the reference
     gain: float = 1.0  # E|P theta|^2 / |theta|^2; only `released` is no isometry
 
-    def __init__(self, sizes: Mapping[str, int], d: int, seed: int) -> None:
-        if d < 1 or not sizes or min(sizes.values()) < 1:
+    def __init__(self, sizes: Sizes, d: int, seed: int) -> None:
+        self.shapes = {tensor: _shape(size) for tensor, size in sizes.items()}
+        self.sizes = {tensor: prod(shape) for tensor, shape in self.shapes.items()}
+        if d < 1 or not sizes or min(self.sizes.values()) < 1:
             raise ValueError(f"d and every size must be positive, got d={d}, sizes={dict(sizes)}")
-        self.sizes = dict(sizes)
         self.d = d
         self.seed = seed
         self.D = sum(self.sizes.values())
@@ -57,6 +57,9 @@ class Projection(ABC):
     def name(self) -> str:
         """The projection's name in configs and records: its module's."""
         return type(self).__module__.rpartition(".")[2]
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Look at theta_0, for a P that depends on it; by default it does not."""
 
     @abstractmethod
     def forward_rows(
@@ -90,12 +93,12 @@ class Projection(ABC):
         self.write(delta, delta, theta, tensor)
         return delta
 
-    @torch.no_grad()
+    @exact
     def pull_back(self, grad: Float[Tensor, " rows"], tensor: str) -> Float[Tensor, " d"]:
         """Return P^T grad for a tensor's flattened gradient, in float32, or float64 for float64."""
         self._check(grad.numel(), self.sizes[tensor], tensor)
-        dtype, engine = _widest(grad), self._engine(grad)
-        if engine and _ready(engine, dtype, grad):
+        dtype, engine = widest(grad), self._engine(grad)
+        if engine and ready(engine, dtype, grad):
             return pull_back_rows(engine, self, grad, tensor, 0).to(dtype)
         total = grad.new_zeros(self.d, dtype=torch.float64)
         for start, stop in self._pieces(tensor, engine):
@@ -106,7 +109,7 @@ class Projection(ABC):
                 total += self.backward_rows(part, tensor, start)
         return total.to(dtype)
 
-    @torch.no_grad()
+    @exact
     def write(
         self,
         out: Float[Tensor, " rows"],
@@ -121,9 +124,9 @@ class Projection(ABC):
         self._check(out.numel(), self.sizes[tensor], tensor)
         self._check(base.numel(), self.sizes[tensor], tensor)
         self._check(theta.numel(), self.d, "theta")
-        dtype, engine = _widest(out, base, theta), self._engine(out)
+        dtype, engine = widest(out, base, theta), self._engine(out)
         theta = theta.to(dtype).contiguous()
-        if engine and _ready(engine, dtype, out, base):
+        if engine and ready(engine, dtype, out, base):
             write_rows(engine, self, out, base, theta, tensor, 0)
             return
         for start, stop in self._pieces(tensor, engine):
@@ -135,7 +138,7 @@ class Projection(ABC):
                 sums = part + self.forward_rows(theta, tensor, start, stop)
             out[start:stop] = sums
 
-    @torch.no_grad()
+    @exact
     def pull_back_all(
         self,
         grads: Mapping[str, Float[Tensor, " _"]],
@@ -147,8 +150,8 @@ class Projection(ABC):
         Together they can cost less than one after the other.
         """
         every = list(grads.values())
-        dtype, engine = _widest(*every), self._engine(every[0])
-        if engine and hasattr(engine, "pull_back_all") and _ready(engine, dtype, *every):
+        dtype, engine = widest(*every), self._engine(every[0])
+        if engine and hasattr(engine, "pull_back_all") and ready(engine, dtype, *every):
             for tensor, grad in grads.items():
                 self._check(grad.numel(), self.sizes[tensor], tensor)
             engine.pull_back_all(self, list(grads.items()), groups, sums, 0)
@@ -156,7 +159,7 @@ class Projection(ABC):
         for tensor, grad in grads.items():
             sums[groups[tensor]] += self.pull_back(grad, tensor)
 
-    @torch.no_grad()
+    @exact
     def write_all(
         self,
         outs: Mapping[str, Float[Tensor, " _"]],
@@ -170,8 +173,8 @@ class Projection(ABC):
         """
         parts = [(tensor, out, bases[tensor]) for tensor, out in outs.items()]
         every = [part for _, *both in parts for part in both]
-        dtype, engine = _widest(*every, thetas), self._engine(every[0])
-        if engine and hasattr(engine, "write_all") and _ready(engine, dtype, *every):
+        dtype, engine = widest(*every, thetas), self._engine(every[0])
+        if engine and hasattr(engine, "write_all") and ready(engine, dtype, *every):
             self._check(thetas.shape[1], self.d, "theta")
             for tensor, *both in parts:
                 for part in both:
@@ -186,12 +189,12 @@ class Projection(ABC):
         engine = self._engine(out)
         if engine is None or not hasattr(engine, "write_pieces"):
             return None
-        if not _ready(engine, _widest(out), out, base):
+        if not ready(engine, widest(out), out, base):
             return None
         rows: int = engine.piece(self)
         return rows
 
-    @torch.no_grad()
+    @exact
     def write_pieces(
         self,
         out: Float[Tensor, " rows"],
@@ -264,17 +267,5 @@ def pull_back_rows(
     return sums[0]
 
 
-def _widest(*tensors: Tensor) -> torch.dtype:
-    return reduce(torch.promote_types, (part.dtype for part in tensors), torch.float32)
-
-
-def _ready(engine: ModuleType, dtype: torch.dtype, *tensors: Tensor) -> bool:
-    mixed = getattr(engine, "MIXED", False)
-    return all(part.is_contiguous() and (mixed or part.dtype == dtype) for part in tensors)
-
-
-@cache
-def find_engine(projection: str, engine: str) -> ModuleType | None:
-    """Import `engines/<projection>_<engine>.py`, or return None where there is none."""
-    module = f"said_lightning.projections.engines.{projection}_{engine}"
-    return importlib.import_module(module) if importlib.util.find_spec(module) else None
+def _shape(size: int | Sequence[int]) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)
