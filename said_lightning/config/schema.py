@@ -18,7 +18,7 @@ from said_lightning.data.fields import (
     one_of,
 )
 from said_lightning.data.task import TaskConfig
-from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIOS
+from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIO
 
 
 @dataclass
@@ -91,8 +91,8 @@ class ProjectionConfig:
 class TrainerConfig:
     """Everything about the optimisation but d, seed and lr.
 
-    full_lr: the rate of full fine-tuning (AdamW). step_ratio: of theta's rate; null is the method's
-    own. lambda_lr: lambda's rate (subspace/lr_rule.py for both). warmup: the share of the steps in
+    full_lr: the rate of full fine-tuning (AdamW). step_ratio: of theta's rate.
+    lambda_lr: lambda's rate (subspace/lr_rule.py for both). warmup: the share of the steps in
     which the rate rises; it falls to 0 in the rest. clip: norm of the gradient, of theta's in a
     subspace; 0 is none. batch_size: rows of a step on each of the devices, which share each batch;
     a step has accumulate times as many. save_every: seconds from one saved state of a subspace run
@@ -105,7 +105,7 @@ class TrainerConfig:
     batch_size: Count = 32
     eval_batch_size: Count = 128
     full_lr: Positive = FULL_LR
-    step_ratio: Positive | None = None
+    step_ratio: Positive = STEP_RATIO
     lambda_lr: Positive = LAMBDA_LR
     weight_decay: NotNegative = 0.0
     warmup: Share = 0.06
@@ -154,8 +154,7 @@ class Config:
     @property
     def step_ratio(self) -> float | None:
         """The ratio that makes theta's rate by the rule; None for full fine-tuning."""
-        full = self.method.name == "full"
-        return None if full else self.trainer.step_ratio or STEP_RATIOS.get(self.method.name)
+        return None if self.method.name == "full" else self.trainer.step_ratio
 
     @property
     def split_task(self) -> TaskConfig:

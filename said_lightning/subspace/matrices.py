@@ -149,8 +149,8 @@ class _Pull(torch.autograd.Function):
             out = y.view_as(y) if core is None else use.moved(y, entered, core)
             entered = use.without_padding(x, entered)
         ctx.save_for_backward(entered)
-        ctx.use, ctx.core, ctx.like = use, core, x[:0]
-        ctx.shape = x.shape
+        ctx.use, ctx.core = use, core
+        ctx.shape, ctx.dtype = x.shape, x.dtype  # not x itself, which need not be kept
         return out
 
     @staticmethod
@@ -162,7 +162,7 @@ class _Pull(torch.autograd.Function):
             use.pull(entered, left)
             if ctx.core is not None and ctx.needs_input_grad[1]:
                 enter = use.factor(grad, grad.dtype, entering=True)
-                back = (left @ ctx.core.T @ enter.T).view(ctx.shape).to(ctx.like)
+                back = (left @ ctx.core.T @ enter.T).view(ctx.shape).to(ctx.dtype)
         return None, back, grad, None
 
 

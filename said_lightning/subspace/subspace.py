@@ -19,7 +19,7 @@ from said_lightning.projections.core import random
 from said_lightning.subspace.gradients import Gradients
 from said_lightning.subspace.groups import Groups, budget, split_head, validate_budget
 from said_lightning.subspace.lazy import large_tables
-from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIOS, learning_rate
+from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIO, learning_rate
 from said_lightning.subspace.matrices import Matrices, find_layers
 from said_lightning.subspace.optimizers import mark, marked, validate_optimizer
 from said_lightning.subspace.options import (
@@ -120,7 +120,7 @@ class Subspace:
     def parameter_groups(
         self,
         full_lr: float = FULL_LR,
-        step_ratio: float | None = None,
+        step_ratio: float = STEP_RATIO,
         lambda_lr: float = LAMBDA_LR,
     ) -> list[dict[str, Any]]:
         """Return an optimizer's groups: theta at `lr`, lambdas at lambda_lr, a head at full_lr.
@@ -147,14 +147,10 @@ class Subspace:
         """Return the weights of a head outside the subspace by name."""
         return self._outside
 
-    def lr(self, full_lr: float = FULL_LR, step_ratio: float | None = None) -> float:
-        """Return theta's rate by the rule of lr_rule.py, from full training's good rate full_lr.
-
-        step_ratio is by default the method's own.
-        """
-        ratio = STEP_RATIOS["said" if self.m else "did"] if step_ratio is None else step_ratio
+    def lr(self, full_lr: float = FULL_LR, step_ratio: float = STEP_RATIO) -> float:
+        """Return theta's rate by the rule of lr_rule.py, from full training's good rate full_lr."""
         # The rule is for an isometry.
-        return learning_rate(self.d, self.full_D, full_lr, ratio) / self.projection.gain**0.5
+        return learning_rate(self.d, self.full_D, full_lr, step_ratio) / self.projection.gain**0.5
 
     @contextmanager
     def training(self, optimizer: Optimizer) -> Iterator[None]:

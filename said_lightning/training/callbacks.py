@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from said_lightning.config.schema import Config
 from said_lightning.errors import UserError
 from said_lightning.models.build import build_subspace
-from said_lightning.subspace.lr_rule import LAMBDA_LR
+from said_lightning.subspace.lr_rule import LAMBDA_LR, STEP_RATIO
 from said_lightning.subspace.optimizers import faster, holds, take_over
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training.ddp import validate_strategy
@@ -47,7 +47,7 @@ class SubspaceCallback(Callback):
         *,
         of: str = "",
         make: Callable[[nn.Module], Subspace] | None = None,
-        step_ratio: float | None = None,
+        step_ratio: float = STEP_RATIO,
         lambda_lr: float = LAMBDA_LR,
         **options: Any,
     ) -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from said_lightning.subspace.lr_rule import LAMBDA_LR, STEP_RATIOS, learning_rate
+from said_lightning.subspace.lr_rule import LAMBDA_LR, STEP_RATIO, learning_rate
 from said_lightning.subspace.optimizers import faster
 from said_lightning.subspace.subspace import Subspace
 
@@ -33,9 +33,9 @@ def test_lambda_has_the_same_rate_at_every_d_and_theta_has_the_methods_ratio() -
         space = Subspace(torch.nn.Linear(20, 10), d)
         theta, lambdas = space.parameter_groups(full_lr=1e-3)
         assert lambdas["lr"] == LAMBDA_LR
-        assert theta["lr"] == pytest.approx(STEP_RATIOS["said"] * 1e-3 * math.sqrt(210 / d))
+        assert theta["lr"] == pytest.approx(STEP_RATIO * 1e-3 * math.sqrt(210 / d))
     (theta,) = Subspace(torch.nn.Linear(20, 10), 20, method="did").parameter_groups(full_lr=1e-3)
-    assert theta["lr"] == pytest.approx(STEP_RATIOS["did"] * 1e-3 * math.sqrt(210 / 20))
+    assert theta["lr"] == pytest.approx(STEP_RATIO * 1e-3 * math.sqrt(210 / 20))
 
 
 def test_lambda_has_its_own_rate_in_an_optimizer_made_for_full_training() -> None:

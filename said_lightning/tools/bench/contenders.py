@@ -32,6 +32,7 @@ class Contender:
         self.optimizer.zero_grad()
 
 
+SOME = ("query", "value")
 Make = Callable[[nn.Module, int], Contender]
 
 
@@ -40,21 +41,28 @@ def full(model: nn.Module, d: int, fused: bool | None = None) -> Contender:
     return Contender(model, torch.optim.AdamW(model.parameters(), lr=RATE, fused=fused))
 
 
-def subspace(model: nn.Module, d: int, method: Method, origin: Origin = "copy") -> Contender:
+def subspace(
+    model: nn.Module,
+    d: int,
+    method: Method,
+    origin: Origin = "copy",
+    projection: str = "fastfood",
+) -> Contender:
     """Return SAID or DID with d numbers."""
-    space = Subspace(model, d, method=method, origin=origin, lazy=True)
+    space = Subspace(model, d, method=method, origin=origin, projection=projection, lazy=True)
     space.attach()
     optimizer = torch.optim.AdamW(space.trainable_parameters(), lr=RATE)
     optimizer.register_step_post_hook(lambda *_: space.write())
     return Contender(model, optimizer, space)
 
 
-def adapter(model: nn.Module, d: int, kind: str) -> Contender:
-    """Return LoRA of rank 8 or VeRA of rank 256 through PEFT, on queries and values.
+def adapter(model: nn.Module, d: int, kind: str, on: str | tuple[str, ...] = SOME) -> Contender:
+    """Return LoRA of rank 8 or VeRA of rank 256 through PEFT, on queries and values or others.
 
     Raise UserError where PEFT is not installed.
     """
-    settings: Any = {"target_modules": ["query", "value"], "task_type": "SEQ_CLS"}
+    targets = on if isinstance(on, str) else list(on)
+    settings: Any = {"target_modules": targets, "task_type": "SEQ_CLS"}
     peft = needs("peft", "lora", f"the contender {kind}")
     rank = 8 if kind == "lora" else 256
     config = (peft.LoraConfig if kind == "lora" else peft.VeraConfig)(r=rank, **settings)
@@ -75,7 +83,12 @@ CONTENDERS: dict[str, Make] = {
     "said": partial(subspace, method="said"),
     "said, no copy": partial(subspace, method="said", origin="none"),
     "did": partial(subspace, method="did"),
+    "said kronecker": partial(subspace, method="said", projection="kronecker"),
+    "said kronecker, no copy": partial(
+        subspace, method="said", projection="kronecker", origin="none"
+    ),
     "lora r=8": partial(adapter, kind="lora"),
+    "lora r=8, all": partial(adapter, kind="lora", on="all-linear"),
     "vera r=256": partial(adapter, kind="vera"),
     "public": public,
 }
