@@ -14,11 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from said_lightning.projections.core import factors, random
+from said_lightning.projections.core import random
 from said_lightning.projections.core.engine import exact
 from said_lightning.projections.core.factors import (
     LONG,
     WIDE,
+    normals,
     orthonormal,
     sides_of,
     singular,
@@ -34,15 +35,16 @@ class Kronecker(Projection):
     A (rows x a) and B (columns x b) have orthonormal columns, so that with a scale of
     sqrt(rows columns / D) P is an isometry; a b is d or a little more, with zeros at Theta's end.
     Rows of a word embedding's A are normal with the variance 1 / rows, each from its own counters,
-    and P is an isometry in expectation. Biases and norms take one number of theta for each of
-    theirs, with a random sign and the factor sqrt(d / D).
+    and P is an isometry in expectation. A bias is a row or a column more of its weight, with a
+    normal row in place of B or A. Norms, and weights of fewer than d numbers, take one number of
+    theta for each of theirs, with a random sign and the factor sqrt(d / D).
 
     Args:
         sizes: the shape of each tensor; a number alone is a vector's.
         basis: "random", or "svd": A and B are the first left and right singular vectors of each
             weight as `take` finds it, as LoRA-XS (arXiv 2405.17604) takes them.
-        keep: keep A and B (about d / (rows columns) of the weights' memory, squared and rooted, so
-            6 % at d = 1,000 for sides of 400 to 1,500), or draw them anew each time.
+        keep: keep A and B, about sqrt(d) (rows + columns) numbers a weight, or draw them anew each
+            time.
 
     What is drawn is integer-exact. The factors come from LAPACK's QR in float64, made unique by a
     positive diagonal of R, so across machines and thread counts P is the same up to rounding, about
@@ -97,8 +99,8 @@ class Kronecker(Projection):
 
     def _drawn(self, tensor: str) -> tuple[Float[Tensor, "rows a"], Float[Tensor, "columns b"]]:
         one, key = self.matrices[tensor], self.keys[tensor]
-        own = factors.normals(key, 0, one.rows, one.a)
-        other = factors.normals(key, one.rows * stride(one.a), one.columns, one.b)
+        own = normals(key, 0, one.rows, one.a)
+        other = normals(key, one.rows * stride(one.a), one.columns, one.b)
         return orthonormal(own), orthonormal(other)
 
     def _of_bias(
@@ -108,8 +110,8 @@ class Kronecker(Projection):
         one = self.matrices[tensor]
         own, other = self.factors(owner, device, dtype)
         if one.columns == 1:
-            return own, factors.normals(self.keys[tensor], 0, 1, one.b)
-        return factors.normals(self.keys[tensor], 0, 1, one.a), other
+            return own, normals(self.keys[tensor], 0, 1, one.b)
+        return normals(self.keys[tensor], 0, 1, one.a), other
 
     def rows(
         self, tensor: str, rows: Int[Tensor, " n"], dtype: torch.dtype

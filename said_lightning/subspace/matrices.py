@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils.hooks import RemovableHandle
 
 from said_lightning.projections import Projection
 from said_lightning.projections.kronecker import Kronecker
 from said_lightning.subspace.gradients import Gradients
 from said_lightning.subspace.writing import Writer
+
+READERS = (nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 # How a layer uses its weight: y = x W^T, y = x W, or y = rows of W.
 Kind = Literal["linear", "turned", "rows"]
@@ -184,9 +185,6 @@ def _forward(use: _Use, x: Tensor) -> Tensor:
 def _plain(use: _Use, x: Tensor) -> Tensor:
     """Compute a layer as its class does, with a weight and a bias that get no gradient."""
     module, weight = use.module, use.weight.detach()
-    if not use.weight.requires_grad:
-        out: Tensor = type(module).forward(module, x)
-        return out
     if use.kind == "rows":
         return functional.embedding(x, weight, module.padding_idx)
     bias = module.bias if use.bias is None else module.bias.detach()
@@ -209,7 +207,10 @@ def find_layers(
     for module in model.modules():
         for own, weight in module.named_parameters(recurse=False):
             holders.setdefault(id(weight), []).append((module, own))
-    biases = {projection.owners[name]: name for name in projection.owners}
+    biases = {owner: bias for bias, owner in projection.owners.items()}
+    # In evaluation these read their layers' weights themselves.
+    readers = (module for module in model.modules() if isinstance(module, READERS))
+    read = {id(part) for reader in readers for part in reader.modules()}
 
     def is_bias(name: str | None, module: nn.Module, kind: Kind) -> bool:
         """Return whether a layer alone holds this bias, and uses it as P takes it."""
@@ -219,25 +220,26 @@ def find_layers(
         return kind != "rows" and (one.columns == 1) == (kind == "linear")
 
     layers: dict[str, list[Layer]] = {}
-    for name in projection.matrices.keys() - projection.owners.keys():
-        found = [
-            (m, _kind(m) if own == "weight" else None) for m, own in holders[id(weights[name])]
-        ]
+    for name in projection.matrices:
+        held = [] if name in projection.owners else holders[id(weights[name])]
+        kinds = [_kind(module) if own == "weight" else None for module, own in held]
+        if not held or None in kinds or any(id(module) in read for module, _ in held):
+            continue
         bias = biases.get(name)
-        known = [
+        layers[name] = [
             Layer(module, kind, bias if is_bias(bias, module, kind) else None)
-            for module, kind in found
+            for (module, _), kind in zip(held, kinds, strict=True)
             if kind is not None
         ]
-        if len(known) == len(found):
-            layers[name] = known
     return layers
 
 
 def _kind(module: nn.Module) -> Kind | None:
     """Return how a module's forward uses its weight, None where that is not known."""
     forward = type(module).forward
-    if forward is nn.Linear.forward and not isinstance(module, NonDynamicallyQuantizableLinear):
+    if "forward" in vars(module):  # another's
+        return None
+    if forward is nn.Linear.forward:
         return "linear"
     if isinstance(module, nn.Embedding) and forward is nn.Embedding.forward:
         plain = module.max_norm is None and not module.sparse and not module.scale_grad_by_freq

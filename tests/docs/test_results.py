@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from said_lightning.analysis.estimator import estimate
 from said_lightning.analysis.table import show
 from said_lightning.runs.index import find
+from said_lightning.subspace.lr_rule import FULL_LR, STEP_RATIO
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -78,6 +80,31 @@ def test_the_simulated_figures_are_those_of_the_results() -> None:
         assert f"| {one['series']:,} | {_percent(one['held'])} | {shown} | {thirds} |" in text
     for key in ("no_difference_where_none", "difference_found_beyond_2"):
         assert f"in {_percent(ratios[key])}" in text
+
+
+RATIOS = (4.33, 13, 39, 117)
+
+
+def test_the_rates_are_those_of_the_runs_and_the_default_is_near_the_best_of_each() -> None:
+    records, _ = find(RESULTS / "rates")
+    scores: dict[tuple[str, str, int], dict[float, list[float]]] = {}
+    for one in records:
+        assert one.report is not None
+        assert one.report.value is not None
+        assert one.rule is not None
+        assert one.d is not None
+        cell = scores.setdefault((one.task, one.method, one.d), {})
+        cell.setdefault(round(one.rule / FULL_LR, 2), []).append(one.report.value)
+    assert len(scores) == 12
+    text = lines(page("rates"))
+    for (task, method, d), cell in scores.items():
+        means = [fmean(cell[ratio]) for ratio in RATIOS]
+        (seeds,) = {len(values) for values in cell.values()}
+        lost = max(means) - means[RATIOS.index(STEP_RATIO)]
+        shown = " | ".join(f"{mean:.3f}" for mean in means)
+        row = f"| {task} | {method.upper()} | {d:,} | {seeds} | {shown} | {lost * 100:.1f} |"
+        assert row in text
+        assert lost <= 0.01
 
 
 def _percent(share: float) -> str:

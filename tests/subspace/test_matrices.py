@@ -188,6 +188,22 @@ def test_a_weight_that_something_else_reads_too_has_the_whole_gradient() -> None
     torch.testing.assert_close(space.theta.grad, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_an_encoder_layer_of_torch_evaluates_as_it_was_trained() -> None:
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0), 2
+    ).double()
+    x, space = torch.randn(3, 5, 16, dtype=torch.float64), subspace(model, origin="none")
+    optimizer = torch.optim.Adam(space.trainable_parameters(), lr=0.1)
+    with space.training(optimizer):
+        model(x).square().mean().backward()
+        optimizer.step()
+        trained = model(x)
+        with torch.no_grad():
+            torch.testing.assert_close(model.eval()(x), trained, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(model(x), trained, rtol=1e-10, atol=1e-10)
+
+
 @every_origin
 def test_mixed_precision_gives_the_gradient_but_for_its_rounding(origin: Origin) -> None:
     grads = []
