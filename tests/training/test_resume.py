@@ -44,6 +44,8 @@ VARIANTS = {
     "head": ["method.head=outside", "trainer.weight_decay=0.1"],
     "full": ["method=full"],
     "drift": ["method.origin=none"],
+    "matrices": ["projection=kronecker"],
+    "standing": ["projection=kronecker", "method.origin=none"],
     "accumulate": ["trainer.accumulate=2", "trainer.batch_size=4"],
     "workers": ["trainer.workers=2"],
     "mixed": ["trainer.precision=bf16-mixed"],
