@@ -5,6 +5,7 @@ composed as train.py composes them.
 """
 
 import os
+import signal
 import tempfile
 
 from hypothesis import settings
@@ -13,6 +14,9 @@ from jaxtyping import install_import_hook
 # Every call into the package is checked against its annotations, tensor shapes included; users
 # don't pay for that. A numba kernel, which cannot be wrapped, says @typing.no_type_check.
 install_import_hook("said_lightning", "beartype.beartype")
+
+# What a shell runs in the background ignores Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every machine, and no deadline where others share the cores.
 settings.load_profile("ci")

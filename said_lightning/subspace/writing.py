@@ -62,6 +62,8 @@ class Writer:
     @torch.no_grad()
     def stand(self, names: Collection[str]) -> None:
         """Bring weights to theta_0, where they stay until they are settled."""
+        if not names:
+            return
         kept = self.origin.keys() & names
         for name in kept:
             self.weights[name].detach().copy_(self.origin[name])
