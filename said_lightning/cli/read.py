@@ -1,6 +1,7 @@
 """`said d90`, `said status` and `said report`: what runs leave behind, read without torch."""
 
 import logging
+import os
 import sys
 import time
 from contextlib import suppress
@@ -33,6 +34,7 @@ def d90(
 
     Example: said d90 multirun_outputs
     """
+    _on_one_thread()
     from rich.console import Console
 
     from said_lightning.analysis import table
@@ -91,6 +93,7 @@ def report(
 
     Example: said report multirun_outputs -o d90.html -o d90.csv
     """
+    _on_one_thread()
     from said_lightning.analysis.estimator import estimate
     from said_lightning.analysis.report.formats import write
     from said_lightning.runs.index import find
@@ -102,6 +105,11 @@ def report(
     for file in out or [path / "report.html"]:
         write(file, rows, records, path)
         say(f"report: {file}", err=True)
+
+
+def _on_one_thread() -> None:
+    """Keep the BLAS that numpy is about to load from waking threads for small matrices."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _draw(rows: "list[Row]", folder: Path) -> None:
