@@ -46,7 +46,7 @@ def crossing(
     a straight line, or one that `bends` draws.
     """
     n = len(x)
-    # Few places and many draws: sums and extremes go place by place, over all draws at once.
+    # Few places and many draws: sums go place by place, and extremes by where the fit crosses.
     sums = np.zeros((n + 1, len(y)))
     for place in range(n):
         sums[place + 1] = sums[place] + weight[place] * (y[:, place] - level)

@@ -98,7 +98,6 @@ def digest(plain: Mapping[str, Any]) -> str:
 def decisive(config: Config) -> dict[str, Any]:
     """Return the part of a config that a run's result depends on, as plain values."""
     plain = asdict(config)
-    plain["trainer"]["step_ratio"] = config.step_ratio
     full = plain["method"]["name"] == "full"
     _forget_unread(plain, full)
     for path in (*NO_EFFECT, *(NOT_FOR_FULL if full else ())):

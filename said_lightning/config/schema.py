@@ -91,10 +91,10 @@ class ProjectionConfig:
 class TrainerConfig:
     """Everything about the optimisation but d, seed and lr.
 
-    full_lr: the rate of full fine-tuning (AdamW). step_ratio: of theta's rate.
-    lambda_lr: lambda's rate (subspace/lr_rule.py for both). warmup: the share of the steps in
-    which the rate rises; it falls to 0 in the rest. clip: norm of the gradient, of theta's in a
-    subspace; 0 is none. batch_size: rows of a step on each of the devices, which share each batch;
+    full_lr: the rate of full fine-tuning (AdamW). step_ratio: of theta's rate. lambda_lr: lambda's
+    rate (subspace/lr_rule.py for both). warmup: the share of the steps in which the rate rises; it
+    falls to 0 in the rest. clip: norm of the gradient, of theta's in a subspace; 0 is none.
+    batch_size: rows of a step on each of the devices, which share each batch;
     a step has accumulate times as many. save_every: seconds from one saved state of a subspace run
     to the next, 0 is after every step (full fine-tuning's is saved after each epoch). stop_at: the
     run ends after the first epoch whose metric reaches it; null is never. grow_from: d in the first

@@ -51,7 +51,7 @@ class Kronecker(Projection):
     1e-12, not to the last bit.
     """
 
-    chunk = 2**22
+    chunk = 2**22  # a BLAS works on the parts of a product itself
 
     def __init__(
         self,
@@ -124,10 +124,9 @@ class Kronecker(Projection):
         each = -(-one.a // random.HALVES)
         unique, place = rows.unique(return_inverse=True)
         counters = unique[:, None] * each + torch.arange(each, device=rows.device)
-        drawn = random.words(self.keys[tensor], counters.reshape(-1), random.STREAM_ROWS)
-        halves = torch.stack((drawn & 0xFFFF, drawn >> 16), dim=-1).reshape(len(unique), -1)
-        drawn_rows = random.normals(halves[:, : one.a], torch.float64) / one.rows**0.5
-        return widened(drawn_rows.to(dtype))[place]
+        halves = random.halves_of(self.keys[tensor], counters.reshape(-1)).view(len(unique), -1)
+        drawn = random.normals(halves[:, : one.a], torch.float64) / one.rows**0.5
+        return widened(drawn.to(dtype))[place]
 
     def core(self, theta: Float[Tensor, " d"], tensor: str) -> Float[Tensor, "a b"]:
         """Return scale Theta, what stands between the factors of a matrix, with zeros."""
@@ -189,7 +188,7 @@ class Kronecker(Projection):
         self, theta: Float[Tensor, " d"], tensor: str, start: int, stop: int
     ) -> Float[Tensor, " rows"]:
         if tensor not in self.matrices:
-            slot, sign = self._entries(tensor, start, stop, theta.device)
+            slot, sign = random.slots(self.keys[tensor], start, stop - start, self.d, theta.device)
             return theta[slot] * sign * self._vector
         one = self.matrices[tensor]
         left, right = self.factors(tensor, theta.device, theta.dtype)
@@ -203,7 +202,7 @@ class Kronecker(Projection):
     ) -> Float[Tensor, " d"]:
         stop = start + len(grad)
         if tensor not in self.matrices:
-            slot, sign = self._entries(tensor, start, stop, grad.device)
+            slot, sign = random.slots(self.keys[tensor], start, len(grad), self.d, grad.device)
             return grad.new_zeros(self.d).index_add_(0, slot, grad * sign) * self._vector
         one = self.matrices[tensor]
         left, right = self.factors(tensor, grad.device, grad.dtype)
@@ -213,14 +212,14 @@ class Kronecker(Projection):
         return self.from_core(left[first:last].T @ (whole @ right), tensor)
 
     def draws(self, tensor: str, start: int) -> Int[Tensor, " draws"]:
-        if tensor not in self.matrices:
-            return torch.cat(self._entries(tensor, start, min(start + 128, self.sizes[tensor])))
-        one = self.matrices[tensor]
-        row, column = divmod(start // self.grain * self.grain, one.columns)
-        first = row * stride(one.a)
+        key, one = self.keys[tensor], self.matrices.get(tensor)
+        if one is None:
+            rows = min(128, self.sizes[tensor] - start)
+            return torch.cat(random.slots(key, start, rows, self.d))
+        row, column = divmod(start, one.columns)
         second = one.rows * stride(one.a) + column * stride(one.b)
-        key = self.keys[tensor]
-        parts = [random.half_words(key, place, 128) for place in (first, second)]
+        places = (0,) if tensor in self.owners else (row * stride(one.a), second)
+        parts = [random.half_words(key, place, 128) for place in places]
         return torch.cat([torch.tensor([*one, self.basis == "svd"]), *parts])
 
     @property
@@ -236,7 +235,8 @@ class Kronecker(Projection):
         if (key := (places, device)) not in self._entered:
             slots, signs = [], []
             for tensor, group in places:
-                slot, sign = self._entries(tensor, 0, self.sizes[tensor], device)
+                size = self.sizes[tensor]
+                slot, sign = random.slots(self.keys[tensor], 0, size, self.d, device)
                 slots.append(slot + group * self.d)
                 signs.append(sign)
             self._entered[key] = torch.cat(slots), torch.cat(signs)
@@ -244,12 +244,3 @@ class Kronecker(Projection):
 
     def _scale(self, tensor: str) -> float:
         return (self.sizes[tensor] / self.D) ** 0.5
-
-    def _entries(
-        self, tensor: str, start: int, stop: int, device: torch.device | None = None
-    ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
-        """Draw the number of theta that each of a vector's takes, and its sign: a word each."""
-        counters = torch.arange(start // 4, -(-stop // 4), dtype=torch.int64, device=device)
-        words = random.words(self.keys[tensor], counters, random.STREAM_ROWS).reshape(-1)
-        words = words[start % 4 :][: stop - start]
-        return (words >> 1) * self.d >> 31, 1 - 2 * (words & 1)

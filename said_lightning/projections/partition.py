@@ -63,7 +63,4 @@ class Partition(Projection):
     def _entries(
         self, tensor: str, start: int, rows: int, device: torch.device | None
     ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
-        """Draw the slot and the sign of rows: a word each, its lowest bit the sign."""
-        counters = torch.arange(-(-rows // 4), dtype=torch.int64, device=device) + start // 4
-        words = random.words(self.keys[tensor], counters, random.STREAM_ROWS).reshape(-1)[:rows]
-        return (words >> 1) * self.d >> 31, 1 - 2 * (words & 1)
+        return random.slots(self.keys[tensor], start, rows, self.d, device)

@@ -118,19 +118,22 @@ class Gradients:
         """
         assert self._sums is not None
         self._large = 0
-        most = len(self._sums)
         together: dict[int, list[str]] = {}
         for name in grads:
             del self._waiting[name]
-            together.setdefault(self._shares[name] // most * most, []).append(name)
+            together.setdefault(self._window(self._shares[name]), []).append(name)
         for names in together.values():
             rows = {name: self._row(self._shares[name]) for name in names}
             self.projection.pull_back_all({n: grads[n] for n in names}, rows, self._sums)
 
+    def _window(self, share: int) -> int:
+        """Return the first share of those that have rows of the sums together with this one."""
+        assert self._sums is not None
+        return share // len(self._sums) * len(self._sums)
+
     def _row(self, share: int) -> int:
         """Return a share's row of the sums, which are emptied where it has none as they are."""
-        assert self._sums is not None
-        first = share // len(self._sums) * len(self._sums)
+        first = self._window(share)
         if self._first != first:
             self._settle()
             self._first = first

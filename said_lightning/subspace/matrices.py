@@ -2,8 +2,8 @@
 
 A layer y = x W^T of n tokens passes x B and g A on, a few numbers a token, in place of its x and
 its gradient g: P^T of W's gradient is scale (g A)^T (x B) (said_lightning.projections.kronecker).
-A weight that stands is not written either: it holds theta_0 while the subspace is in training, in
-whatever precision, and lambda P theta is added to what leaves its layer.
+A weight that stands is not written either: it holds theta_0 while the subspace is in training, and
+lambda P theta is added to what leaves its layer.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -167,9 +167,9 @@ class _Pull(torch.autograd.Function):
         return None, back, grad, None
 
 
-def _forward(use: _Use, x: Tensor) -> Tensor:
+def _forward(use: _Use, *inputs: Tensor, **named: Tensor) -> Tensor:
     """Compute a layer without a gradient of its weight, and pull that back."""
-    module = use.module
+    module, (x,) = use.module, (*inputs, *named.values())  # some name it
     if module.weight is not use.weight:  # another's, for as long as a functional_call takes
         out: Tensor = type(module).forward(module, x)
         return out

@@ -103,7 +103,7 @@ class Subspace:
         layers = find_layers(self._model, self.projection, self._weights)
         none = self.origin == "none"
         self._standing = layers.keys() if none else layers.keys() & large.keys()
-        # Where layers' own stand, copies of the little that is left make all exact.
+        # Where matrices stand, copies of the little that is left make all exact.
         keep = (weights - self._standing if layers else set()) if none else weights
         numbers = self.theta, self.lambdas
         self._writer = Writer(self.projection, *numbers, self.groups, self._weights, keep)

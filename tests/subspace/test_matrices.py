@@ -188,6 +188,25 @@ def test_a_weight_that_something_else_reads_too_has_the_whole_gradient() -> None
     torch.testing.assert_close(space.theta.grad, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_a_layer_may_be_given_its_input_by_name() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.one(input=x)
+            return out
+
+    torch.manual_seed(0)
+    model, x = Named(), torch.ones(2, 8)
+    space = Subspace(model, 30, method="did", projection="kronecker")
+    space.attach()
+    model(x).square().mean().backward()
+    assert space.theta.grad is not None
+    assert space.theta.grad.any()
+
+
 def test_an_encoder_layer_of_torch_evaluates_as_it_was_trained() -> None:
     torch.manual_seed(0)
     model = nn.TransformerEncoder(

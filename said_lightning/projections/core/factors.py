@@ -26,7 +26,7 @@ class Sides(NamedTuple):
 def sides_of(
     shapes: Mapping[str, Sequence[int]], d: int
 ) -> tuple[dict[str, Sides], dict[str, str]]:
-    """Return the tensors that are matrices, and of those that are biases whose they are.
+    """Return the tensors that are matrices, and the weight of each bias among them.
 
     A bias is a row or a column more of its weight.
     """

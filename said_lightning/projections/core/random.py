@@ -66,8 +66,25 @@ def half_words(
     Each counter gives eight, the low half of each word before the high one.
     """
     counters = torch.arange(-(-count // HALVES), dtype=torch.int64, device=device)
-    drawn = words(key, counters + first // HALVES, STREAM_ROWS)
-    return torch.stack((drawn & 0xFFFF, drawn >> 16), dim=-1).reshape(-1)[:count]
+    return halves_of(key, counters + first // HALVES).reshape(-1)[:count]
+
+
+def halves_of(key: tuple[int, int], counters: Int[Tensor, " n"]) -> Int[Tensor, "n halves"]:
+    """Draw the HALVES 16-bit numbers of each counter."""
+    drawn = words(key, counters, STREAM_ROWS)
+    return torch.stack((drawn & 0xFFFF, drawn >> 16), dim=-1).flatten(1)
+
+
+def slots(
+    key: tuple[int, int], start: int, rows: int, d: int, device: torch.device | None = None
+) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
+    """Draw one of d slots and a sign for rows from `start` on, a multiple of 4: a word each.
+
+    The word's lowest bit is the sign.
+    """
+    counters = torch.arange(-(-rows // 4), dtype=torch.int64, device=device) + start // 4
+    drawn = words(key, counters, STREAM_ROWS).reshape(-1)[:rows]
+    return (drawn >> 1) * d >> 31, 1 - 2 * (drawn & 1)
 
 
 @cache

@@ -32,7 +32,6 @@ class Contender:
         self.optimizer.zero_grad()
 
 
-SOME = ("query", "value")
 Make = Callable[[nn.Module, int], Contender]
 
 
@@ -56,13 +55,12 @@ def subspace(
     return Contender(model, optimizer, space)
 
 
-def adapter(model: nn.Module, d: int, kind: str, on: str | tuple[str, ...] = SOME) -> Contender:
-    """Return LoRA of rank 8 or VeRA of rank 256 through PEFT, on queries and values or others.
+def adapter(model: nn.Module, d: int, kind: str, on: str | None = None) -> Contender:
+    """Return LoRA of rank 8 or VeRA of rank 256 through PEFT, on queries and values by default.
 
     Raise UserError where PEFT is not installed.
     """
-    targets = on if isinstance(on, str) else list(on)
-    settings: Any = {"target_modules": targets, "task_type": "SEQ_CLS"}
+    settings: Any = {"target_modules": on or ["query", "value"], "task_type": "SEQ_CLS"}
     peft = needs("peft", "lora", f"the contender {kind}")
     rank = 8 if kind == "lora" else 256
     config = (peft.LoraConfig if kind == "lora" else peft.VeraConfig)(r=rank, **settings)
