@@ -1,8 +1,9 @@
 """Comparisons of series: the ratio of two d90 with its interval, and d90 over a family of models.
 
-Series that differ in one thing are compared: SAID with DID, other projections with fastfood, other
-spaces with all weights, each model with the next smaller one, each pre-training step with the one
-before. A ratio is not read off two intervals; both series are drawn together.
+Series that differ in one thing are compared: SAID with DID, other projections with fastfood and
+those of one kind with its plain form, other spaces with all weights, each model with the next
+smaller one, each pre-training step with the one before. A ratio is not read off two intervals; both
+series are drawn together.
 """
 
 import re
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 Over = Literal["method", "projection", "space", "model", "step"]
 # What others are held against, where it is there, and in which facts both agree besides.
-REFERENCES: dict[str, str] = {"method": "did", "projection": "fastfood", "space": "all"}
+REFERENCES: dict[str, tuple[str, ...]] = {
+    "method": ("did",),
+    "projection": ("fastfood", "kronecker-random", "released-exact"),
+    "space": ("all",),
+}
 AGREE = {
     "method": ("D", "outside"),
     "projection": ("D", "m", "outside", "lambda_lr"),
@@ -100,13 +105,31 @@ def _pairs(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject, Over
     over: Over
     for over in ("method", "projection", "space"):
         for group in _alike(subjects, over):
-            named = [one for one in group if getattr(one.row, over) == REFERENCES[over]]
-            to, *others = named or group[:1]
-            rest = [one for one in group if getattr(one.row, over) != getattr(to.row, over)]
-            # Of two that could be the reference, neither is.
-            yield from ((one, to, over) for one in rest if not others)
+            yield from ((one, to, over) for one, to in _referred(group, over))
     for members, _, over in _lines(subjects):
         yield from ((one, before, over) for before, one in pairwise(members))
+
+
+def _referred(group: Sequence[Subject], over: str) -> Iterator[tuple[Subject, Subject]]:
+    """Yield each series with the one that it is held against: the first, where none is a reference.
+
+    Of two that could be a reference, neither is.
+    """
+    first, *alike = REFERENCES[over]
+    named = [one for one in group if getattr(one.row, over) == first]
+    to, *others = named or group[:1]
+    rest = [one for one in group if getattr(one.row, over) != getattr(to.row, over)]
+    yield from ((one, to) for one in rest if not others)
+    for plain in alike:
+        kind = [one for one in rest if _kind(getattr(one.row, over)) == _kind(plain)]
+        named = [one for one in kind if getattr(one.row, over) == plain]
+        if len(named) == 1:
+            yield from ((one, named[0]) for one in kind if one is not named[0])
+
+
+def _kind(projection: str) -> str:
+    """Return a projection's name, without its option."""
+    return projection.partition("-")[0]
 
 
 def _families(

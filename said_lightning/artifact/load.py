@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -78,14 +79,18 @@ def score(
     """
     # Seconds of import, which whoever only loads does without.
     from said_lightning.data.datamodule import TextDataModule
-    from said_lightning.data.metrics import build_metrics, predictions
+    from said_lightning.data.metrics import predictions
+    from said_lightning.data.scores import score as score_of
 
     data = TextDataModule(task, tokenizer, rows, rows, seed=0)
     data.setup()
-    metrics = build_metrics(task)
-    for batch in data.in_order(data.report_sets[0]):
-        metrics.update(predictions(model(**batch).logits), batch["labels"])
-    return float(metrics.compute()[task.metric])
+    # Rows come by length, and a metric does not ask for their order.
+    pairs = [
+        (predictions(model(**batch).logits).numpy(), batch["labels"].numpy())
+        for batch in data.in_order(data.report_sets[0])
+    ]
+    answers, labels = map(np.concatenate, zip(*pairs, strict=True))
+    return score_of(task.metric, answers, labels, task.num_labels)
 
 
 def validate_subspace(subspace: Subspace, artifact: Artifact) -> list[str]:

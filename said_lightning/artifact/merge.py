@@ -26,6 +26,11 @@ def merge(file: Path, folder: Path, base: str | None = None) -> None:
             "said_lightning.load(FILE) loads it"
         )
     artifact = read(file)
+    if bits := artifact.about.run.method.quantize:
+        raise UserError(
+            f"{file}: its base model's weights are {bits}, which theta cannot be written into; "
+            "said_lightning.load(FILE) loads it"
+        )
     tokenizer.model_max_length = artifact.about.run.task.max_length
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

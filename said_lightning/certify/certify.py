@@ -142,6 +142,11 @@ def validate_run(folder: Path, config: Config, record: Record) -> list[str]:
         found.append(
             f"{folder}: full fine-tuning; expected method said or did, whose d numbers fit"
         )
+    if config.method.quantize:
+        found.append(
+            f"{folder}: method.quantize={config.method.quantize}; expected null, since what such "
+            "layers give depends on the machine"
+        )
     if record.outside:
         found.append(
             f"{folder}: {record.outside:,} numbers of the head are outside the subspace and "

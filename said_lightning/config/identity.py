@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from said_lightning.config.schema import Config, MethodConfig, TrainerConfig
-from said_lightning.runs.labels import model_label, projection_label, rate_label
+from said_lightning.runs.labels import model_label, projection_label, rate_label, space_label
 
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
 NO_EFFECT = (
@@ -20,7 +20,7 @@ NO_EFFECT = (
 NOT_FOR_FULL = (
     *("d", "projection", "method.groups", "method.head", "method.origin"),
     "trainer.grow_from",
-    *("method.space", "method.r"),
+    *("method.space", "method.r", "method.quantize"),
 )
 # What runs that are compared may differ in, or what their records keep apart.
 COMPARABLE = {
@@ -124,6 +124,8 @@ def decisive(config: Config) -> dict[str, Any]:
             plain["trainer"].pop(key, None)
     if plain["model"]["head"] == "new":
         del plain["model"]["head"]
+    if plain["method"].get("quantize") is None:
+        plain["method"].pop("quantize", None)
     space = plain["method"].get("space")
     if space == "all":
         del plain["method"]["space"]
@@ -151,7 +153,8 @@ def run_label(config: Config) -> str:
     method = config.method
     if method.name == "full":
         return "full"
-    space = "" if method.space == "all" else f"-{method.space}"
+    space = space_label(vars(method))
+    space = "" if space == "all" else f"-{space}"
     label = projection_label(asdict(config.projection), vars(config.trainer))
     return f"{method.name}-{label}{space}-d{config.d}"
 
@@ -165,7 +168,7 @@ def labels_of(config: Config) -> dict[str, Any]:
         "task": config.task.name,
         "method": config.method.name,
         "projection": None if full else projection_label(asdict(config.projection), trainer),
-        "space": "all" if full else config.method.space,
+        "space": "all" if full else space_label(vars(config.method)),
         "step": config.model.step,
         "d": None if full else config.d,
         "seed": config.seed,

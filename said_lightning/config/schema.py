@@ -51,7 +51,8 @@ class MethodConfig:
     groups: what shares a lambda, `layer` or `tensor`. head: `inside` the subspace or `outside`.
     origin: `copy` keeps theta_0 and writes exactly, `none` saves its D numbers and drifts. space:
     what the subspace lies in, `all` weights, or the head with `lora` factors of rank r on queries
-    and values, with every `bias`, or alone (`head`); full fine-tuning always trains all.
+    and values, with every `bias`, or alone (`head`); full fine-tuning always trains all. quantize:
+    linear layers hold their weights in `nf4` or `int8` meanwhile (models/quantize.py).
     """
 
     name: Annotated[str, one_of("full", "did", "said")] = MISSING
@@ -60,6 +61,7 @@ class MethodConfig:
     origin: Annotated[str, one_of("copy", "none")] = "copy"
     space: Annotated[str, one_of("all", "lora", "bias", "head")] = "all"
     r: Count = 8
+    quantize: Annotated[str, one_of("nf4", "int8")] | None = None
 
 
 @dataclass

@@ -118,13 +118,24 @@ def validate_method(config: Config) -> list[str]:
     """Return what is wrong with how a subspace is laid into the weights."""
     found = []
     method = config.method
-    if (config.trainer.precision, method.origin) == ("bf16-true", "none"):
+    matrices = config.projection.name == "kronecker"
+    if (config.trainer.precision, method.origin) == ("bf16-true", "none") and not matrices:
         found.append(
             "trainer.precision=bf16-true: expected method.origin=copy, since bfloat16 weights "
             "would lose the differences that are added to them"
         )
     if (method.space, method.head) == ("head", "outside"):
         found.append("method.head=outside: expected inside, since method.space=head is the head")
+    if method.quantize and method.name != "full":
+        found += validate_installed(
+            "bitsandbytes", "quantize", f"method.quantize={method.quantize}"
+        )
+        able = matrices and config.projection.basis != "svd"
+        if method.space == "all" and not able:
+            found.append(
+                f"method.quantize={method.quantize}: expected projection=kronecker with "
+                "basis=random, or another method.space, since such weights cannot be written"
+            )
     return found
 
 

@@ -5,8 +5,9 @@ from typing import Any
 from torch import nn
 
 from said_lightning.config.schema import Config, MethodConfig
+from said_lightning.models.quantize import quantize
 from said_lightning.subspace.groups import split_head
-from said_lightning.subspace.spaces import START, confine
+from said_lightning.subspace.spaces import confine, start
 from said_lightning.subspace.subspace import Subspace
 
 
@@ -19,17 +20,21 @@ def confine_for(model: nn.Module, method: MethodConfig) -> None:
 def build_subspace(model: nn.Module, config: Config) -> Subspace:
     """Make the subspace that a run of this config trains its encoder in, theta at its start.
 
-    Confine the encoder to the run's space. Raise what Subspace and confine raise.
+    Quantize the encoder as the run asks, and confine it to its space. Raise what Subspace, quantize
+    and confine raise.
     """
     method = config.method
     trainable, _ = split_head(model, "inside")
     full_D = sum(weight.numel() for weight in trainable.values())
+    if method.quantize:
+        quantize(model, method.quantize)
     confine_for(model, method)
     options: dict[str, Any] = {
         "method": method.name,
         "groups": method.groups,
         "head": method.head,
         "origin": method.origin,
+        "quantized": "inside" if method.quantize and method.space == "all" else "outside",
         "projection": config.projection.name,
         "seed": config.seed,
         **config.projection.options,
@@ -38,5 +43,6 @@ def build_subspace(model: nn.Module, config: Config) -> Subspace:
     subspace = Subspace(model, config.d, lazy=True, **options)
     subspace.full_D = full_D
     if method.space == "lora":
-        subspace.scatter(START, config.seed)
+        start(subspace.theta, config.seed)
+        subspace.write()
     return subspace

@@ -76,6 +76,12 @@ def rate_label(
     return {"lr": None, "rule": step_ratio * full_lr}
 
 
+def space_label(method: Mapping[str, Any]) -> str:
+    """Return what theta moves, and in how few bits that is held: `all`, `lora`, `all-nf4`."""
+    bits = method["quantize"]
+    return f"{method['space']}-{bits}" if bits else str(method["space"])
+
+
 def projection_label(projection: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:
     """Return a projection's name with the options that are set: fastfood, released-exact.
 

@@ -50,7 +50,7 @@ class Gradients:
     def hook(
         self, groups: Mapping[str, Sequence[str]], weights: Mapping[str, nn.Parameter]
     ) -> None:
-        """Put hooks on the weights of all groups, until `unhook`."""
+        """Put hooks on the weights, until `unhook`; other tensors of the groups are added."""
         self.pulled = False
         found: dict[tuple[int, float], int] = {}
         for index, tensors in enumerate(groups.values()):
@@ -58,8 +58,9 @@ class Gradients:
                 factor = self.projection.gradient_weight(name)
                 share = (index if len(self.lambdas) else 0), factor
                 self._shares[name] = found.setdefault(share, len(found))
-                take = partial(self._take, name)
-                self._handles.append(weights[name].register_post_accumulate_grad_hook(take))
+                if name in weights:
+                    take = partial(self._take, name)
+                    self._handles.append(weights[name].register_post_accumulate_grad_hook(take))
         indices, factors = zip(*found, strict=True)
         self._groups = torch.tensor(indices).to(self.theta.device)
         ones = set(factors) == {1.0}

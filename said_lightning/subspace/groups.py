@@ -2,25 +2,33 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from math import prod
 from typing import Literal
 
 from torch import nn
 
 from said_lightning.errors import UserError, suggestion
+from said_lightning.subspace.quantized import is_quantized, shape_of
 
 # A rule, or the caller's own groups: name -> tensors, or modules whose tensors they are.
 Groups = Literal["layer", "tensor"] | Mapping[str, Sequence[str]]
 
 
 def split_head(
-    model: nn.Module, head: str
+    model: nn.Module, head: str, quantized: str = "outside"
 ) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
     """Split the trainable weights, tied ones once, into those inside the subspace and the rest.
 
-    The head is what lies outside the encoder, transformers' `base_model_prefix`. Raise UserError
-    for head="outside" where nothing does.
+    The head is what lies outside the encoder, transformers' `base_model_prefix`. With
+    quantized="inside" weights in 4 or 8 bits count as trainable. Raise UserError for
+    head="outside" where nothing is a head.
     """
-    trainable = {name: w for name, w in model.named_parameters() if w.requires_grad}
+    every = quantized == "inside"
+    trainable = {
+        name: weight
+        for name, weight in model.named_parameters()
+        if weight.requires_grad or (every and is_quantized(weight))
+    }
     if head == "inside":
         return trainable, {}
     encoder = _encoder(model)
@@ -30,15 +38,24 @@ def split_head(
     return inside, {name: w for name, w in trainable.items() if name not in inside}
 
 
+def size(weight: nn.Parameter) -> int:
+    """Return how many numbers a weight stands for, however its bits are packed."""
+    return prod(shape_of(weight))
+
+
 def budget(
-    model: nn.Module, method: str, groups: str | Mapping[str, Sequence[str]], head: str
+    model: nn.Module,
+    method: str,
+    groups: str | Mapping[str, Sequence[str]],
+    head: str,
+    quantized: str = "outside",
 ) -> tuple[dict[str, list[str]], int]:
     """Return the groups of tensors (one group, "all", for DID) and D; needs no weights.
 
     Raise UserError where the caller's own groups do not hold every tensor once.
     """
-    inside, _ = split_head(model, head)
-    D = sum(weight.numel() for weight in inside.values())
+    inside, _ = split_head(model, head, quantized)
+    D = sum(map(size, inside.values()))
     if method == "did":
         return {"all": list(inside)}, D
     if isinstance(groups, Mapping):

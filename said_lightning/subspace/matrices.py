@@ -3,10 +3,10 @@
 A layer y = x W^T of n tokens passes x B and g A on, a few numbers a token, in place of its x and
 its gradient g: P^T of W's gradient is scale (g A)^T (x B) (said_lightning.projections.kronecker).
 A weight that stands is not written either: it holds theta_0 while the subspace is in training, and
-lambda P theta is added to what leaves its layer.
+lambda P theta is added to what leaves its layer. A quantized one stands for good.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from said_lightning.projections import Projection
 from said_lightning.projections.kronecker import Kronecker
 from said_lightning.subspace.gradients import Gradients
+from said_lightning.subspace.quantized import is_quantized, output, steady
 from said_lightning.subspace.writing import Writer
 
 READERS = (nn.TransformerEncoderLayer, nn.MultiheadAttention)
@@ -33,6 +34,7 @@ class Layer(NamedTuple):
     module: nn.Module
     kind: Kind
     bias: str | None
+    quantized: bool
 
 
 Layers = Mapping[str, Sequence[Layer]]  # by the weights' names
@@ -49,23 +51,30 @@ class Matrices:
         self.writer = writer
         self.layers = layers
         self._handles: list[RemovableHandle] = []
+        for _, layer in self._uses():
+            if layer.quantized:
+                steady(layer.module)
+        self.detach()
+
+    def _uses(self) -> Iterator[tuple[str, Layer]]:
+        return ((name, layer) for name, layers in self.layers.items() for layer in layers)
 
     def attach(self, standing: Collection[str]) -> None:
         """Let the layers pull gradients back; those of standing weights add lambda P theta."""
-        self.writer.stand(standing)
-        for name, layers in self.layers.items():
-            for layer in layers:
-                use, module = _Use(self, name, layer, name in standing), layer.module
-                module.forward = partial(_forward, use)
-                if use.stands:
-                    handle = module.register_state_dict_post_hook(partial(self._written, name))
-                    self._handles.append(handle)
+        self.writer.stand(standing & self.writer.weights.keys())
+        for name, layer in self._uses():
+            use, module = _Use(self, name, layer, name in standing), layer.module
+            module.forward = partial(_forward, use)
+            if use.stands and not layer.quantized:
+                handle = module.register_state_dict_post_hook(partial(self._written, name))
+                self._handles.append(handle)
 
     def detach(self) -> None:
-        """Leave the layers as they were."""
-        for layers in self.layers.values():
-            for layer in layers:
-                layer.module.__dict__.pop("forward", None)
+        """Leave the layers as they were, but let those of quantized weights add lambda P theta."""
+        for name, layer in self._uses():
+            layer.module.__dict__.pop("forward", None)
+            if layer.quantized:
+                layer.module.forward = partial(_add, _Use(self, name, layer, stands=True))
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -89,6 +98,7 @@ class _Use:
         self.module: Any = layer.module
         self.kind = layer.kind
         self.bias = layer.bias
+        self.quantized = layer.quantized
         self.stands = stands
         self.weight: Any = self.module.weight
         self.padding = getattr(layer.module, "padding_idx", None)
@@ -173,13 +183,18 @@ def _forward(use: _Use, *inputs: Tensor, **named: Tensor) -> Tensor:
     if module.weight is not use.weight:  # another's, for as long as a functional_call takes
         out: Tensor = type(module).forward(module, x)
         return out
-    y = _plain(use, x)
     if torch.is_grad_enabled():
-        y = _Pull.apply(use.owner.writer.theta, x, y, use)
-    elif use.stands:
-        with torch.autocast(y.device.type, enabled=False):
-            y = use.moved(y, use.enter(x, y.dtype), use.core(y))
-    return y
+        made: Tensor = _Pull.apply(use.owner.writer.theta, x, _plain(use, x), use)
+        return made
+    return _add(use, x) if use.stands else _plain(use, x)
+
+
+def _add(use: _Use, *inputs: Tensor, **named: Tensor) -> Tensor:
+    """Compute a layer and add lambda P theta, which gets no gradient, to what leaves it."""
+    (x,) = (*inputs, *named.values())
+    y = _plain(use, x)
+    with torch.autocast(y.device.type, enabled=False):
+        return use.moved(y, use.enter(x, y.dtype), use.core(y))
 
 
 def _plain(use: _Use, x: Tensor) -> Tensor:
@@ -188,6 +203,9 @@ def _plain(use: _Use, x: Tensor) -> Tensor:
     if use.kind == "rows":
         return functional.embedding(x, weight, module.padding_idx)
     bias = module.bias if use.bias is None else module.bias.detach()
+    if use.quantized:
+        y = output(module, x)
+        return y if bias is None else y + bias.to(y.dtype)
     if use.kind == "linear":
         return functional.linear(x, weight, bias)
     flat = torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight)
@@ -227,7 +245,12 @@ def find_layers(
             continue
         bias = biases.get(name)
         layers[name] = [
-            Layer(module, kind, bias if is_bias(bias, module, kind) else None)
+            Layer(
+                module,
+                kind,
+                bias if is_bias(bias, module, kind) else None,
+                is_quantized(weights[name]),
+            )
             for (module, _), kind in zip(held, kinds, strict=True)
             if kind is not None
         ]
@@ -236,10 +259,12 @@ def find_layers(
 
 def _kind(module: nn.Module) -> Kind | None:
     """Return how a module's forward uses its weight, None where that is not known."""
-    forward = type(module).forward
-    if "forward" in vars(module):  # another's
+    forward, own = type(module).forward, vars(module).get("forward")
+    if own is not None and getattr(own, "func", None) is not _add:  # another's
         return None
-    if forward is nn.Linear.forward:
+    weight = module._parameters.get("weight")
+    held = isinstance(module, nn.Linear) and weight is not None and is_quantized(weight)
+    if forward is nn.Linear.forward or held:
         return "linear"
     if isinstance(module, nn.Embedding) and forward is nn.Embedding.forward:
         plain = module.max_norm is None and not module.sparse and not module.scale_grad_by_freq

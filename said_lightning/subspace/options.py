@@ -7,10 +7,12 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from said_lightning.projections import find, names
+from said_lightning.subspace.quantized import is_quantized
 
 Method = Literal["said", "did"]
 Head = Literal["inside", "outside"]
 Origin = Literal["copy", "none"]
+Quantized = Literal["inside", "outside"]
 
 
 def validate_options(
@@ -18,6 +20,7 @@ def validate_options(
     groups: str | Mapping[str, Sequence[str]],
     head: str,
     origin: str,
+    quantized: str,
     projection: str,
     options: Mapping[str, Any],
 ) -> list[str]:
@@ -26,6 +29,7 @@ def validate_options(
         "method": (method, get_args(Method)),
         "head": (head, get_args(Head)),
         "origin": (origin, get_args(Origin)),
+        "quantized": (quantized, get_args(Quantized)),
         "projection": (projection, tuple(names())),
     }
     if not isinstance(groups, Mapping):
@@ -35,6 +39,12 @@ def validate_options(
         for keyword, (value, valid) in choices.items()
         if value not in valid
     ]
+    able = projection == "kronecker" and options.get("basis", "random") == "random"
+    if quantized == "inside" and not able:
+        found.append(
+            "quantized='inside': expected projection='kronecker' with basis='random', since such "
+            "weights can neither be written nor decomposed"
+        )
     if projection in names():
         own = set(inspect.signature(find(projection).__init__).parameters) | {"engine"}
         own -= {"self", "sizes", "d", "seed"}
@@ -46,15 +56,18 @@ def validate_options(
     return found
 
 
-def validate_weights(weights: Mapping[str, nn.Parameter], origin: str) -> list[str]:
-    """Return why weights cannot be trained in a subspace: not there, or of too few bits."""
+def validate_weights(weights: Mapping[str, nn.Parameter], drift: bool) -> list[str]:
+    """Return why weights cannot be trained in a subspace: not there, or of too few bits.
+
+    drift: whether small differences are added to them.
+    """
     found = []
     if any(weight.is_meta for weight in weights.values()):
         found.append("the model is on the meta device: expected allocated and loaded weights")
     if not all(weight.is_contiguous() for weight in weights.values()):
         found.append("the model has weights in another memory format: expected contiguous ones")
     short = {str(w.dtype) for w in weights.values() if w.dtype.itemsize < 4}
-    if short and origin == "none":
+    if short and drift:
         found.append(
             f"origin='none': expected origin='copy' for {', '.join(sorted(short))} weights, to "
             "which small differences cannot be added"
@@ -69,7 +82,11 @@ def validate_unchanged(
     now = dict(model.named_parameters())
     facts = {
         "replaced": [name for name, weight in weights.items() if now.get(name) is not weight],
-        "frozen": [name for name, weight in weights.items() if not weight.requires_grad],
+        "frozen": [
+            name
+            for name, weight in weights.items()
+            if not (weight.requires_grad or is_quantized(weight))
+        ],
         "changed": changed,
     }
     return [

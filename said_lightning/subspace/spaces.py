@@ -1,10 +1,12 @@
 """The space that theta moves: all weights, or LoRA factors, biases or the head alone."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from said_lightning.errors import UserError
+from said_lightning.projections.core import random
 from said_lightning.subspace.groups import group_tensors
+from said_lightning.subspace.quantized import shape_of
 
 # What LoRA is put on, the attention's queries and values, by the names that encoders give them.
 QUERIES_AND_VALUES = (
@@ -49,7 +51,7 @@ def add_factors(model: nn.Module, r: int) -> None:
         ) from None
     names = ", ".join(QUERIES_AND_VALUES)
     ranks = [
-        min(layer.weight.shape)
+        min(shape_of(layer.weight))
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear) and name.rpartition(".")[2] in QUERIES_AND_VALUES
     ]
@@ -72,3 +74,10 @@ def merge_factors(model: nn.Module) -> None:
             layer.merge()
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, layer.get_base_layer())
+
+
+@torch.no_grad()
+def start(theta: Tensor, seed: int) -> None:
+    """Draw a theta in the space `lora` uniformly within START of 0, from the seed alone."""
+    halves = random.half_words(random.key(seed, "theta", "start"), 0, theta.numel())
+    theta.copy_(START * ((halves + 0.5) / 2**15 - 1))

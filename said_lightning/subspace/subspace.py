@@ -15,9 +15,8 @@ from torch.optim import Optimizer
 
 from said_lightning.errors import UserError
 from said_lightning.projections import build
-from said_lightning.projections.core import random
 from said_lightning.subspace.gradients import Gradients
-from said_lightning.subspace.groups import Groups, budget, split_head, validate_budget
+from said_lightning.subspace.groups import Groups, budget, size, split_head, validate_budget
 from said_lightning.subspace.lazy import large_tables
 from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIO, learning_rate
 from said_lightning.subspace.matrices import Matrices, find_layers
@@ -26,10 +25,12 @@ from said_lightning.subspace.options import (
     Head,
     Method,
     Origin,
+    Quantized,
     validate_options,
     validate_unchanged,
     validate_weights,
 )
+from said_lightning.subspace.quantized import is_quantized, shape_of, validate_quantized
 from said_lightning.subspace.writing import Writer
 
 
@@ -45,18 +46,19 @@ class Subspace:
     "did" without lambdas. groups: the tensors that share a lambda: each "layer", each "tensor", or
     your own, {"name": ["tensor or module", ...], ...}. head: "outside" leaves the classification
     head of a transformers model to ordinary training, counted in `outside`. origin: "copy" keeps
-    theta_0 (D numbers) and writes exactly; "none" adds differences in place and keeps none, at the
-    price of a rounding drift. projection: what P is, see `said_lightning.projections.names()`; its
-    own options follow as further keywords. seed: of P. lazy: writes large word embeddings no sooner
-    than they are read; set it only where nothing but their own modules' forward passes and
-    `state_dict` read them.
+    theta_0 (D numbers) and writes exactly; "none" keeps none, at the price of a rounding drift
+    (projection="kronecker": of none). quantized: "inside" moves weights in 4 or 8 bits too
+    (bitsandbytes, torchao), by what their layers add to their output from then on, for kronecker
+    alone. projection: what P is, see `said_lightning.projections.names()`; its own options follow.
+    seed: of P. lazy: writes large word embeddings no sooner than they are read; set it only where
+    nothing but their own modules' forward passes and `state_dict` read them.
 
     D counts the model's trainable numbers inside, tied ones once; full_D all that full training
     trains.
 
     Raise UserError, with all mistakes, for an unknown option or value, a d that does not exceed m
-    or exceeds D, a model without trainable or with unallocated weights, and for origin="none" on
-    16-bit weights.
+    or exceeds D, a model without trainable or with unallocated weights, for origin="none" on
+    16-bit weights, and for quantized weights that no layer can add to.
     """
 
     def __init__(
@@ -68,25 +70,27 @@ class Subspace:
         groups: Groups = "layer",
         head: Head = "inside",
         origin: Origin = "copy",
+        quantized: Quantized = "outside",
         projection: str = "fastfood",
         seed: int = 0,
         lazy: bool = False,
         **options: Any,
     ) -> None:
-        if wrong := validate_options(method, groups, head, origin, projection, options):
+        chosen = method, groups, head, origin, quantized, projection
+        if wrong := validate_options(*chosen, options):
             raise UserError(*wrong)
-        inside, outside = split_head(model, head)
-        self.groups, self.D = budget(model, method, groups, head)
+        inside, outside = split_head(model, head, quantized)
+        self.groups, self.D = budget(model, method, groups, head, quantized)
         self.m = len(self.groups) if method == "said" else 0
         self.d = d
         self.outside = sum(weight.numel() for weight in outside.values())
         self.full_D = self.D + self.outside
-        if wrong := validate_budget(d, self.m, self.D) + validate_weights(inside, origin):
+        # What is exact adds no differences.
+        self._drift = origin == "none" and projection != "kronecker"
+        if wrong := validate_budget(d, self.m, self.D) + validate_weights(inside, self._drift):
             raise UserError(*wrong)
-        self._model = model
-        self._weights = inside
-        self._outside = outside
-        shapes = {name: tuple(weight.shape) for name, weight in inside.items()}
+        self._model, self._weights, self._outside = model, inside, outside
+        shapes = {name: shape_of(weight) for name, weight in inside.items()}
         self.projection = build(projection, shapes, d - self.m, seed, **options)
         self.projection.take(inside)
         device = next(iter(inside.values())).device
@@ -99,14 +103,17 @@ class Subspace:
 
     def _connect(self, large: Mapping[str, nn.Embedding]) -> None:
         """Decide how each weight is moved and pulled back."""
-        weights = self._weights.keys()
         layers = find_layers(self._model, self.projection, self._weights)
+        if wrong := validate_quantized(self._weights, layers):
+            raise UserError(*wrong)
         none = self.origin == "none"
-        self._standing = layers.keys() if none else layers.keys() & large.keys()
+        written = {n: weight for n, weight in self._weights.items() if not is_quantized(weight)}
+        quantized = self._weights.keys() - written.keys()
+        self._standing = set(layers) if none else layers.keys() & large.keys() | quantized
         # Where matrices stand, copies of the little that is left make all exact.
-        keep = (weights - self._standing if layers else set()) if none else weights
+        keep = set() if self._drift else written.keys() - (self._standing if none else set())
         numbers = self.theta, self.lambdas
-        self._writer = Writer(self.projection, *numbers, self.groups, self._weights, keep)
+        self._writer = Writer(self.projection, *numbers, self.groups, written, keep)
         self._matrices = Matrices(layers, self.projection, self._gradients, self._writer)
         self._large = {} if none else large
 
@@ -195,12 +202,12 @@ class Subspace:
                 "the model is in training through a subspace already: expected one "
                 "space.training() at a time"
             )
-        wrong = validate_weights(self._weights, self.origin)
+        wrong = validate_weights(self._weights, self._drift)
         wrong = wrong or validate_unchanged(self._model, self._weights, self._writer.changed())
         if wrong:
             raise RuntimeError("\n".join(wrong))
         self._follow()
-        self._gradients.hook(self.groups, self._weights)
+        self._gradients.hook(self.groups, self._writer.weights)
         for tensor in (self.theta, *self._weights.values()):
             mark(tensor, True)
         self._writer.defer(self._large)
@@ -218,7 +225,10 @@ class Subspace:
         mark(self.theta, False)
 
     def materialize(self) -> nn.Module:
-        """Return the model, an ordinary one: theta_0 + lambda P theta written, no hooks."""
+        """Return the model, an ordinary one: theta_0 + lambda P theta written, no hooks.
+
+        Layers of quantized weights inside go on adding lambda P theta to their output.
+        """
         self.write()
         self.detach()
         return self._model
@@ -246,17 +256,10 @@ class Subspace:
         """Let a `state_dict` whose weights are dropped find those that wait as they are."""
         return self._writer.held()
 
-    @torch.no_grad()
-    def scatter(self, bound: float, seed: int) -> None:
-        """Draw theta uniformly within the bound of 0, from the seed alone, and write it."""
-        halves = random.half_words(random.key(seed, "theta", "start"), 0, self.theta.numel())
-        self.theta.copy_(bound * ((halves + 0.5) / 2**15 - 1))
-        self.write()
-
     def sizes(self) -> dict[str, int]:
         """Return the number of weights of each group, in order."""
         return {
-            group: sum(self._weights[name].numel() for name in tensors)
+            group: sum(size(self._weights[name]) for name in tensors)
             for group, tensors in self.groups.items()
         }
 

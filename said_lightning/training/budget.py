@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -13,10 +14,13 @@ from said_lightning.errors import UserError
 from said_lightning.models.build import confine_for
 from said_lightning.models.encoder import outline
 from said_lightning.models.head import head_label
+from said_lightning.models.quantize import to_quantize
+from said_lightning.projections.core.factors import sides_of
 from said_lightning.subspace.groups import budget, split_head, validate_budget
 from said_lightning.training.ddp import validate_devices
 
 FLOAT = 4
+BITS = {"nf4": 4.13, "int8": 8.0}  # a number's, its share of the scales included
 # Bytes that a layer keeps of each token and unit of width for the backward pass in float32, and of
 # each head's attention; the form is that of Korthikanti et al. (arXiv 2205.05198), the numbers were
 # fitted on a CPU to MiniLM, whose peak they give within 10 % at 64 to 512 tokens.
@@ -27,15 +31,17 @@ LINEAR, ATTENTION = 100, 12
 class Outline:
     """The shapes of a run's model: D and what makes it up, m lambdas, numbers of a head outside.
 
-    sizes: the numbers of each group. weights: the numbers of all weights, and of the largest one.
-    held: whether the checkpoint has a head of its own, None where it is not here.
+    sizes: the numbers of each group. weights: the shapes of all weights. quantized: the names of
+    those that are held in fewer bits. held: whether the checkpoint has a head of its own, None
+    where it is not here.
     """
 
     D: int
     m: int
     outside: int
     sizes: dict[str, int]
-    weights: tuple[int, int]
+    weights: dict[str, tuple[int, ...]]
+    quantized: set[str]
     shape: PretrainedConfig
     held: bool | None
 
@@ -54,8 +60,21 @@ def validate_models(configs: Iterable[Config]) -> list[str]:
             found += error.messages
             continue
         if config.method.name != "full":
-            found += [line for d in config.every_d for line in validate_budget(d, one.m, one.D)]
+            for d in config.every_d:
+                found += [*validate_budget(d, one.m, one.D), *validate_room(d, config, one)]
     return list(dict.fromkeys(found))
+
+
+def validate_room(d: int, config: Config, one: Outline) -> list[str]:
+    """Return a message where a quantized weight has fewer numbers than theta."""
+    inside = config.method.space == "all"
+    least = min((prod(one.weights[name]) for name in one.quantized if inside), default=d)
+    if d - one.m <= least:
+        return []
+    return [
+        f"d={d}: expected at most {least + one.m:,} with method.quantize={config.method.quantize}, "
+        "the numbers of the model's smallest quantized weight"
+    ]
 
 
 def budgets(jobs: Iterable[tuple[str, Config, SplitRows]]) -> list[str]:
@@ -86,16 +105,19 @@ def outlined(config: Config) -> Outline:
 def _outline(config: Config) -> Outline:
     method = config.method
     model, held = outline(config.model, config.task)
+    layers = to_quantize(model).values() if method.quantize else ()
+    packed = {id(layer.weight) for layer in layers}  # a space gives weights other names
     confine_for(model, method)
     groups, D = budget(model, method.name, method.groups, method.head)
     inside, outside = split_head(model, method.head)
-    weights = [weight.numel() for weight in model.parameters()]
+    weights = dict(model.named_parameters())
     return Outline(
         D=D,
         m=len(groups) if method.name == "said" else 0,
         outside=sum(weight.numel() for weight in outside.values()),
         sizes={name: sum(inside[one].numel() for one in group) for name, group in groups.items()},
-        weights=(sum(weights), max(weights)),
+        weights={name: tuple(weight.shape) for name, weight in weights.items()},
+        quantized={name for name, weight in weights.items() if id(weight) in packed},
         shape=model.config,
         held=held,
     )
@@ -127,15 +149,34 @@ def steps(config: Config, rows: int | None) -> str:
     return f"{trainer.epochs * each:,} = {trainer.epochs} epochs of {each:,} ({rows:,} rows)"
 
 
+def weights_held(config: Config, model: Outline) -> float:
+    """Return the bytes of a model's weights."""
+    each = BITS.get(config.method.quantize or "", 0) / 8
+    return sum(
+        prod(shape) * (each if name in model.quantized else FLOAT)
+        for name, shape in model.weights.items()
+    )
+
+
+def held_to_train(config: Config, model: Outline) -> int:
+    """Return the bytes of what trains the weights, beside them and what batches need."""
+    sizes = {name: prod(shape) for name, shape in model.weights.items()}
+    if config.method.name == "full":
+        return 3 * model.D * FLOAT  # gradient and AdamW's two moments
+    copies = model.D if config.method.origin == "copy" else 0
+    copies -= sum(sizes[name] for name in model.quantized) if copies else 0
+    if config.projection.name != "kronecker":
+        return (copies + max(sizes.values())) * FLOAT  # one gradient at a time
+    matrices, _ = sides_of(model.weights, config.d - model.m)
+    factors = sum(one.rows * one.a + one.columns * one.b for one in matrices.values())
+    return (copies + (factors if config.projection.keep else 0)) * FLOAT
+
+
 def memory(config: Config, model: Outline) -> str:
     """Return what a run's tensors need at most, in gigabytes: batches of the longest rows."""
-    held, largest = model.weights
-    if config.method.name == "full":
-        held += 3 * model.D  # gradient and AdamW's two moments
-    else:
-        held += largest + (model.D if config.method.origin == "copy" else 0)
+    held = weights_held(config, model) + held_to_train(config, model)
     shape: Any = model.shape
-    own = f"{held * FLOAT / 1e9:.2f} of weights and what trains them"
+    own = f"{held / 1e9:.2f} of weights and what trains them"
     width, layers = (getattr(shape, key, None) for key in ("hidden_size", "num_hidden_layers"))
     if not width or not layers:
         return f"{own} (GB), and what its batches need, which its config.json does not say"
@@ -148,5 +189,5 @@ def memory(config: Config, model: Outline) -> str:
         unit /= 2
     size = config.trainer.batch_size
     passing = size * tokens * width * layers * unit
-    total = (held * FLOAT + passing) / 1e9
+    total = (held + passing) / 1e9
     return f"about {total:.1f} GB: {own}, the rest for batches of {size} rows of {tokens} tokens"

@@ -64,6 +64,24 @@ def test_two_that_need_as_much_show_no_difference(run: MakeRun) -> None:
     assert one.sentence.startswith("no difference can be shown between SAID and DID, down to")
 
 
+def test_an_option_of_a_projection_is_held_against_the_projection_without(run: MakeRun) -> None:
+    names = ("fastfood", "kronecker-random", "kronecker-svd", "released-exact", "released-released")
+    runs = {name: series(run, "said", projection=name) for name in names}
+    every = said_of(estimate([*full(run), *(one for kind in runs.values() for one in kind)]))
+    assert every == [
+        ("projection", "kronecker-random", "fastfood"),
+        ("projection", "kronecker-svd", "fastfood"),
+        ("projection", "kronecker-svd", "kronecker-random"),
+        ("projection", "released-exact", "fastfood"),
+        ("projection", "released-released", "fastfood"),
+        ("projection", "released-released", "released-exact"),
+    ]
+    two = [*runs["kronecker-random"], *runs["kronecker-svd"]]
+    assert said_of(estimate([*full(run), *two])) == [
+        ("projection", "kronecker-svd", "kronecker-random")
+    ]
+
+
 def test_what_differs_in_one_thing_is_compared_and_in_two_is_not(run: MakeRun) -> None:
     runs = [
         *series(run, "did", projection="fastfood"),

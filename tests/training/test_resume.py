@@ -46,6 +46,7 @@ VARIANTS = {
     "drift": ["method.origin=none"],
     "matrices": ["projection=kronecker"],
     "standing": ["projection=kronecker", "method.origin=none"],
+    "quantized": ["projection=kronecker", "method.quantize=nf4"],
     "accumulate": ["trainer.accumulate=2", "trainer.batch_size=4"],
     "workers": ["trainer.workers=2"],
     "mixed": ["trainer.precision=bf16-mixed"],
