@@ -32,7 +32,7 @@ def inside(model: nn.Module, **options: Any) -> Subspace:
 def opened(model: nn.Module) -> dict[str, Tensor]:
     """Return all weights as numbers that are ordinary, those of 4 bits as they stand."""
     return {
-        name: bits.functional.dequantize_4bit(weight.data, weight.quant_state)
+        name: bits.functional.dequantize_4bit(weight.data, getattr(weight, "quant_state", None))
         if is_quantized(weight)
         else weight.detach().clone()
         for name, weight in model.named_parameters()
