@@ -73,10 +73,11 @@ def test_a_package_is_asked_for_without_importing_it(monkeypatch: pytest.MonkeyP
     assert validate_installed("antigravity", "extra", "this") == [message]
 
 
-def test_an_artifact_is_loaded_without_any_extra() -> None:
-    # scipy is left out: transformers takes it where it is there.
-    extras = {"datasets", "wandb", "constriction", "matplotlib", "plotly", "peft"}
-    program = f"import sys, said_lightning.artifact.load; print(*{extras} & set(sys.modules))"
+@pytest.mark.parametrize("module", ["artifact.load", "training.run"])
+def test_training_and_loading_import_no_extra(module: str) -> None:
+    # scipy and matplotlib are left out: transformers and torchmetrics take them where they are.
+    extras = {"datasets", "wandb", "constriction", "plotly", "peft", "bitsandbytes"}
+    program = f"import sys, said_lightning.{module}; print(*{extras} & set(sys.modules))"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (process.stdout.split(), process.stderr) == ([], "")
 

@@ -6,7 +6,7 @@ let go of more: neither P nor what it writes changes.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,20 @@ def sizes(first: int, last: int, epochs: int) -> list[int]:
     return [round(d) for d in np.geomspace(first, last, epochs)]
 
 
+def rise_and_fall(steps: int, warmup: float) -> Callable[[int], float]:
+    """Return the factor of a rate at each step: in a share `warmup` of `steps` it rises to 1.
+
+    Then it falls to 0, linearly, and begins anew.
+    """
+    rising = round(steps * warmup)
+
+    def factor(step: int) -> float:
+        place = step % steps
+        return place / rising if place < rising else (steps - place) / (steps - rising)
+
+    return factor
+
+
 def schedule(optimizer: Optimizer, sizes: Sequence[int], steps: int, warmup: float) -> LambdaLR:
     """Return a schedule whose rate rises and falls anew in each epoch of `steps` steps.
 
@@ -32,11 +46,7 @@ def schedule(optimizer: Optimizer, sizes: Sequence[int], steps: int, warmup: flo
     The optimizer's first group is theta's, whose rate is that of the last size. At a smaller one
     it is larger as the rule has it (said_lightning.subspace.lr_rule), by sqrt(last / size).
     """
-    rising = round(steps * warmup)
-
-    def rest(step: int) -> float:
-        place = step % steps
-        return place / rising if place < rising else (steps - place) / (steps - rising)
+    rest = rise_and_fall(steps, warmup)
 
     def theta(step: int) -> float:
         epoch = min(step // steps, len(sizes) - 1)

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
-from transformers import PreTrainedModel, get_linear_schedule_with_warmup
+from transformers import PreTrainedModel
 
 from said_lightning.config.schema import TrainerConfig
 from said_lightning.data.datamodule import WEIGHT
@@ -156,7 +157,6 @@ class Classifier(LightningModule):
         """Return the rate's rise and fall, over the whole run or each epoch of one that grows."""
         settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
         if settings.grow_from is None or self.subspace is None:
-            warmup = round(steps * settings.warmup)
-            return get_linear_schedule_with_warmup(optimizer, warmup, steps)
+            return LambdaLR(optimizer, grow.rise_and_fall(steps, settings.warmup))
         sizes = grow.sizes(settings.grow_from, self.subspace.d, settings.epochs)
         return grow.schedule(optimizer, sizes, steps // settings.epochs, settings.warmup)
