@@ -36,22 +36,32 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for the figures.", show_default=False)
     ] = None,
-    model: Annotated[str, typer.Option(help="Model of the steps.")] = "minilm",
-    d: Annotated[int, typer.Option(help="Numbers that a subspace trains.")] = 1000,
-    rounds: Annotated[int, typer.Option(help="Steps of each contender.")] = 10,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Models, each in turn.", show_default=False)
+    ] = None,
+    d: Annotated[
+        list[int] | None, typer.Option(help="Numbers that a subspace trains.", show_default=False)
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Steps of each contender.")] = 5,
 ) -> None:
     """Measure step time and peak memory of SAID and its neighbours, side by side: minutes.
 
-    Example: said bench --model minilm --json steps.json
+    Example: said bench --model minilm --d 1000 --json steps.json
     """
     from rich.console import Console
 
     from said_lightning.tools.bench import table
+    from said_lightning.tools.bench.measure import DEVICE
     from said_lightning.tools.bench.models import MODELS
 
-    if model not in MODELS:
-        raise UserError(f"--model {model}: no such model; there are {', '.join(MODELS)}")
-    result = table.bench(model, d, rounds)
+    models = model or table.MODELS[DEVICE]
+    if wrong := [
+        f"--model {one}: no such model; there are {', '.join(MODELS)}"
+        for one in models
+        if one not in MODELS
+    ]:
+        raise UserError(*wrong)
+    result = table.bench(models, d or table.DS, rounds)
     table.show(result, Console(width=None if sys.stdout.isatty() else 100))
     if json_file is not None:
         table.write(result, json_file)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import BertConfig, BertForSequenceClassification
 
+from said_lightning.tools.bench import table
 from said_lightning.tools.bench.claims import Claim
 from said_lightning.tools.bench.contenders import CONTENDERS
 from said_lightning.tools.bench.measure import (
@@ -19,7 +21,6 @@ from said_lightning.tools.bench.measure import (
     update_times,
 )
 from said_lightning.tools.bench.models import MODELS
-from said_lightning.tools.bench.public import PublicSubspace
 
 # All kinds of tensors that bert-tiny has, in a hundredth of its weights.
 SMALL = BertConfig(
@@ -47,27 +48,6 @@ def test_every_contender_trains(name: str) -> None:
         losses.append(float(contender.model(**batch).loss))
         contender.step(batch)
     assert losses[-1] < losses[0]
-
-
-def test_the_public_formulation_has_the_gradient_of_its_own_map() -> None:
-    model = BertForSequenceClassification(SMALL).double().eval()
-    wrapped = PublicSubspace(model, 5).double()
-    wrapped.states = {
-        name: (signs.double(), order, normals.double(), norm)
-        for name, (signs, order, normals, norm) in wrapped.states.items()
-    }
-    batch = make_batch(model, 2, 4)
-    wrapped(**batch).loss.backward()
-    assert wrapped.theta.grad is not None
-    step = 1e-6
-    for index in range(2):
-        losses = []
-        for sign in (1, -1):
-            with torch.no_grad():
-                wrapped.theta.zero_()[index] = sign * step
-                losses.append(wrapped(**batch).loss)
-        slope = (losses[0] - losses[1]) / (2 * step)
-        torch.testing.assert_close(wrapped.theta.grad[index], slope, rtol=1e-4, atol=1e-8)
 
 
 def test_times_are_taken_in_turn_and_updates_are_a_part_of_steps() -> None:
@@ -110,3 +90,18 @@ def test_the_figures_without_a_gpu_are_called_unmeasured() -> None:
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert ended.returncode == 0
     assert "unmeasured" in ended.stdout
+
+
+def test_a_subspace_is_measured_at_every_d_and_what_has_none_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(table, "SHAPE", (2, 8))
+    monkeypatch.setattr(table, "peak_bytes", lambda *cell: len(cell))  # a process each
+    found = table.bench(["bert-toy"], [60, 90], 1)
+    rows = found["steps"]["bert-toy"]
+    assert [row["d"] for row in rows if row["contender"] == "said kronecker"] == [60, 90]
+    assert [row["d"] for row in rows if row["contender"] == "full"] == [None]
+    assert {row["contender"] for row in rows} == set(CONTENDERS)
+    assert all(row["step_s"] > 0 and row["peak_bytes"] == 4 for row in rows)
+    table.show(found, Console(width=100))
+    assert "bert-toy, batch 2 x 8" in capsys.readouterr().out

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from said_lightning.errors import needs
 from said_lightning.subspace.options import Method, Origin
 from said_lightning.subspace.subspace import Subspace
-from said_lightning.tools.bench.public import PublicSubspace
 
 Batch = dict[str, Tensor]
 RATE = 1e-4  # of every contender: steps are timed, not judged
@@ -69,15 +68,7 @@ def adapter(model: nn.Module, d: int, kind: str, on: str | None = None) -> Conte
     return Contender(adapted, torch.optim.AdamW(trained, lr=RATE))
 
 
-def public(model: nn.Module, d: int) -> Contender:
-    """Return the public code's formulation of DID."""
-    wrapped = PublicSubspace(model, d)
-    return Contender(wrapped, torch.optim.AdamW([wrapped.theta], lr=RATE))
-
-
-CONTENDERS: dict[str, Make] = {
-    "full": full,
-    "full, fused": partial(full, fused=True),
+SUBSPACES: dict[str, Make] = {
     "said": partial(subspace, method="said"),
     "said, no copy": partial(subspace, method="said", origin="none"),
     "did": partial(subspace, method="did"),
@@ -85,8 +76,12 @@ CONTENDERS: dict[str, Make] = {
     "said kronecker, no copy": partial(
         subspace, method="said", projection="kronecker", origin="none"
     ),
+}
+CONTENDERS: dict[str, Make] = {
+    "full": full,
+    "full, fused": partial(full, fused=True),
     "lora r=8": partial(adapter, kind="lora"),
     "lora r=8, all": partial(adapter, kind="lora", on="all-linear"),
     "vera r=256": partial(adapter, kind="vera"),
-    "public": public,
+    **SUBSPACES,
 }

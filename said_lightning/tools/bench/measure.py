@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Times = dict[str, list[float]]
+Cell = tuple[str, int]  # a contender's name, and its d
+Name = TypeVar("Name")
 
 
 def make_batch(model: nn.Module, size: int, tokens: int) -> Batch:
@@ -39,12 +41,12 @@ def contender(name: str, model: str, d: int) -> Contender:
     return CONTENDERS[name](MODELS[model]().to(DEVICE).train(), d)
 
 
-def in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> Times:
+def in_turn(actions: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, list[float]]:
     """Time every action in seconds, once a round in turn, so that all see the same machine.
 
     One round before the first is not counted.
     """
-    seconds: Times = {name: [] for name in actions}
+    seconds: dict[Name, list[float]] = {name: [] for name in actions}
     for _ in range(rounds + 1):
         for name, action in actions.items():
             seconds[name].append(timed(action))
@@ -69,14 +71,22 @@ def step_times(
     names: list[str], model: str, d: int, shapes: Sequence[tuple[int, int]], rounds: int
 ) -> Times:
     """Time steps of contenders side by side on batches of (size, tokens), one after the other."""
-    made = {name: contender(name, model, d) for name in names}
+    found = cell_times([(name, d) for name in names], model, shapes, rounds)
+    return {name: taken for (name, _), taken in found.items()}
+
+
+def cell_times(
+    cells: Sequence[Cell], model: str, shapes: Sequence[tuple[int, int]], rounds: int
+) -> dict[Cell, list[float]]:
+    """Time steps of contenders side by side, each with its own d."""
+    made = {cell: contender(cell[0], model, cell[1]) for cell in cells}
     batches = [make_batch(MODELS[model](), *shape) for shape in shapes]
 
     def steps(one: Contender) -> None:
         for batch in batches:
             one.step(batch)
 
-    return in_turn({name: partial(steps, one) for name, one in made.items()}, rounds)
+    return in_turn({cell: partial(steps, one) for cell, one in made.items()}, rounds)
 
 
 def update_times(

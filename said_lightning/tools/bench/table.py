@@ -1,7 +1,8 @@
-"""`said bench`: every contender, every d and several models, as a table and as JSON."""
+"""`said bench`: contenders over d and over models, as tables and as JSON."""
 
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,57 +11,90 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from said_lightning.tools.bench.contenders import CONTENDERS
-from said_lightning.tools.bench.measure import DEVICE, peak_bytes, projection_times, step_times
+from said_lightning.tools.bench.contenders import CONTENDERS, SUBSPACES
+from said_lightning.tools.bench.measure import (
+    DEVICE,
+    Cell,
+    cell_times,
+    peak_bytes,
+    projection_times,
+)
 
-DS = [100, 1000, 10_000, 100_000]
-MODELS = {"cpu": ["bert-tiny", "bert-mini", "bert-small", "minilm"], "cuda": ["roberta-large"]}
+DS = [100, 1000, 10_000]
+PASSES = [*DS, 100_000]  # of a projection alone
+MODELS = {"cpu": ["bert-mini", "minilm", "bert-base"], "cuda": ["roberta-large"]}
 SHAPE = (32, 128)
 
 
-def bench(model: str, d: int, rounds: int) -> dict[str, Any]:
-    """Measure all: steps in seconds, memory in bytes, projections of each model over d."""
-    names = [name for name in CONTENDERS if name != "public"]
-    steps = step_times(names, model, d, [SHAPE], rounds)
-    # One round of it takes as long as all rounds of the others.
-    steps |= step_times(["public"], model, d, [SHAPE], 1)
+def bench(models: Sequence[str], ds: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Measure all on each model: steps in seconds, memory in bytes, projections over d."""
     return {
         "device": torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "model": model,
-        "d": d,
         "batch": SHAPE,
-        "step_s": {name: median(taken) for name, taken in steps.items()},
-        "peak_bytes": {name: peak_bytes(name, model, d, SHAPE) for name in CONTENDERS},
+        "steps": {model: steps(model, cells(ds), rounds) for model in models},
         "projection_s": {
-            other: {
-                name: median(taken) for name, taken in projection_times(other, DS, rounds).items()
+            model: {
+                name: median(taken)
+                for name, taken in projection_times(model, PASSES, rounds).items()
             }
-            for other in MODELS[DEVICE]
+            for model in models
         },
         "gpu": "measured" if DEVICE == "cuda" else "unmeasured",
     }
 
 
+def cells(ds: Sequence[int]) -> list[Cell]:
+    """Return each contender with the d that it is measured at, all of them for a subspace."""
+    return [(name, d) for name in CONTENDERS for d in (ds if name in SUBSPACES else [min(ds)])]
+
+
+def steps(model: str, every: Sequence[Cell], rounds: int) -> list[dict[str, Any]]:
+    """Return a row for each cell: d (None where it has no part), seconds, peak bytes."""
+    times = cell_times(every, model, [SHAPE], rounds)
+    return [
+        {
+            "contender": name,
+            "d": d if name in SUBSPACES else None,
+            "step_s": median(times[name, d]),
+            "peak_bytes": peak_bytes(name, model, d, SHAPE),
+        }
+        for name, d in every
+    ]
+
+
 def show(result: dict[str, Any], console: Console) -> None:
-    """Print a measurement as two tables."""
-    steps, peaks = result["step_s"], result["peak_bytes"]
+    """Print a measurement as a table for each model, and one of projections."""
     size, tokens = result["batch"]
-    title = f"{result['model']}, d = {result['d']:,}, batch {size} x {tokens}, {result['device']}"
-    table = Table("", "step, s", "x full", "peak, MB", title=title)
-    for name, seconds in steps.items():
-        relative = seconds / steps["full"]
-        table.add_row(name, f"{seconds:.3f}", f"{relative:.2f}", f"{peaks[name] / 1e6:,.0f}")
-    console.print(table)
-    table = Table("model", "copy, s", *(f"d = {d:,}" for d in DS), title="project + pull back, s")
+    for model, rows in result["steps"].items():
+        (full,) = (row["step_s"] for row in rows if row["contender"] == "full")
+        title = f"{model}, batch {size} x {tokens}, {result['device']}"
+        table = Table("", "d", "step, s", "x full", "peak, MB", title=title)
+        for row in rows:
+            table.add_row(*cells_of(row, full))
+        console.print(table)
+    title = "project + pull back, s"
+    table = Table("model", "copy, s", *(f"d = {d:,}" for d in PASSES), title=title)
     for model, times in result["projection_s"].items():
-        both = (times[f"project {d}"] + times[f"pull back {d}"] for d in DS)
+        both = (times[f"project {d}"] + times[f"pull back {d}"] for d in PASSES)
         table.add_row(model, f"{times['copy']:.4f}", *(f"{seconds:.4f}" for seconds in both))
     console.print(table)
     if result["gpu"] == "unmeasured":
         console.print("GPU: unmeasured")
+
+
+def cells_of(row: dict[str, Any], full: float) -> list[str]:
+    """Return a row as text, beside the seconds of a full step."""
+    seconds = row["step_s"]
+    return [
+        row["contender"],
+        f"{row['d']:,}" if row["d"] else "",
+        f"{seconds:.2f}",
+        f"{seconds / full:.2f}",
+        f"{row['peak_bytes'] / 1e6:,.0f}",
+    ]
 
 
 def write(result: dict[str, Any], path: Path) -> None:
