@@ -15,7 +15,10 @@ from said_lightning.runs.record import Finite
 
 FORMAT = 1
 # What encoder, subspace and model card need of a run's task and model.
-OF_TASK = ("name", "kind", "labels", "score_range", "metric", "metrics", "max_length")
+OF_TASK = (
+    *("name", "kind", "labels", "score_range", "metric", "metrics", "max_length"),
+    *("template", "answers"),
+)
 OF_MODEL = ("name", "path", "revision", "layers", "head")
 
 Hex = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]

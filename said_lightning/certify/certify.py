@@ -133,7 +133,7 @@ def validate_run(folder: Path, config: Config, record: Record) -> list[str]:
     found = []
     if record.status != "done":
         found.append(f"{folder}: status {record.status}; expected a run that is done")
-    if config.task.kind != "classification":
+    if config.task.kind == "regression":
         found.append(
             f"{folder}: task {config.task.name} predicts scores; only the error of a classifier, "
             "which is 0 or 1 on each row, is bounded"

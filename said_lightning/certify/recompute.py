@@ -19,8 +19,9 @@ from said_lightning.artifact.header import groups_digest
 from said_lightning.config.identity import labels_of
 from said_lightning.config.schema import Config
 from said_lightning.data.examples import Examples
-from said_lightning.data.metrics import build_metrics
+from said_lightning.data.prompts import prompts_of
 from said_lightning.data.readers import read_task
+from said_lightning.data.scores import score
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
 from said_lightning.models.encoder import load
@@ -147,16 +148,20 @@ def count(
     """Count the errors of a model on rows, in their order."""
     device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
     model.eval().to(device)
-    texts, parts = list(rows), []
+    texts, parts, prompts = list(rows), [], prompts_of(task, tokenizer)
     for start in range(0, len(texts), BATCH):
         *columns, _ = zip(*texts[start : start + BATCH], strict=True)
-        batch = tokenizer(
-            *map(list, columns),
-            truncation=True,
-            max_length=task.max_length,
-            padding=True,
-            return_tensors="pt",
-        )
+        if prompts is not None:
+            ids = {"input_ids": prompts.rows(tokenizer, columns)}
+            batch = tokenizer.pad(ids, return_tensors="pt")
+        else:
+            batch = tokenizer(
+                *map(list, columns),
+                truncation=True,
+                max_length=task.max_length,
+                padding=True,
+                return_tensors="pt",
+            )
         parts.append(model(**batch.to(device)).logits.cpu())
     logits, right = torch.cat(parts), torch.tensor([row[-1] for row in texts])
     rivals = logits.scatter(1, right[:, None], -inf)
@@ -176,9 +181,7 @@ def count(
 
 def metric(answers: Int[Tensor, " rows"], right: Int[Tensor, " rows"], task: TaskConfig) -> float:
     """Return a task's metric of answers to rows."""
-    metrics = build_metrics(task)
-    metrics.update(answers, right)
-    return float(metrics.compute()[task.metric])
+    return score(task.metric, answers.numpy(), right.numpy(), task.num_labels)
 
 
 def message_bits(coded: Coded) -> int:

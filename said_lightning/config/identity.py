@@ -122,6 +122,9 @@ def decisive(config: Config) -> dict[str, Any]:
     for key in ("stop_at", "grow_from"):
         if plain["trainer"].get(key) is None:
             plain["trainer"].pop(key, None)
+    if plain["task"]["kind"] != "prompt":
+        for key in ("template", "answers"):
+            plain["task"].pop(key, None)
     if plain["model"]["head"] == "new":
         del plain["model"]["head"]
     if plain["method"].get("quantize") is None:

@@ -126,6 +126,13 @@ def validate_method(config: Config) -> list[str]:
         )
     if (method.space, method.head) == ("head", "outside"):
         found.append("method.head=outside: expected inside, since method.space=head is the head")
+    if config.task.kind == "prompt":
+        heads = {"method.head": (method.head, "inside"), "model.head": (config.model.head, "new")}
+        found += [
+            f"{key}={value}: expected {plain}, since task.kind=prompt has no head"
+            for key, (value, plain) in heads.items()
+            if value != plain
+        ]
     if method.quantize and method.name != "full":
         found += validate_installed(
             "bitsandbytes", "quantize", f"method.quantize={method.quantize}"

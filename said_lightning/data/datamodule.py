@@ -10,7 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from said_lightning.data.batching import EpochBatches, Indices, sorted_batches
+from said_lightning.data.examples import Examples
 from said_lightning.data.metrics import trivial_score
+from said_lightning.data.prompts import prompts_of
 from said_lightning.data.readers import read_task
 from said_lightning.data.task import TaskConfig
 from said_lightning.data.tokens import Encoded, encode
@@ -97,14 +99,16 @@ class TextDataModule(LightningDataModule):
         if hasattr(self, "data"):
             return
         data = read_task(self.task)
-        self.train_set = encode(data.train, self.tokenizer, self.task.max_length)
-        self.report_sets = [
-            encode(rows, self.tokenizer, self.task.max_length)
-            for rows in (data.report, *data.also.values())
-        ]
+        self.prompts = prompts_of(self.task, self.tokenizer)
+
+        def encoded(rows: Examples) -> Encoded:
+            return encode(rows, self.tokenizer, self.task.max_length, self.prompts)
+
+        self.train_set = encoded(data.train)
+        self.report_sets = [encoded(rows) for rows in (data.report, *data.also.values())]
         self.select_sets = self.report_sets
         if data.parts.held_out:
-            self.select_sets = [encode(data.select, self.tokenizer, self.task.max_length)]
+            self.select_sets = [encoded(data.select)]
         self.data = data
 
     def trivial(self, rows: Encoded) -> float:

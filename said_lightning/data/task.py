@@ -84,20 +84,24 @@ def _write_keys(source: HubSource | FileSource) -> None:
 class TaskConfig:
     """A task in full, and the Hydra schema of the group `task`.
 
-    `kind` is classification or regression; `labels` are the class names in the order of their ids,
-    empty for regression, whose scores lie in `score_range`. `metric` is the headline and one of
-    `metrics`. `max_length` is in tokens. `split` is the share of the training rows that is held out
-    as dev where there is no dev split. The limits are the most rows to keep: a fixed random subset,
-    the same in every run, a smaller one inside a larger one. Data come from the files in `data_dir`
-    where that is given, otherwise from `source` (hub or bbc); where evaluation is on other data
-    than training, `eval_hub` and `eval_files` say where they lie. `select` and `report` are the
-    splits on which everything is chosen and which then counts; null lets the data decide
+    `kind` is classification or regression, or prompt: a language model classifies without a head.
+    `labels` are the class names in the order of their ids, empty for regression, whose scores lie
+    in `score_range`. A prompt is `template` with a row's texts in place of {0} and {1}, `answers`
+    what follows for each label, by default a space and its name. `metric` is the headline and one
+    of `metrics`. `max_length` is in tokens. `split` is the share of the training rows that is held
+    out as dev where there is no dev split. The limits are the most rows to keep: a fixed random
+    subset, the same in every run, a smaller one inside a larger one. Data come from the files in
+    `data_dir` where that is given, otherwise from `source` (hub or bbc); where evaluation is on
+    other data than training, `eval_hub` and `eval_files` say where they lie. `select` and `report`
+    are the splits on which everything is chosen and which then counts; null lets the data decide
     (said_lightning.data.splits).
     """
 
     name: str = ""
-    kind: Annotated[str, one_of("classification", "regression")] = "classification"
+    kind: Annotated[str, one_of("classification", "regression", "prompt")] = "classification"
     labels: list[str] = field(default_factory=list)
+    template: str | None = None
+    answers: list[str] = field(default_factory=list)
     score_range: list[Finite] = field(default_factory=list)
     metric: str = ""
     metrics: list[str] = field(default_factory=list)
@@ -118,7 +122,12 @@ class TaskConfig:
     @property
     def num_labels(self) -> int:
         """Number of logits a model needs: one for each label, one for regression."""
-        return len(self.labels) if self.kind == "classification" else 1
+        return 1 if self.kind == "regression" else len(self.labels)
+
+    @property
+    def answer_texts(self) -> list[str]:
+        """What follows a prompt for each label."""
+        return self.answers or [f" {label}" for label in self.labels]
 
 
 def eval_source(task: TaskConfig) -> HubSource | FileSource | None:

@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from said_lightning.data.batching import Indices
 from said_lightning.data.examples import Examples, sha256
+from said_lightning.data.prompts import Prompts
 from said_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -66,12 +67,18 @@ class Encoded(Dataset[list[dict[str, Any]]]):
         ]
 
 
-def encode(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
+def encode(
+    examples: Examples,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    prompts: Prompts | None = None,
+) -> Encoded:
     """Tokenise all rows, pairs as pairs, cut to at most `max_length` tokens, or find them cached.
 
-    Raise UserError where the cache cannot be written.
+    With `prompts` a row is its prompt. Raise UserError where the cache cannot be written.
     """
-    key = f"{sha256(examples)} {tokenizer_sha256(tokenizer)} {max_length}"
+    asked = f" {prompts.template} {prompts.room}" if prompts else ""
+    key = f"{sha256(examples)} {tokenizer_sha256(tokenizer)} {max_length}{asked}"
     folder = cache() / hashlib.sha256(key.encode()).hexdigest()[:32]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +88,7 @@ def encode(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: i
                 part = folder.with_suffix(".part")
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir()
-                _tokenise(examples, tokenizer, max_length, part)
+                _tokenise(examples, tokenizer, max_length, prompts, part)
                 part.rename(folder)
     except OSError as error:
         raise UserError(
@@ -113,16 +120,24 @@ def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _tokenise(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path
+    examples: Examples,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    prompts: Prompts | None,
+    folder: Path,
 ) -> None:
     """Write each field's tokens of all rows to `folder`, and where each row starts."""
     log.info("tokenising %d rows", len(examples))
     names = [name for name in tokenizer.model_input_names if name != "attention_mask"]
+    names = ["input_ids"] if prompts else names
     files = {name: (folder / f"{name}.int32").open("wb") for name in names}
     lengths = [0]
     for rows in _chunks(examples):
         *texts, _ = zip(*rows, strict=True)
-        tokens = tokenizer(*map(list, texts), truncation=True, max_length=max_length)
+        if prompts:
+            tokens: Any = {"input_ids": prompts.rows(tokenizer, texts)}
+        else:
+            tokens = tokenizer(*map(list, texts), truncation=True, max_length=max_length)
         for name, file in files.items():
             np.fromiter(chain.from_iterable(tokens[name]), np.int32).tofile(file)
         lengths += map(len, tokens["input_ids"])

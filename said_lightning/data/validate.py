@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
+from string import Formatter
 from typing import get_args
 
 from said_lightning.data.examples import Examples
@@ -25,8 +26,10 @@ from said_lightning.data.task import (
 )
 from said_lightning.errors import UserError, suggestion, validate_installed
 
+OF_CLASSES = ("accuracy", "f1", "macro_f1", "weighted_f1", "matthews")
 METRICS = {
-    "classification": ("accuracy", "f1", "macro_f1", "weighted_f1", "matthews"),
+    "classification": OF_CLASSES,
+    "prompt": OF_CLASSES,
     "regression": ("pearson", "spearman"),
 }
 NO_DEV = "task.split=0.1 holds a tenth of train out in place of a dev set"
@@ -57,7 +60,32 @@ def validate_description(task: TaskConfig) -> list[str]:
     """Return what is wrong with a task, wherever its data lie."""
     if task.kind not in METRICS:
         return []
-    return [*_labels(task), *_metrics(task)]
+    return [*_labels(task), *_prompts(task), *_metrics(task)]
+
+
+def _prompts(task: TaskConfig) -> list[str]:
+    """Return what is wrong with a prompt's template and answers."""
+    if task.kind != "prompt":
+        return []
+    found = []
+    try:
+        parsed = Formatter().parse(task.template or "")
+        fields = {field for _, field, _, _ in parsed if field is not None}
+    except ValueError as error:
+        fields, found = set(), [f"task.template: {error}; {{{{ and }}}} stand for braces"]
+    sources = [one for one in (task.files, task.hub) if one]
+    texts = max((len(one.text) for one in sources), default=1)
+    expected = [str(place) for place in range(texts)]
+    if not found and sorted(fields) != expected:
+        names = " and ".join(f"{{{one}}}" for one in expected)
+        shown = f"{task.template!r:.60}"
+        found.append(f"task.template={shown}: expected {names}, where the texts of a row go")
+    if task.answers and len(task.answers) != len(task.labels):
+        found.append(
+            f"task.answers: {len(task.answers)} for {len(task.labels)} labels; expected one each, "
+            "or none for a space and the label's name"
+        )
+    return found
 
 
 def _labels(task: TaskConfig) -> list[str]:
@@ -229,7 +257,7 @@ def validate_splits(
                 f"{places[other]}: the same rows as {places[one]}, on which a run {does}; expected "
                 f"other rows{remedy}"
             )
-    if task.kind == "classification":
+    if task.kind != "regression":
         trained = set(splits["train"].labels.tolist())
         for name in named[1:]:
             counts = Counter(splits[name].labels.tolist())
@@ -247,7 +275,7 @@ def validate_variety(task: TaskConfig, splits: Mapping[str, Examples]) -> list[s
     for name, rows in splits.items():
         if len(set(rows.labels.tolist())) == 1:
             label = rows.labels[0].item()
-            label = repr(task.labels[label]) if task.kind == "classification" else f"{label:g}"
+            label = repr(task.labels[label]) if task.kind != "regression" else f"{label:g}"
             limit = "train_limit" if name == "train" else "eval_limit"
             more = (
                 f", or more rows than task.{limit}={given}"

@@ -22,6 +22,7 @@ from said_lightning.errors import UserError
 from said_lightning.models.fit import settle, validate_fit
 from said_lightning.models.head import head_of, keep_head, kept_order, start_head
 from said_lightning.models.locate import how_to_fetch, is_folder, locate
+from said_lightning.models.prompted import AmongLabels, answering, build_prompted
 from said_lightning.models.t5 import T5EncoderClassifier
 from said_lightning.models.weights import (
     holds_head,
@@ -114,12 +115,13 @@ def fit(model: ModelConfig, task: TaskConfig) -> Fitted:
     with reported(model, where):
         config, order = configure(model, where, task)
         with torch.device("meta"):
-            shape = build(config)
+            shape = build(config, task.kind)
         tokenizer = AutoTokenizer.from_pretrained(
             where, revision=model.revision, trust_remote_code=False
         )
         settle(shape, tokenizer)
         wrong = validate_fit(shape, tokenizer, model, task)
+        answering(shape, tokenizer, task)
     if wrong:
         raise UserError(*wrong)
     return Fitted(where, shape, tokenizer, order)
@@ -140,6 +142,8 @@ def load_weights(shape: PreTrainedModel, where: str | None, **options: Any) -> t
         output_loading_info=True,
         **options,
     )
+    if isinstance(shape, AmongLabels):
+        found[0].answers = shape.answers
     return found
 
 
@@ -150,8 +154,10 @@ def validated(model: ModelConfig, shape: PreTrainedModel, info: Any, keep: bool)
     return holds_head(shape, info)
 
 
-def build(config: PretrainedConfig) -> PreTrainedModel:
-    """Build a classifier of any architecture with random weights."""
+def build(config: PretrainedConfig, kind: str = "classification") -> PreTrainedModel:
+    """Build a classifier of any architecture, or what answers prompts, with random weights."""
+    if kind == "prompt":
+        return build_prompted(config)
     if isinstance(config, T5Config):
         return T5EncoderClassifier(config)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
@@ -169,6 +175,8 @@ def configure(
     if model.head == "keep":
         stored = AutoConfig.from_pretrained(where, revision=model.revision, trust_remote_code=False)
         order = kept_order(stored, model, task)
+    if task.kind == "prompt":
+        return _decoder(model, where), None
     regression = task.kind == "regression"
     ids = {label: index for index, label in enumerate(task.labels)}
     config = AutoConfig.from_pretrained(
@@ -182,6 +190,16 @@ def configure(
     if model.layers is not None:
         keep_layers(config, model.layers)
     return config, order
+
+
+def _decoder(model: ModelConfig, where: str) -> PretrainedConfig:
+    """Return the config of a language model, with the layers kept."""
+    config: PretrainedConfig = AutoConfig.from_pretrained(
+        where, revision=model.revision, trust_remote_code=False
+    )
+    if model.layers is not None:
+        keep_layers(config, model.layers)
+    return config
 
 
 def keep_layers(config: PretrainedConfig, layers: int) -> None:

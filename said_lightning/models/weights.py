@@ -94,7 +94,8 @@ def validate_loaded(shape: PreTrainedModel, info: Mapping[str, Any], keep: bool)
     other = {name for name, *_ in info["mismatched_keys"]}
     head = head_of(shape)
     free = set() if keep else head
-    pooler = set(group_tensors(shape, dict(shape.named_parameters())).get("head", [])) - head
+    after = set(group_tensors(shape, dict(shape.named_parameters())).get("head", []))
+    pooler = after - head if head else set()
     names = [name for name, _ in shape.named_parameters()]
     found = []
     if lost := [n for n in names if n in set(info["missing_keys"]) - free - pooler]:

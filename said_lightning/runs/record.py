@@ -74,13 +74,15 @@ class Epoch:
 class Part:
     """A part of the data: its split, where train is a tenth of it, and its number of rows.
 
-    `value` is the metric after the last epoch, `trivial` what the majority class scores.
+    `value` is the metric after the last epoch, `trivial` what the majority class scores, or what a
+    language model scores without training, `zero_shot`, where that is more.
     """
 
     split: Literal["train", "dev", "test"]
     rows: Count
     value: Finite | None
     trivial: Finite | None
+    zero_shot: Finite | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -132,7 +132,7 @@ def estimate(config: Config, rows: SplitRows) -> Iterator[str]:
     else:
         beside = f", and {one.outside:,} of the head outside" if one.outside else ""
         yield f"d      {config.d:,} = {config.d - one.m:,} theta + {one.m} lambda{beside}"
-    yield f"head   {head_label(config.model, config.seed, one.held)}"
+    yield f"head   {head_label(config.model, config.task, config.seed, one.held)}"
     yield f"groups {', '.join(f'{name} {size:,}' for name, size in one.sizes.items())}"
     yield f"rows   {rows}"
     yield f"steps  {steps(config, rows.train)}"
@@ -152,10 +152,11 @@ def steps(config: Config, rows: int | None) -> str:
 def weights_held(config: Config, model: Outline) -> float:
     """Return the bytes of a model's weights."""
     each = BITS.get(config.method.quantize or "", 0) / 8
-    return sum(
+    bytes_ = (
         prod(shape) * (each if name in model.quantized else FLOAT)
         for name, shape in model.weights.items()
     )
+    return float(sum(bytes_))
 
 
 def held_to_train(config: Config, model: Outline) -> int:

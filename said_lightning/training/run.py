@@ -33,6 +33,7 @@ from said_lightning.training.growing import stages
 from said_lightning.training.loggers import Journal
 from said_lightning.training.module import Classifier
 from said_lightning.training.trainer import make_logger, make_trainer, setting
+from said_lightning.training.zero_shot import Scores, zero_shot
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ def train(spec: RunSpec) -> dict[str, Any]:
     data = TextDataModule(task, tokenizer, *sizes, config.seed, settings.workers)
     data.setup()
     log.info("rows: %s", data.data.rows)
-    log.info("head: %s", head_label(config.model, config.seed))
+    zero = zero_shot(model, data, model_sha256, settings.precision)
+    log.info("head: %s", head_label(config.model, config.task, config.seed))
     module = Classifier(model, task, settings, config.lr, config.seed)
     journal = Journal(folder, task.metric, data.data.parts)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
@@ -103,7 +105,7 @@ def train(spec: RunSpec) -> dict[str, Any]:
     found = outcome(module)
     return {
         **found,
-        **judged(data, journal, report, folder if trainer.is_global_zero else None),
+        **judged(data, zero, journal, report, folder if trainer.is_global_zero else None),
         "epochs": settings.epochs,
         "stages": stages(callbacks, journal.values, module.rate, found["outside"]),
         **inputs,
@@ -114,18 +116,26 @@ def train(spec: RunSpec) -> dict[str, Any]:
 
 
 def judged(
-    data: TextDataModule, journal: Journal, report: Report, folder: Path | None
+    data: TextDataModule, zero: Scores, journal: Journal, report: Report, folder: Path | None
 ) -> dict[str, Any]:
-    """Return what a run's record says of its metric; keep the report rows' scores in its folder."""
+    """Return what a run's record says of its metric; keep the report rows' scores in its folder.
+
+    What a language model scores at theta = 0 is trivial too, where it is more than a constant
+    answer does.
+    """
     parts, last = data.data.parts, journal.last
     metrics, row_scores = journal.metrics, report.row_scores
     select, reported = data.select_sets[0], data.report_sets[0]
     ended = journal.values[-1] if journal.values else None
+    trivial = {
+        "select": max(data.trivial(select), zero.get("select", 0.0)),
+        "report": max(data.trivial(reported), zero.get("report", 0.0)),
+    }
     return {
         "metric": Metric(
             name=journal.metric,
             value=metrics.get(journal.metric),
-            trivial=data.trivial(reported),
+            trivial=trivial["report"],
         ),
         "best": journal.best,
         "last": last,
@@ -134,10 +144,15 @@ def judged(
             split=parts.select,
             rows=len(select),
             value=last.value if last else None,
-            trivial=data.trivial(select),
+            trivial=trivial["select"],
+            zero_shot=zero.get("select"),
         ),
         "report": Part(
-            split=parts.report, rows=len(reported), value=ended, trivial=data.trivial(reported)
+            split=parts.report,
+            rows=len(reported),
+            value=ended,
+            trivial=trivial["report"],
+            zero_shot=zero.get("report"),
         ),
         "scores": write_scores(folder, row_scores) if folder and row_scores is not None else None,
         "metrics": metrics,

@@ -65,6 +65,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "ctrl": {},
     "falcon": {},
     "gemma": {},
+    "gemma3_text": {},
     "gpt2": {},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "gpt_neox": {},
@@ -73,6 +74,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "mixtral": {},
     "opt": {},
     "phi": {},
+    "phi3": {"pad_token_id": 0},
     "qwen2": {},
     "qwen3": {},
 }

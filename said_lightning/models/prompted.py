@@ -1,0 +1,139 @@
+"""Language models that answer among labels, by the likelihood of each label's tokens."""
+
+import inspect
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from said_lightning.data.prompts import prompts_of
+from said_lightning.data.task import TaskConfig
+
+Tokens = Int[Tensor, "batch tokens"]
+
+
+class AmongLabels:
+    """Makes a language model's forward give the log-likelihood of each label's answer.
+
+    `answers` holds the tokens of each. The loss is that of the right answer, in nats: of its tokens
+    alone, over the whole vocabulary (not among the labels). Prompts are padded on the right.
+    """
+
+    answers: list[list[int]]
+
+    def forward(
+        self,
+        input_ids: Tokens,
+        attention_mask: Tokens | None = None,
+        labels: Int[Tensor, " batch"] | None = None,
+    ) -> SequenceClassifierOutput:
+        """Return logits [batch, labels], and the mean loss where labels are given."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        if all(len(ids) == 1 for ids in self.answers):
+            logits, loss = self._by_one_token(input_ids, mask, labels)
+        else:
+            logits, loss = self._by_tokens(input_ids, mask, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _by_one_token(
+        self, ids: Tokens, mask: Tokens, labels: Int[Tensor, " batch"] | None
+    ) -> tuple[Float[Tensor, "batch labels"], Float[Tensor, ""] | None]:
+        """Read all answers off the token that follows a prompt."""
+        likely = self._after(ids, mask, mask.sum(1, keepdim=True) - 1)[:, 0]
+        tokens = torch.tensor([one for (one,) in self.answers], device=ids.device)
+        logits = likely[:, tokens]
+        loss = None if labels is None else functional.nll_loss(likely, tokens[labels])
+        return logits, loss
+
+    def _by_tokens(
+        self, ids: Tokens, mask: Tokens, labels: Int[Tensor, " batch"] | None
+    ) -> tuple[Float[Tensor, "batch labels"], Float[Tensor, ""] | None]:
+        """Append each answer in turn; in training the wrong ones leave no graph."""
+        every = torch.arange(len(self.answers), device=ids.device)
+        right = None if labels is None else self._likelihood(ids, mask, labels)
+        with torch.no_grad():
+            logits = torch.stack(
+                [self._likelihood(ids, mask, one.expand(len(ids))) for one in every], dim=1
+            )
+        if right is None:
+            return logits, None
+        # What the right answers are in training is what trains: dropout differs from pass to pass.
+        logits = logits.scatter(1, labels[:, None], right.detach()[:, None])  # type: ignore[index]
+        return logits, -right.mean()
+
+    def _likelihood(
+        self, ids: Tokens, mask: Tokens, which: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the log-likelihood of one answer to each prompt."""
+        longest = max(map(len, self.answers))
+        padded = [one + [-1] * (longest - len(one)) for one in self.answers]
+        tokens = torch.tensor(padded, device=ids.device)[which]
+        own: Bool[Tensor, "batch answer"] = tokens >= 0
+        lengths = mask.sum(1, keepdim=True)
+        places = lengths + torch.arange(longest, device=ids.device)
+        wide, room = functional.pad(ids, (0, longest)), functional.pad(mask, (0, longest))
+        wide = wide.scatter(1, places, tokens.clamp(min=0))
+        room = room.scatter(1, places, own.to(room.dtype))
+        likely = self._after(wide, room, places - 1)
+        each = likely.gather(2, tokens.clamp(min=0)[:, :, None]).squeeze(2)
+        return (each * own).sum(1)
+
+    def _after(
+        self, ids: Tokens, mask: Tokens, places: Int[Tensor, "batch places"]
+    ) -> Float[Tensor, "batch places words"]:
+        """Return the log-probability of each word after some places of each row."""
+        kept, place = places.unique(return_inverse=True)
+        ask: Any = super().forward  # type: ignore[misc]
+        if _keeps(type(self).__mro__[2]):
+            logits = ask(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits
+        else:
+            logits = ask(input_ids=ids, attention_mask=mask).logits[:, kept]
+        index = place[:, :, None].expand(-1, -1, logits.shape[-1])
+        likely: Tensor = logits.gather(1, index).float().log_softmax(-1)
+        return likely
+
+
+@cache
+def _keeps(architecture: type) -> bool:
+    """Return whether a language model can give the logits of some places alone."""
+    return "logits_to_keep" in inspect.signature(architecture.forward).parameters  # type: ignore
+
+
+@cache
+def prompted(architecture: type) -> type:
+    """Return a language model's class that answers among labels, under the model's own name."""
+    return type(architecture.__name__, (AmongLabels, architecture), {})
+
+
+def answering(model: Any, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
+    """Give a model that answers prompts the tokens of each answer.
+
+    Raise UserError where no likelihood parts them.
+    """
+    if (prompts := prompts_of(task, tokenizer)) is not None:
+        model.answers = prompts.answers
+
+
+def build_prompted(config: PretrainedConfig) -> Any:
+    """Build a language model of a config that answers among labels, with random weights.
+
+    Raise ValueError where the config is not a decoder's.
+    """
+    kind = type(config)
+    reads_both_ways = kind in MODEL_FOR_MASKED_LM_MAPPING or config.is_encoder_decoder
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING or reads_both_ways:
+        raise ValueError(
+            f"{config.model_type} is no decoder; expected a language model such as GPT-2 or Llama "
+            "for task.kind=prompt"
+        )
+    return prompted(MODEL_FOR_CAUSAL_LM_MAPPING[kind])(config)

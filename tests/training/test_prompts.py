@@ -1,0 +1,147 @@
+"""A decoder without a head, from its zero-shot score to artifact and certificate."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from said_lightning.artifact.export import export
+from said_lightning.artifact.file import FILE
+from said_lightning.artifact.load import restored, score
+from said_lightning.artifact.merge import merge
+from said_lightning.certify.certify import certify
+from said_lightning.certify.verify import verify
+from said_lightning.data.datamodule import TextDataModule
+from said_lightning.runs.certificate import CERTIFICATE
+from said_lightning.training.run import run
+from said_lightning.training.zero_shot import zero_shot
+from tests.conftest import WORDS
+
+PROMPT = ["task.kind=prompt", "task.template='{0} the'", "task.answers=[dull,great]"]
+FIT = ["d=60", "lr=0.05", "trainer.epochs=30", "trainer.batch_size=8"]
+
+
+@pytest.fixture(scope="module")
+def decoder(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a random Llama with the tests' tokenizer."""
+    folder = tmp_path_factory.mktemp("decoder")
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "max_position_embeddings": 32,
+    }
+    layers: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    config = LlamaConfig(
+        vocab_size=len(WORDS), **sizes, **layers, initializer_range=0.2, bos_token_id=2
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spec(compose: Any, decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a finished run of SAID by prompts."""
+    out = tmp_path_factory.mktemp("out")
+    one = compose(out, f"model.path={decoder}", *PROMPT, *FIT)
+    assert run(one).status == "done"
+    return one
+
+
+def test_the_record_holds_what_was_right_before_training(spec: Any, decoder: Path) -> None:
+    record = json.loads((spec.folder / "result.json").read_text())
+    model = AutoModelForCausalLM.from_pretrained(decoder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(decoder)
+    data = TextDataModule(spec.config.split_task, tokenizer, 8, 8, 0)
+    data.setup()
+    answers = torch.tensor([WORDS.index("dull"), WORDS.index("great")])
+    for part, rows in (("select", data.select_sets[0]), ("report", data.report_sets[0])):
+        right = 0
+        for row in range(len(rows)):
+            (one,) = rows[np.array([row])]
+            logits = model(input_ids=torch.tensor([one["input_ids"]])).logits[0, -1]
+            right += int(logits[answers].argmax() == one["labels"])
+        assert record[part]["zero_shot"] == right / len(rows)
+        assert record[part]["trivial"] == max(data.trivial(rows), right / len(rows))
+    assert record["metric"]["trivial"] == record["report"]["trivial"]
+    assert record["metric"]["value"] > record["metric"]["trivial"]
+    assert record["D"] == sum(weight.numel() for weight in model.parameters())
+
+
+def test_it_is_asked_once_for_all_runs(
+    spec: Any, decoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer, sha = restored_base(spec)
+    data = TextDataModule(spec.config.split_task, tokenizer, 8, 8, 0)
+    data.setup()
+    monkeypatch.setattr("said_lightning.training.zero_shot.asked", lambda *_: pytest.fail("again"))
+    assert set(zero_shot(model, data, sha, "32-true")) == {"select", "report"}
+
+
+def restored_base(spec: Any) -> Any:
+    from said_lightning.models.encoder import load
+
+    return load(spec.config.model, spec.config.task, 0)
+
+
+def test_artifact_and_merged_folder_predict_what_the_run_did(spec: Any, tmp_path: Path) -> None:
+    record = json.loads((spec.folder / "result.json").read_text())
+    export(spec.folder, None, "float32")
+    file = spec.folder / FILE
+    model, tokenizer, _ = restored(file)
+    assert score(model, tokenizer, spec.config.split_task, 8) == record["metric"]["value"]
+    merge(file, tmp_path / "merged")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    ids = tokenizer("a good film the", return_tensors="pt")["input_ids"][:, :-1]
+    answers = torch.tensor([WORDS.index("dull"), WORDS.index("great")])
+    after = plain(input_ids=ids).logits[0, -1].log_softmax(-1)
+    torch.testing.assert_close(model(input_ids=ids).logits[0], after[answers])
+
+
+def test_a_certificate_is_issued_and_verified(spec: Any, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    folder = sweep / spec.folder.relative_to(spec.folder.parents[2])
+    shutil.copytree(spec.folder, folder)
+    certify(folder, [5], 1, sweep)
+    assert verify(folder / CERTIFICATE).errors >= 0
+
+
+def test_full_fine_tuning_trains_by_prompts_too(compose: Any, decoder: Path, out: Path) -> None:
+    one = compose(out, f"model.path={decoder}", *PROMPT, "method=full", "trainer.epochs=1")
+    record = run(one)
+    assert (record.status, record.d) == ("done", record.D)
+    kept = AutoModelForCausalLM.from_pretrained(one.folder / "checkpoint")
+    assert type(kept).__name__ == "LlamaForCausalLM"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_a_template_makes_another_run_but_for_a_head(compose: Any, out: Path) -> None:
+    names = {compose(out, *own).name for own in ([], PROMPT, ["task.template='{0} a'"])}
+    assert len(names) == 2
+
+
+def test_what_a_head_alone_has_is_refused(main: Any, decoder: Path) -> None:
+    ended = main(f"model.path={decoder}", *PROMPT, "model.head=keep", "method.head=outside")
+    assert ended.code == 2
+    for line in ("model.head=keep: expected new", "method.head=outside: expected inside"):
+        assert f"{line}, since task.kind=prompt has no head" in ended.err
+
+
+def test_an_encoder_is_no_decoder(main: Any) -> None:
+    ended = main(*PROMPT)
+    assert ended.code == 2
+    assert "bert is no decoder; expected a language model such as GPT-2 or Llama" in ended.err
