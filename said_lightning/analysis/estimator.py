@@ -29,7 +29,7 @@ from said_lightning.errors import UserError
 from said_lightning.runs.record import CHOOSING, Record
 from said_lightning.runs.scores import read_scores
 
-SHARES_OF_ROWS = ("accuracy",)  # metrics whose scatter over rows is the binomial's
+SHARES_OF_ROWS = ("accuracy", "exact_match")  # metrics whose scatter over rows is the binomial's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ FORMAT = 1
 # What encoder, subspace and model card need of a run's task and model.
 OF_TASK = (
     *("name", "kind", "labels", "score_range", "metric", "metrics", "max_length"),
-    *("template", "answers"),
+    *("template", "answers", "match", "max_new_tokens"),
 )
 OF_MODEL = ("name", "path", "revision", "layers", "head")
 

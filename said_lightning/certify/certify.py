@@ -133,9 +133,9 @@ def validate_run(folder: Path, config: Config, record: Record) -> list[str]:
     found = []
     if record.status != "done":
         found.append(f"{folder}: status {record.status}; expected a run that is done")
-    if config.task.kind == "regression":
+    if config.task.kind in ("regression", "generate"):
         found.append(
-            f"{folder}: task {config.task.name} predicts scores; only the error of a classifier, "
+            f"{folder}: task {config.task.name} does not classify; only the error of a classifier, "
             "which is 0 or 1 on each row, is bounded"
         )
     if record.method == "full":

@@ -152,8 +152,7 @@ def count(
     for start in range(0, len(texts), BATCH):
         *columns, _ = zip(*texts[start : start + BATCH], strict=True)
         if prompts is not None:
-            ids = {"input_ids": prompts.rows(tokenizer, columns)}
-            batch = tokenizer.pad(ids, return_tensors="pt")
+            batch = tokenizer.pad(prompts.encode(tokenizer, columns), return_tensors="pt")
         else:
             batch = tokenizer(
                 *map(list, columns),

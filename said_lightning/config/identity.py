@@ -22,6 +22,12 @@ NOT_FOR_FULL = (
     "trainer.grow_from",
     *("method.space", "method.r", "method.quantize"),
 )
+# What a task of each kind does not read.
+_WRITTEN, _ANSWERED = ("match", "max_new_tokens"), ("template", "answers")
+UNASKED = {
+    **dict.fromkeys(("classification", "regression"), (*_ANSWERED, *_WRITTEN)),
+    **{"prompt": _WRITTEN, "generate": ("answers",)},
+}
 # What runs that are compared may differ in, or what their records keep apart.
 COMPARABLE = {
     "trainer": ("epochs", "step_ratio", "lambda_lr", "full_lr", "stop_at", "grow_from"),
@@ -122,9 +128,8 @@ def decisive(config: Config) -> dict[str, Any]:
     for key in ("stop_at", "grow_from"):
         if plain["trainer"].get(key) is None:
             plain["trainer"].pop(key, None)
-    if plain["task"]["kind"] != "prompt":
-        for key in ("template", "answers"):
-            plain["task"].pop(key, None)
+    for key in UNASKED.get(plain["task"]["kind"], ()):
+        plain["task"].pop(key, None)
     if plain["model"]["head"] == "new":
         del plain["model"]["head"]
     if plain["method"].get("quantize") is None:

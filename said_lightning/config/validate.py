@@ -126,10 +126,10 @@ def validate_method(config: Config) -> list[str]:
         )
     if (method.space, method.head) == ("head", "outside"):
         found.append("method.head=outside: expected inside, since method.space=head is the head")
-    if config.task.kind == "prompt":
+    if config.task.prompted:
         heads = {"method.head": (method.head, "inside"), "model.head": (config.model.head, "new")}
         found += [
-            f"{key}={value}: expected {plain}, since task.kind=prompt has no head"
+            f"{key}={value}: expected {plain}, since task.kind={config.task.kind} has no head"
             for key, (value, plain) in heads.items()
             if value != plain
         ]

@@ -29,6 +29,8 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 class Examples:
     """Rows of a split: one text each, or two; labels are class ids, or scores in regression.
 
+    Where texts are generated the last one is the target.
+
     The texts lie in an unnamed temporary file, not in memory: a JSON line for each row, [text,
     (text,) label]. `spans` holds each line's start and length in bytes.
     """
@@ -154,7 +156,9 @@ class Collector:
 
     def _checked(self, row: Row) -> tuple[list[str], int | float]:
         *texts, written = [self._cell(row, column) for column in self.columns]
-        for column, text in zip(self.source.text, texts, strict=True):
+        if self.task.kind == "generate":
+            texts.append(written)
+        for column, text in zip(self.columns, texts, strict=False):
             if not text.strip():
                 raise ValueError(f"column {column!r} is empty, expected text")
             if not text.isascii() and SURROGATE.search(text):

@@ -25,10 +25,13 @@ Meaning = bool | Decimal
 def label_parser(task: TaskConfig, source: HubSource | FileSource) -> Callable[[str], int | float]:
     """Return the function from a label as written to its id or score; it raises ValueError.
 
-    Classes are written as the source's label_map says; where that is empty as their names, or as
-    their ids unless a name is itself a number or the truth of another id. Spaces around a label do
-    not count; true and false are the ids 1 and 0 of two classes whose names are no truths.
+    Of a text to be written it is 1, right. Classes are written as the source's label_map says;
+    where that is empty as their names, or as their ids unless a name is itself a number or the
+    truth of another id. Spaces around a label do not count; true and false are the ids 1 and 0 of
+    two classes whose names are no truths.
     """
+    if task.kind == "generate":
+        return lambda text: 1
     if task.kind == "regression":
         return lambda text: _score(text, task.score_range)
     ids = _written(task.labels, source.label_map)

@@ -52,6 +52,7 @@ class Correlation(Metric):
 # empty class takes its exact path and changes nothing else.
 BUILDERS: dict[str, Callable[[int], Metric]] = {
     "accuracy": lambda classes: MulticlassAccuracy(classes, average="micro"),
+    "exact_match": lambda classes: MulticlassAccuracy(classes, average="micro"),
     "f1": lambda classes: BinaryF1Score(),
     "macro_f1": lambda classes: MulticlassF1Score(classes, average="macro"),
     "weighted_f1": lambda classes: MulticlassF1Score(classes, average="weighted"),

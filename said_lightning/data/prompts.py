@@ -17,29 +17,49 @@ Ids = list[int]
 
 @dataclass(frozen=True)
 class Prompts:
-    """A task's template, the tokens of each label's answer, and the room that a prompt has."""
+    """A task's template, and what may follow a row's prompt.
+
+    `answers` are the tokens of each label's answer; they are none where the row's last text is to
+    be written after its prompt. A row has at most `most` tokens in all.
+    """
 
     template: str
     answers: list[Ids]
-    room: int
+    most: int
 
-    def rows(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]]) -> list[Ids]:
-        """Return the tokens of each row's prompt; `texts` are columns."""
-        return [self._fitted(tokenizer, list(row)) for row in zip(*texts, strict=True)]
+    def encode(
+        self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Sequence[str]]
+    ) -> dict[str, list[Ids]]:
+        """Return each row's tokens; `texts` are columns.
 
-    def _fitted(self, tokenizer: PreTrainedTokenizerBase, row: list[str]) -> Ids:
+        A text to be written follows its prompt and a space, an end token follows it, and
+        token_type_ids are 1 for both.
+        """
+        rows = [list(row) for row in zip(*texts, strict=True)]
+        if self.answers:
+            room = self.most - max(map(len, self.answers))
+            return {"input_ids": [self._fitted(tokenizer, row, room) for row in rows]}
+        ids, types = [], []
+        for *row, target in rows:
+            written = [*answer_ids(tokenizer, f" {target.strip()}"), *end_of(tokenizer)]
+            prompt = self._fitted(tokenizer, row, self.most - len(written))
+            ids.append(prompt + written)
+            types.append([0] * len(prompt) + [1] * len(written))
+        return {"input_ids": ids, "token_type_ids": types}
+
+    def _fitted(self, tokenizer: PreTrainedTokenizerBase, row: list[str], room: int) -> Ids:
         ids = prompt_ids(tokenizer, self.template.format(*row))
-        while len(ids) > self.room:
+        while len(ids) > room:
             longest = max(range(len(row)), key=lambda place: len(row[place]))
             kept = answer_ids(tokenizer, row[longest])
-            kept = kept[: max(0, len(kept) - (len(ids) - self.room))]
+            kept = kept[: max(0, len(kept) - (len(ids) - room))]
             shorter = str(tokenizer.decode(kept))
             # Tokens that are decoded may be as many again.
             row[longest] = shorter if len(shorter) < len(row[longest]) else row[longest][:-1]
             if not any(row):
                 raise UserError(
-                    f"task.template: its own tokens and an answer's are more than "
-                    f"task.max_length={self.room + max(map(len, self.answers))}"
+                    "task.template: its own tokens and those of an answer are more than "
+                    f"task.max_length={self.most}"
                 )
             ids = prompt_ids(tokenizer, self.template.format(*row))
         return ids
@@ -47,12 +67,20 @@ class Prompts:
 
 def prompts_of(task: TaskConfig, tokenizer: PreTrainedTokenizerBase) -> Prompts | None:
     """Return a task's prompts, None where a head answers. Raise UserError as the answers' check."""
-    if task.kind != "prompt":
+    if not task.prompted:
         return None
+    if task.kind == "generate":
+        return Prompts(str(task.template), [], task.max_length)
     answers = [answer_ids(tokenizer, text) for text in task.answer_texts]
     if wrong := validate_answers(task, answers):
         raise UserError(*wrong)
-    return Prompts(str(task.template), answers, task.max_length - max(map(len, answers)))
+    return Prompts(str(task.template), answers, task.max_length)
+
+
+def end_of(tokenizer: PreTrainedTokenizerBase) -> Ids:
+    """Return the token that ends what is written, none where a tokenizer has none."""
+    ends = (tokenizer.eos_token_id, tokenizer.sep_token_id)
+    return [int(end) for end in ends if isinstance(end, int)][:1]
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+SHARES = ("accuracy", "exact_match")  # of rows that are right
 Confusion = Int[np.ndarray, "classes classes"]
 Answers = Real[np.ndarray, " rows"]
 
@@ -24,11 +25,11 @@ def row_scores(
 ) -> Float[np.ndarray, " rows"]:
     """Return a score for each row, in their order, whose mean is the metric.
 
-    Accuracy: 1 where the answer is right, else 0. Metrics that are no mean: the jackknife's
-    pseudo-values n M - (n - 1) M_without_the_row, whose mean is M up to O(1 / n).
+    Accuracy and exact match: 1 where the answer is right, else 0. Metrics that are no mean: the
+    jackknife's pseudo-values n M - (n - 1) M_without_the_row, whose mean is M up to O(1 / n).
     """
     n, whole = len(labels), score(metric, answers, labels, classes)
-    if metric == "accuracy":
+    if metric in SHARES:
         return (answers == labels).astype(float)
     if n == 1:
         return np.array([whole])
@@ -105,6 +106,7 @@ def ranks(values: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
 
 OF_CONFUSION: dict[str, Callable[[Confusion], float]] = {
     "accuracy": accuracy,
+    "exact_match": accuracy,
     "f1": f1,
     "macro_f1": macro_f1,
     "weighted_f1": weighted_f1,

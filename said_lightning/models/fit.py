@@ -107,9 +107,11 @@ def validate_length(
     relative = not getattr(shape.config, "position_biased_input", True)
     if isinstance(declared, int) and declared > 0 and not relative:
         limit = min(limit, declared - counted_from_padding(shape))
-    if task.max_length <= limit:
+    written = task.max_new_tokens if task.kind == "generate" else 0
+    if task.max_length + written <= limit:
         return []
-    return [f"task.max_length={task.max_length}: this model takes at most {limit} tokens"]
+    more = f" and task.max_new_tokens={written}" if written else ""
+    return [f"task.max_length={task.max_length}{more}: this model takes at most {limit} tokens"]
 
 
 def counted_from_padding(shape: PreTrainedModel) -> int:

@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from said_lightning.config.schema import ModelConfig
 from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
-from said_lightning.models.prompted import AmongLabels
+from said_lightning.models.prompted import Prompted
 from said_lightning.projections.core import random
 from said_lightning.subspace.groups import split_head
 
@@ -22,7 +22,7 @@ PURPOSE = "head"  # keeps a head's starting values apart from P's draws
 
 def head_of(model: PreTrainedModel) -> set[str]:
     """Return the names of the head's tensors, none where prompts are answered."""
-    if isinstance(model, AmongLabels):
+    if isinstance(model, Prompted):
         return set()
     return set(split_head(model, "outside")[1])
 
@@ -85,8 +85,9 @@ def keep_head(model: PreTrainedModel, order: Sequence[int]) -> None:
 
 def head_label(model: ModelConfig, task: TaskConfig, seed: int, held: bool | None = None) -> str:
     """Return whose head a run begins with; `held`: whether the checkpoint has one, if known."""
-    if task.kind == "prompt":
-        return "none: a label is the tokens that follow a prompt"
+    if task.prompted:
+        what = "a label is the tokens that follow" if task.kind == "prompt" else "text follows"
+        return f"none: {what} a prompt"
     if model.head == "keep":
         return "kept from the checkpoint, labels by name"
     return f"new, drawn from seed {seed}" + (", not the checkpoint's" if held else "")

@@ -1,4 +1,4 @@
-"""Language models that answer among labels, by the likelihood of each label's tokens."""
+"""Decoders without a head: they answer among labels, by the likelihood of each label's tokens."""
 
 import inspect
 from functools import cache
@@ -22,7 +22,25 @@ from said_lightning.data.task import TaskConfig
 Tokens = Int[Tensor, "batch tokens"]
 
 
-class AmongLabels:
+class Prompted:
+    """Makes a language model answer a batch's prompts by what the class before it says.
+
+    `language_model` is the model's own class.
+    """
+
+    language_model: Any
+
+    def asked(self, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
+        """Take what a task asks. Raise UserError as `prompts_of`."""
+        raise NotImplementedError
+
+    def like(self, other: "Prompted") -> None:
+        """Take what another one was asked."""
+        for name in inspect.get_annotations(type(self).__mro__[1]):
+            setattr(self, name, getattr(other, name))
+
+
+class AmongLabels(Prompted):
     """Makes a language model's forward give the log-likelihood of each label's answer.
 
     `answers` holds the tokens of each. The loss is that of the right answer, in nats: of its tokens
@@ -30,6 +48,11 @@ class AmongLabels:
     """
 
     answers: list[list[int]]
+
+    def asked(self, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
+        prompts = prompts_of(task, tokenizer)
+        assert prompts is not None
+        self.answers = prompts.answers
 
     def forward(
         self,
@@ -94,7 +117,7 @@ class AmongLabels:
         """Return the log-probability of each word after some places of each row."""
         kept, place = places.unique(return_inverse=True)
         ask: Any = super().forward  # type: ignore[misc]
-        if _keeps(type(self).__mro__[2]):
+        if _keeps(self.language_model):
             logits = ask(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits
         else:
             logits = ask(input_ids=ids, attention_mask=mask).logits[:, kept]
@@ -109,23 +132,13 @@ def _keeps(architecture: type) -> bool:
     return "logits_to_keep" in inspect.signature(architecture.forward).parameters  # type: ignore
 
 
-@cache
-def prompted(architecture: type) -> type:
-    """Return a language model's class that answers among labels, under the model's own name."""
-    return type(architecture.__name__, (AmongLabels, architecture), {})
+def prompted(architecture: type, how: type[Prompted]) -> type:
+    """Return a language model's class that answers prompts, under the model's own name."""
+    return type(architecture.__name__, (how, architecture), {"language_model": architecture})
 
 
-def answering(model: Any, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
-    """Give a model that answers prompts the tokens of each answer.
-
-    Raise UserError where no likelihood parts them.
-    """
-    if (prompts := prompts_of(task, tokenizer)) is not None:
-        model.answers = prompts.answers
-
-
-def build_prompted(config: PretrainedConfig) -> Any:
-    """Build a language model of a config that answers among labels, with random weights.
+def build_prompted(config: PretrainedConfig, how: type[Prompted]) -> Any:
+    """Build a language model of a config that answers prompts, with random weights.
 
     Raise ValueError where the config is not a decoder's.
     """
@@ -134,6 +147,7 @@ def build_prompted(config: PretrainedConfig) -> Any:
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING or reads_both_ways:
         raise ValueError(
             f"{config.model_type} is no decoder; expected a language model such as GPT-2 or Llama "
-            "for task.kind=prompt"
+            "for a task by prompts"
         )
-    return prompted(MODEL_FOR_CAUSAL_LM_MAPPING[kind])(config)
+    architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[kind]
+    return prompted(architecture, how)(config)

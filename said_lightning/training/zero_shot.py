@@ -31,7 +31,8 @@ def zero_shot(
         return {}
     task = data.task
     facts = [model_sha256, data.data.sha256, task.metric, task.max_length, task.labels, precision]
-    key = json.dumps([*facts, prompts.template, prompts.answers])
+    facts += [prompts.template, prompts.answers, task.match, task.max_new_tokens]
+    key = json.dumps(facts)
     file = cache().parent / "zero-shot" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):

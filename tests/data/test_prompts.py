@@ -42,8 +42,8 @@ def test_a_prompt_of_any_text_fits_and_keeps_its_end(
 ) -> None:
     prompts = prompts_of(task(), tokenizer)
     assert prompts is not None
-    (ids,) = prompts.rows(tokenizer, [[" ".join(words) or "a"], [text or "a"]])
-    assert len(ids) <= prompts.room == 11
+    (ids,) = prompts.encode(tokenizer, [[" ".join(words) or "a"], [text or "a"]])["input_ids"]
+    assert len(ids) <= prompts.most - 1 == 11
     end = tokenizer("the", add_special_tokens=False)["input_ids"]
     assert ids[-len(end) :] == end
     assert ids[0] == tokenizer.cls_token_id
@@ -53,14 +53,28 @@ def test_a_prompt_of_any_text_fits_and_keeps_its_end(
 def test_a_short_prompt_is_the_template_with_its_texts(tokenizer: Any) -> None:
     prompts = prompts_of(task(), tokenizer)
     assert prompts is not None
-    (ids,) = prompts.rows(tokenizer, [["good"], ["bad"]])
+    (ids,) = prompts.encode(tokenizer, [["good"], ["bad"]])["input_ids"]
     assert tokenizer.decode(ids[1:]) == "good film bad the"
 
 
 def test_a_template_that_leaves_no_room_is_refused(tokenizer: Any) -> None:
-    prompts = Prompts("film " * 20 + "{0}", [[1]], 11)
+    prompts = Prompts("film " * 20 + "{0}", [[1]], 12)
     with pytest.raises(UserError, match=r"task.template: its own tokens .* task.max_length=12"):
-        prompts.rows(tokenizer, [["good"]])
+        prompts.encode(tokenizer, [["good"]])
+
+
+def test_a_text_to_be_written_follows_its_prompt_whole_and_ends(tokenizer: Any) -> None:
+    wanted = task(kind="generate", labels=[], metric="exact_match", metrics=["exact_match"])
+    assert validate_description(wanted) == []
+    prompts = prompts_of(wanted, tokenizer)
+    assert prompts is not None
+    found = prompts.encode(tokenizer, [["good " * 20], ["bad"], ["fine plot"]])
+    (ids,), (types,) = found["input_ids"], found["token_type_ids"]
+    assert len(ids) == len(types) == 12
+    assert tokenizer.decode(ids[-3:-1]) == "fine plot"
+    assert ids[-1] == tokenizer.sep_token_id
+    assert types == [0] * 9 + [1] * 3
+    assert tokenizer.decode(ids[7:9]).endswith("the")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from said_lightning.artifact.export import export
 from said_lightning.artifact.file import FILE
 from said_lightning.artifact.load import restored, score
 from said_lightning.artifact.merge import merge
-from said_lightning.certify.certify import certify
+from said_lightning.certify.certify import certify, validate_run
 from said_lightning.certify.verify import verify
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.runs.certificate import CERTIFICATE
@@ -145,3 +145,49 @@ def test_an_encoder_is_no_decoder(main: Any) -> None:
     ended = main(*PROMPT)
     assert ended.code == 2
     assert "bert is no decoder; expected a language model such as GPT-2 or Llama" in ended.err
+
+
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with problems of GSM8K's form: each good film is great, each bad one poor."""
+    folder = tmp_path_factory.mktemp("problems")
+    for name, rows in (("train", 60), ("test", 12)):
+        pairs = [("good", "great"), ("bad", "poor")]
+        lines = [
+            json.dumps(
+                {"question": f"a {word} film {'a ' * (i % 5 + len(name))}", "answer": answer}
+            )
+            for i in range(rows // 2)
+            for word, answer in pairs
+        ]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_decoder_learns_to_write_answers_and_its_artifact_writes_them_again(
+    compose: Any, decoder: Path, problems: Path, out: Path
+) -> None:
+    own = ["task=gsm8k", f"task.data_dir={problems}", "task.match=exact", "task.max_length=20"]
+    own += ["task.template='{0} the'", "task.max_new_tokens=2", "task.rows.test=null"]
+    one = compose(out, f"model.path={decoder}", *own, *FIT)
+    record = run(one)
+    assert record.status == "done"
+    assert record.metric.name == "exact_match"
+    assert record.report is not None
+    assert record.report.zero_shot == record.metric.trivial
+    assert record.metric.value is not None
+    assert record.metric.trivial is not None
+    assert record.metric.value > record.metric.trivial
+    export(one.folder, None, "float32")
+    model, tokenizer, _ = restored(one.folder / FILE)
+    assert score(model, tokenizer, one.config.split_task, 8) == record.metric.value
+    assert "does not classify" in validate_run(one.folder, one.config, record)[0]
+
+
+def test_what_is_written_has_to_fit_into_the_positions(main: Any, decoder: Path) -> None:
+    ended = main(
+        *(f"model.path={decoder}", "task.kind=generate", "task.template='{0}'", "task.labels=[]"),
+        *("task.metric=exact_match", "task.metrics=[exact_match]", "task.max_new_tokens=30"),
+    )
+    assert ended.code == 2
+    assert "task.max_length=16 and task.max_new_tokens=30: this model takes at most 32" in ended.err
