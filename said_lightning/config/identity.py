@@ -15,6 +15,7 @@ from said_lightning.runs.labels import model_label, projection_label, rate_label
 NO_EFFECT = (
     *("out", "logger", "trainer.workers", "trainer.save_every"),
     *("model.sizes", "model.steps", "model.runs", "timeout", "on_error"),
+    "trainer.activation_checkpointing",
 )
 # What full fine-tuning does not read: one baseline serves every method and d.
 NOT_FOR_FULL = (

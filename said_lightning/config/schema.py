@@ -101,6 +101,7 @@ class TrainerConfig:
     to the next, 0 is after every step (full fine-tuning's is saved after each epoch). stop_at: the
     run ends after the first epoch whose metric reaches it; null is never. grow_from: d in the first
     epoch, from where it grows to d in the last (training/growing.py); null is all d at once.
+    activation_checkpointing: layers keep their input alone and are computed again backwards.
     """
 
     epochs: Count = 3
@@ -119,6 +120,7 @@ class TrainerConfig:
     save_every: NotNegative = 30.0
     stop_at: Finite | None = None
     grow_from: Count | None = None
+    activation_checkpointing: bool = False
 
 
 @dataclass

@@ -17,6 +17,13 @@ def confine_for(model: nn.Module, method: MethodConfig) -> None:
         confine(model, method.space, method.r)
 
 
+def checkpoint_activations(model: Any) -> None:
+    """Have each layer keep its input alone, and compute the rest again in the backward pass."""
+    # Earlier versions of transformers have the other name alone.
+    named = getattr(model, "activation_checkpointing_enable", None)
+    (named or model.gradient_checkpointing_enable)({"use_reentrant": False})
+
+
 def build_subspace(model: nn.Module, config: Config) -> Subspace:
     """Make the subspace that a run of this config trains its encoder in, theta at its start.
 

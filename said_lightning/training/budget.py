@@ -33,7 +33,7 @@ class Outline:
 
     sizes: the numbers of each group. weights: the shapes of all weights. quantized: the names of
     those that are held in fewer bits. held: whether the checkpoint has a head of its own, None
-    where it is not here.
+    where it is not here. recomputes: whether its layers can be computed again backwards.
     """
 
     D: int
@@ -44,6 +44,7 @@ class Outline:
     quantized: set[str]
     shape: PretrainedConfig
     held: bool | None
+    recomputes: bool
 
 
 def validate_models(configs: Iterable[Config]) -> list[str]:
@@ -59,6 +60,11 @@ def validate_models(configs: Iterable[Config]) -> list[str]:
         except UserError as error:
             found += error.messages
             continue
+        if config.trainer.activation_checkpointing and not one.recomputes:
+            found.append(
+                f"trainer.activation_checkpointing=true: {config.model.name} cannot compute its "
+                "layers again; expected false"
+            )
         if config.method.name != "full":
             for d in config.every_d:
                 found += [*validate_budget(d, one.m, one.D), *validate_room(d, config, one)]
@@ -120,6 +126,7 @@ def _outline(config: Config) -> Outline:
         quantized={name for name, weight in weights.items() if id(weight) in packed},
         shape=model.config,
         held=held,
+        recomputes=model.supports_gradient_checkpointing,
     )
 
 

@@ -16,6 +16,7 @@ from said_lightning.config.stored import plan, validate_stored, waiting
 from said_lightning.config.validate import validate_config
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.errors import UserError
+from said_lightning.models.build import checkpoint_activations
 from said_lightning.models.encoder import load
 from said_lightning.models.head import head_label
 from said_lightning.runs import checkpoint as generations
@@ -90,6 +91,8 @@ def train(spec: RunSpec) -> dict[str, Any]:
     data = TextDataModule(task, tokenizer, *sizes, config.seed, settings.workers)
     data.setup()
     log.info("rows: %s", data.data.rows)
+    if settings.activation_checkpointing:
+        checkpoint_activations(model)
     zero = zero_shot(model, data, model_sha256, settings.precision)
     log.info("head: %s", head_label(config.model, config.task, config.seed))
     module = Classifier(model, task, settings, config.lr, config.seed)

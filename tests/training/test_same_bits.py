@@ -56,6 +56,11 @@ def test_where_data_lie_and_what_is_logged_change_no_bit(train: Train, glue: Pat
     assert same(train(), train("logger=csv", f"task.data_dir={glue / 'SST-2'}"))
 
 
+@pytest.mark.parametrize("own", [["method=full"], ["d=50"], ["d=50", "projection=kronecker"]])
+def test_layers_that_are_computed_again_change_no_bit(train: Train, own: list[str]) -> None:
+    assert same(train(*own), train(*own, "trainer.activation_checkpointing=true"))
+
+
 @pytest.mark.parametrize("method", ["said", "full"])
 def test_dropout_is_on_in_every_training_step_and_off_in_evaluation(
     train: Train, method: str, monkeypatch: pytest.MonkeyPatch
