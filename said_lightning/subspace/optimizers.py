@@ -16,6 +16,11 @@ from said_lightning.errors import UserError
 # marked True.
 MARK = "_said_hooked"
 
+ONE_DEVICE = (
+    "expected one process and one device, since DDP, FSDP and DeepSpeed send the weights' "
+    "gradients, of which a subspace leaves none; SubspaceCallback trains on several with Lightning"
+)
+
 
 def marked(tensor: Tensor) -> object:
     """Return a tensor's mark, None where it has none."""
@@ -50,6 +55,13 @@ def refuse_unhooked(optimizer: Optimizer, *_: object) -> None:
 register_optimizer_step_pre_hook(refuse_unhooked)
 
 
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer of torch inside the one that accelerate makes of it."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer
+
+
 def numbers_of(optimizer: Optimizer) -> Iterator[Tensor]:
     """Yield all tensors that an optimizer trains."""
     for group in optimizer.param_groups:
@@ -73,8 +85,11 @@ def validate_optimizer(
         found.append(f"the optimizer holds weights that the subspace moves: {remedy}")
     elif not holds(optimizer, numbers):
         found.append(f"the optimizer does not hold the subspace's numbers: {remedy}")
-    if isinstance(optimizer, torch.optim.LBFGS):
+    if isinstance(unwrapped(optimizer), torch.optim.LBFGS):
         found.append("LBFGS moves theta several times in a step: expected one update in each step")
+    kind = getattr(getattr(optimizer, "accelerator_state", None), "distributed_type", "NO")
+    if kind != "NO":
+        found.append(f"accelerate distributes the model ({kind}): {ONE_DEVICE}")
     return found
 
 
@@ -93,26 +108,81 @@ def take_over(optimizer: Optimizer, numbers: Sequence[Tensor], weights: Sequence
     wrong = []
     if missing := len(inside - {id(tensor) for tensor in numbers_of(optimizer)}):
         wrong.append(
-            f"configure_optimizers leaves out {missing} of the model's {len(inside)} trainable "
+            f"the optimizer leaves out {missing} of the model's {len(inside)} trainable "
             "tensors: expected all; freeze the others with requires_grad_(False)"
         )
     if len({float(group["lr"]) for group in groups}) > 1:
-        wrong.append("configure_optimizers gives the weights several rates: theta has one")
+        wrong.append("the optimizer gives the weights several rates: theta has one")
     if others:
         wrong.append(
-            f"configure_optimizers puts {len(others)} tensors outside the subspace into a group "
+            f"the optimizer puts {len(others)} tensors outside the subspace into a group "
             "with tensors inside: expected a group of their own"
         )
     if optimizer.state:
         name = type(optimizer).__name__
         wrong.append(f"{name} has state for each weight before its first step: expected none")
     if wrong:
-        either = "or make the optimizer of self.subspace.parameter_groups(full_lr=...)"
+        either = "or make the optimizer of the subspace's parameter_groups(full_lr=...)"
         raise UserError(*wrong, either)
     for group in groups:
         group["params"][:] = []
     groups[0]["params"][:] = numbers
     groups[0]["weight_decay"] = 0.0
+
+
+@contextmanager
+def lent(
+    optimizer: Optimizer,
+    numbers: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    kept: list[dict[str, Any]],
+) -> Iterator[None]:
+    """Have an optimizer made for a model's weights train a subspace's numbers, then give it back.
+
+    It begins with what `kept` holds of each number, as `moments` returns it, and leaves there what
+    it has in the end. Meanwhile its `state_dict` is one that an optimizer of the weights loads: its
+    groups without any state, since that of the numbers is none of the weights'. Raise UserError as
+    `take_over`.
+    """
+    usual = [(list(group["params"]), group.get("weight_decay")) for group in optimizer.param_groups]
+
+    def of_weights(_: Optimizer, state: dict[str, Any]) -> None:
+        state["state"] = {}
+        first = 0
+        for group, (params, decay) in zip(state["param_groups"], usual, strict=True):
+            group |= {"params": list(range(first, first + len(params))), "weight_decay": decay}
+            first += len(params)
+
+    take_over(optimizer, numbers, weights)
+    _put_moments(optimizer, numbers, kept)
+    hook = optimizer.register_state_dict_post_hook(of_weights)
+    try:
+        yield
+    finally:
+        hook.remove()
+        kept[:] = moments(optimizer, numbers)
+        for number in numbers:
+            optimizer.state.pop(number, None)
+        for group, (params, decay) in zip(optimizer.param_groups, usual, strict=True):
+            group["params"][:] = params
+            group["weight_decay"] = decay
+
+
+def moments(optimizer: Optimizer, numbers: Iterable[Tensor]) -> list[dict[str, Any]]:
+    """Return what an optimizer keeps of each of some numbers."""
+    return [dict(optimizer.state.get(number, {})) for number in numbers]
+
+
+def _put_moments(
+    optimizer: Optimizer, numbers: Sequence[Tensor], kept: Sequence[dict[str, Any]]
+) -> None:
+    """Give an optimizer back what `moments` returned."""
+    places = {id(tensor): place for place, tensor in enumerate(numbers_of(optimizer))}
+    state = optimizer.state_dict()
+    for number, one in zip(numbers, kept, strict=False):  # nothing is kept before the first step
+        if one:
+            state["state"][places[id(number)]] = one
+    optimizer.load_state_dict(state)
 
 
 @contextmanager
@@ -133,7 +203,8 @@ def faster(
         groups = optimizer.param_groups
         return next(one for one in groups if any(tensor is theta[0] for tensor in one["params"]))
 
-    whole = max(float(own().get(key, 0.0)) for key in ("max_lr", "initial_lr", "lr"))
+    # A rate of 0 throughout is lambda's too.
+    whole = max(float(own().get(key, 0.0)) for key in ("max_lr", "initial_lr", "lr")) or 1.0
 
     def before(*_: object) -> None:
         group = own()

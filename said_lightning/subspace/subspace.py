@@ -20,7 +20,7 @@ from said_lightning.subspace.groups import Groups, budget, size, split_head, val
 from said_lightning.subspace.lazy import large_tables
 from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIO, learning_rate
 from said_lightning.subspace.matrices import Matrices, find_layers
-from said_lightning.subspace.optimizers import mark, marked, validate_optimizer
+from said_lightning.subspace.optimizers import mark, marked, unwrapped, validate_optimizer
 from said_lightning.subspace.options import (
     Head,
     Method,
@@ -163,13 +163,15 @@ class Subspace:
     def training(self, optimizer: Optimizer) -> Iterator[None]:
         """Train in the subspace: an ordinary loop goes inside, and an ordinary model is left.
 
-        After each step of the optimizer the weights are written and its gradients cleared. Raise
-        UserError where the optimizer is not one of `trainable_parameters`; RuntimeError where a
-        step finds no gradient, and as `attach`.
+        After each step of the optimizer, which accelerate may have prepared, the weights are
+        written and its gradients cleared. Raise UserError where it is not an optimizer of
+        `trainable_parameters`, or one of several processes; RuntimeError where a step finds no
+        gradient, and as `attach`.
         """
         numbers = self.trainable_parameters()
         if wrong := validate_optimizer(optimizer, numbers, self.weights()):
             raise UserError(*wrong)
+        optimizer = unwrapped(optimizer)
 
         def write_through(*_: object) -> None:
             if not self._gradients.pulled:

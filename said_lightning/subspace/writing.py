@@ -54,10 +54,10 @@ class Writer:
 
     @torch.no_grad()
     def adopt(self) -> None:
-        """Take the weights as they are for theta_0 + lambda P theta."""
-        weights = flat(self.weights, self.origin)
-        self._write_groups(flat(self.origin, weights), weights, lambda groups: -self._now(groups))
+        """Take the weights as they are for theta_0 + lambda P theta; a theta_0 that fits stays."""
         self.note()
+        weights = flat(self.weights, [n for n in self.origin if not self._as_written(n)])
+        self._write_groups(flat(self.origin, weights), weights, lambda groups: -self._now(groups))
 
     @torch.no_grad()
     def stand(self, names: Collection[str]) -> None:
