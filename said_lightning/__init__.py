@@ -12,14 +12,24 @@ if TYPE_CHECKING:
     from said_lightning.search.measure import measure
     from said_lightning.subspace.subspace import Subspace
     from said_lightning.training.callbacks import SubspaceCallback
+    from said_lightning.training.transformers_trainer import SubspaceTrainerCallback
 
-__all__ = ["Subspace", "SubspaceCallback", "__version__", "load", "measure", "projections"]
+__all__ = [
+    "Subspace",
+    "SubspaceCallback",
+    "SubspaceTrainerCallback",
+    "__version__",
+    "load",
+    "measure",
+    "projections",
+]
 __version__ = "0.1.0"
 
 # Imported when they are asked for: `said d90` reads result files alone and starts without torch.
 _HOMES = {
     "Subspace": "said_lightning.subspace.subspace",
     "SubspaceCallback": "said_lightning.training.callbacks",
+    "SubspaceTrainerCallback": "said_lightning.training.transformers_trainer",
     "load": "said_lightning.artifact.load",
     "measure": "said_lightning.search.measure",
 }

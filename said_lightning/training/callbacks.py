@@ -1,7 +1,7 @@
 """The Lightning callbacks that train in a subspace, and that end a run which has shown enough."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -51,10 +51,7 @@ class SubspaceCallback(Callback):
         lambda_lr: float = LAMBDA_LR,
         **options: Any,
     ) -> None:
-        if (d is None) == (make is None) or (make and options):
-            raise UserError("SubspaceCallback: expected d and Subspace's keywords, or make alone")
-        keywords: dict[str, Any] = {"d": d, **options}
-        self.make = make or (lambda model: Subspace(model, **keywords))
+        self.make = maker(type(self).__name__, d, make, options)
         self.of = of
         self.step_ratio = step_ratio
         self.lambda_lr = lambda_lr
@@ -148,6 +145,22 @@ def validate_start(trainer: Trainer, weights: Iterable[Tensor]) -> list[str]:
     if torch.equal(reduce(total.clone(), reduce_op="max"), -reduce(-total, reduce_op="max")):
         return []
     return ["the processes begin with different weights: expected seed_everything(SEED) first"]
+
+
+def maker(
+    owner: str,
+    d: int | None,
+    make: Callable[[nn.Module], Subspace] | None,
+    options: Mapping[str, Any],
+) -> Callable[[nn.Module], Subspace]:
+    """Return what makes a callback's subspace of a model: `make`, or Subspace with d and keywords.
+
+    Raise UserError, which names the callback `owner`, for neither of them and for both.
+    """
+    if (d is None) == (make is None) or (make and options):
+        raise UserError(f"{owner}: expected d and Subspace's keywords, or make alone")
+    keywords: dict[str, Any] = {"d": d, **options}
+    return make or partial(Subspace, **keywords)
 
 
 def _subspace_of(module: LightningModule) -> object:

@@ -99,6 +99,13 @@ def test_a_run_imports_no_extra_though_it_is_installed() -> None:
     assert not {"constriction", "datasets", "pandas", "plotly", "pyarrow", "wandb"} & set(found)
 
 
+def test_the_package_imports_neither_trainer_nor_what_it_needs() -> None:
+    program = "import sys, said_lightning; said_lightning.Subspace; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert not {"transformers.trainer", "peft", "accelerate", "trl"} & set(found)
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """Leave a baseline and a run that reaches 90 % of it."""
