@@ -56,7 +56,10 @@ class D90Sweeper(Sweeper):
         factors = {key: tuple(map(float, self.settings[key])) for key in ("rates", "lengths")}
         settings = self.settings | factors
         nested = settings.pop("nested")
-        series = [self.series(one) for one in given if "method=full" not in one]
+        # Series that differ in what they do not read, as PEFT's in the projection, are one.
+        each = {self.composer.spec(one).folder: one for one in reversed(given)}
+        series = [self.series(one) for one in given if one in each.values()]
+        series = [one for one in series if "method=full" not in one.overrides]
         search(series, self.run, Plan(**settings), nested)
         self.show()
         if self.trouble:
@@ -66,10 +69,12 @@ class D90Sweeper(Sweeper):
         """Return a series with the values of its config that its jobs are factors on."""
         from said_lightning.search.study import Series
 
+        def nearest(d: int) -> int:
+            return int(self.composer.spec([*overrides, f"d={d}"]).config.d)
+
         own = self.composer.spec(overrides).config
-        trainer = own.trainer
-        ratio = own.step_ratio
-        one = Series(overrides, ratio, trainer.full_lr, own.lr, trainer.epochs, 0)
+        trainer, rates = own.trainer, (own.step_ratio, own.trainer.full_lr, own.given_lr)
+        one = Series(overrides, *rates, trainer.epochs, 0, nearest)
         full = self.composer.spec(one.baseline).config.trainer
         return one._replace(full_lr=full.full_lr, full_epochs=full.epochs)
 

@@ -8,13 +8,13 @@ from typer.testing import CliRunner, Result
 
 from said_lightning import cli
 from said_lightning.cli.app import app
-from said_lightning.runs.record import Method, Metric, Record, write
+from said_lightning.runs.record import Metric, Record, write
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """Full fine-tuning at 0.8, and DID below the threshold at 100 and above it at 1,000."""
-    points: list[tuple[Method, int, float]] = [
+    points: list[tuple[str, int, float]] = [
         ("full", 10**6, 0.8),
         ("did", 100, 0.6),
         ("did", 1000, 0.75),

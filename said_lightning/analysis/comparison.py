@@ -1,9 +1,9 @@
 """Comparisons of series: the ratio of two d90 with its interval, and d90 over a family of models.
 
 Series that differ in one thing are compared: SAID with DID, other projections with fastfood and
-those of one kind with its plain form, other spaces with all weights, each model with the next
-smaller one, each pre-training step with the one before. A ratio is not read off two intervals; both
-series are drawn together.
+those of one kind with its plain form, other spaces with all weights, methods of PEFT with SAID (or
+with DID where SAID is not there), each model with the next smaller one, each pre-training step with
+the one before. A ratio is not read off two intervals; both series are drawn together.
 """
 
 import re
@@ -32,6 +32,8 @@ AGREE = {
     "projection": ("D", "m", "outside", "lambda_lr"),
     "space": ("outside", "lambda_lr"),
 }
+_WHOLE = ("all", 0)  # theta's space, and numbers of a head outside
+SUBSPACES = ("said", "did")  # what a method of PEFT is held against: the first that is there
 CORRELATED = 3  # members of a family at least
 
 
@@ -103,9 +105,11 @@ def compare(subjects: Sequence[Subject]) -> list[Found]:
 def _pairs(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject, Over]]:
     """Yield the pairs to compare, each with what they differ in."""
     over: Over
+    inside = [one for one in subjects if one.row.method in SUBSPACES]
     for over in ("method", "projection", "space"):
-        for group in _alike(subjects, over):
+        for group in _alike(inside, over):
             yield from ((one, to, over) for one, to in _referred(group, over))
+    yield from ((one, to, "method") for one, to in _adapters(subjects))
     for members, _, over in _lines(subjects):
         yield from ((one, before, over) for before, one in pairwise(members))
 
@@ -125,6 +129,25 @@ def _referred(group: Sequence[Subject], over: str) -> Iterator[tuple[Subject, Su
         named = [one for one in kind if getattr(one.row, over) == plain]
         if len(named) == 1:
             yield from ((one, named[0]) for one in kind if one is not named[0])
+
+
+def _adapters(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject]]:
+    """Yield each method of PEFT with the one subspace of all weights that it is held against.
+
+    Of several projections, it is fastfood's.
+    """
+
+    def key(one: Subject) -> tuple[Hashable, ...]:
+        row = one.row
+        return (row.model, row.task, row.panel, row.series.fact("D"))
+
+    for group in _grouped(subjects, key):
+        whole = [one for one in group if (one.row.space, one.row.series.fact("outside")) == _WHOLE]
+        first = [[one for one in whole if one.row.method == name] for name in SUBSPACES]
+        held = next(filter(None, first), [])
+        plain = [one for one in held if one.row.projection == "fastfood"] or held
+        if len(plain) == 1:
+            yield from ((one, plain[0]) for one in group if one.row.method not in SUBSPACES)
 
 
 def _kind(projection: str) -> str:

@@ -15,7 +15,7 @@ NAMES = ("model", "task")
 # In what a series and its full fine-tuning agree besides; a run that has not begun knows few.
 SHARED = ("model_sha256", "data_sha256", "metric", "protocol", "setting_hash")
 OWN_NAMES = ("method", "projection", "space")
-OWN = ("D", "m", "outside", "lambda_lr")
+OWN = ("D", "m", "outside", "lambda_lr", "method_hash")
 
 Facts = tuple[Hashable, ...]
 
@@ -121,7 +121,12 @@ def _known(facts: Facts) -> int:
 
 def differences(every: Sequence[Facts], names: Sequence[str]) -> list[str]:
     """Return for each of several facts in what they differ from the others: `data 3f2a, m 8`."""
-    shown = {"model_sha256": "weights", "data_sha256": "data", "setting_hash": "setting"}
+    shown = {
+        "model_sha256": "weights",
+        "data_sha256": "data",
+        "setting_hash": "setting",
+        "method_hash": "method",
+    }
     found = []
     for facts in every:
         parts = []

@@ -86,7 +86,8 @@ def _within(rows: Iterable[Row]) -> Iterator[str]:
         for one in row.comparisons:
             alike = [part for name, part in parts.items() if part and name != one.over]
             if not _is_across(one):
-                yield f"{' '.join([*alike, row.variant]).strip()}: {one.sentence}"
+                where = " ".join(filter(None, [*alike, row.variant]))
+                yield f"{where}: {one.sentence}" if where else one.sentence
 
 
 def _across(rows: Iterable[Row]) -> Iterator[str]:

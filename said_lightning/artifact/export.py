@@ -45,7 +45,7 @@ def evaluated(artifact: Artifact, config: Config) -> Artifact:
     # transformers takes seconds to import, and most exports do without.
     from said_lightning.artifact.load import restore, score
 
-    model, tokenizer, _ = restore(artifact)
+    model, tokenizer, _, _ = restore(artifact)
     value = score(model, tokenizer, config.split_task, config.trainer.eval_batch_size)
     metric = replace(artifact.about.metric, value=value)
     return replace(artifact, about=replace(artifact.about, metric=metric))
@@ -69,6 +69,11 @@ def from_run(run: Path) -> Artifact:
             f"{run}: full fine-tuning has no theta; {run / checkpoint.FOLDER} is a model's folder"
         )
     config = read_config(run)
+    if config.method.name == "peft":
+        raise UserError(
+            f"{run}: {record.method} has no theta, and is exported already: "
+            f"{run / checkpoint.FOLDER} is a folder for PEFT's PeftModel.from_pretrained"
+        )
     path = run / checkpoint.FOLDER / checkpoint.NUMBERS
     try:
         tensors = safetensors.load(read_whole(path, most=None))

@@ -70,7 +70,7 @@ def carried(config: Config) -> dict[str, Any]:
     parts = {
         "model": {key: plain["model"][key] for key in OF_MODEL},
         "task": {key: plain["task"][key] for key in OF_TASK},
-        "method": plain["method"],
+        "method": {key: value for key, value in plain["method"].items() if key != "peft"},
         "projection": plain["projection"],
     }
     written = {

@@ -19,7 +19,7 @@ def merge(file: Path, folder: Path, base: str | None = None) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists; expected a new folder, or an empty one")
-    model, tokenizer, _ = restored(file, base)
+    model, tokenizer, _, _ = restored(file, base)
     if isinstance(model, T5EncoderClassifier):
         raise UserError(
             f"{file}: transformers has no classifier of T5's encoder alone to merge into; "

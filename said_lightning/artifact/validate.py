@@ -35,8 +35,8 @@ def validate_header(about: About) -> list[str]:
         *validate_projection(config.projection),
         *validate_description(config.task),
     ]
-    if config.method.name == "full":
-        found.append("method.name=full: expected did or said")
+    if (method := config.method.name) in ("full", "peft"):
+        found.append(f"method.name={method}: expected did or said")
     if (name := config.projection.name) not in names():
         found.append(f"projection.name={name}: no such projection{suggestion(name, names())}")
     if not 0 <= about.m < config.d <= LONGEST:

@@ -58,7 +58,7 @@ def rebuild(config: Config, record: Record, artifact: Artifact) -> Rebuilt:
     Raise UserError where the model, the data or P are not what they were.
     """
     values = artifact.values()
-    model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
+    model, tokenizer, model_sha256, _ = load(config.model, config.task, config.seed)
     sizes = (config.trainer.batch_size, config.trainer.eval_batch_size)
     data = TextDataModule(config.split_task, tokenizer, *sizes, config.seed, config.trainer.workers)
     data.setup()

@@ -58,7 +58,7 @@ def recompute(
     say here: the rest follows.
     """
     facts = labels_of(config)
-    model, tokenizer, model_sha256 = load(config.model, config.task, config.seed)
+    model, tokenizer, model_sha256, _ = load(config.model, config.task, config.seed)
     data = read_task(config.split_task)
     header = write(model, config, coded) | {"model_sha256": model_sha256, "head": []}
     train, dev = (count(model, tokenizer, rows, config.task) for rows in (data.train, data.report))

@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from said_lightning.config.composer import Composer, Overrides
+from said_lightning.config.composer import Composer, Overrides, Settle
 from said_lightning.config.identity import RunSpec, absolute
 from said_lightning.config.overrides import (
     SEARCHED,
@@ -33,6 +33,7 @@ from said_lightning.config.overrides import (
     validate_searched,
     values_of,
 )
+from said_lightning.config.schema import Config
 from said_lightning.config.validate import validate_search, validate_secrets, validate_slurm
 from said_lightning.errors import UserError
 
@@ -100,8 +101,13 @@ def parse_flags(arguments: Sequence[str]) -> Namespace:
     return flags
 
 
-def read_command(arguments: Sequence[str]) -> Command:
-    """Compose every job of a command line.
+def as_given(config: Config) -> Config:
+    """Return a config whose d its method can have, as every method's but PEFT's can have any."""
+    return config
+
+
+def read_command(arguments: Sequence[str], settle: Settle = as_given) -> Command:
+    """Compose every job of a command line; `settle` gives each a d that its method can have.
 
     Errors are unknown groups, options and keys, values of the wrong type, a sweep without -m, and
     what a search cannot do. Raises UserError, with these too, where nothing can be composed.
@@ -121,7 +127,8 @@ def read_command(arguments: Sequence[str]) -> Command:
             warnings.filterwarnings("error", "provider=.* is not available")
             hydra = [*extra, *(one for one in given if one.startswith("hydra.searchpath="))]
             composer = Composer(
-                GlobalHydra.instance().config_loader(), flags.config_name or "config", hydra
+                *(GlobalHydra.instance().config_loader(), flags.config_name or "config"),
+                *(hydra, settle),
             )
             check = partial(validate_override, options=composer.options)
             overrides, errors = parse(given, check, composer)

@@ -1,6 +1,6 @@
 """Hydra's config loader for the jobs of a command: composes each once, and hands it on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -22,16 +22,21 @@ from said_lightning.errors import UserError
 from said_lightning.runs.labels import name_of_path
 
 Overrides = tuple[str, ...]
+Settle = Callable[[Config], Config]
 
 
 class Composer(ConfigLoader):
     """Hydra's config loader for the jobs of a command: composes each once, and hands it on.
 
     A job is known by its overrides. To the workers of a launcher only the jobs' folders travel,
-    from which a planned job is read back; any other is composed and planned there.
+    from which a planned job is read back; any other is composed and planned there. `settle` gives a
+    config the d that its method can have.
     """
 
-    def __init__(self, loader: ConfigLoader, name: str, hydra: Sequence[str]) -> None:
+    def __init__(
+        self, loader: ConfigLoader, name: str, hydra: Sequence[str], settle: Settle
+    ) -> None:
+        self.settle = settle
         self.loader = loader
         self.name = name
         self.hydra = list(hydra)
@@ -90,10 +95,10 @@ class Composer(ConfigLoader):
             raise UserError(*wrong)
         if not fresh and name is None and not any("${" in one for one in overrides):
             job: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
-            return RunSpec.of(job, self.cwd)
+            return RunSpec.of(self.settle(job), self.cwd)
         # What an interpolation gives may be of any type.
         try:
-            return RunSpec.of(typed(plain), self.cwd)
+            return RunSpec.of(self.settle(typed(plain)), self.cwd)
         except OmegaConfBaseException as error:
             wrong = violations_of(Config, plain) or [str(error).splitlines()[0]]
             raise UserError(*wrong) from None

@@ -23,6 +23,9 @@ NOT_FOR_FULL = (
     "trainer.grow_from",
     *("method.space", "method.r", "method.quantize"),
 )
+# What a method of PEFT does not read; its d is the count of what it trains.
+NOT_FOR_PEFT = (*(key for key in NOT_FOR_FULL if key != "d"), "method.peft.lr")
+UNREAD = {"full": (*NOT_FOR_FULL, "method.peft"), "peft": NOT_FOR_PEFT}
 # What a task of each kind does not read.
 _WRITTEN, _ANSWERED = ("match", "max_new_tokens"), ("template", "answers")
 UNASKED = {
@@ -38,7 +41,7 @@ COMPARABLE = {
 # What a planned run's record holds, so that its spec can be read back.
 LABELS = (
     *("model", "task", "method", "projection", "space", "step", "d", "seed", "lr", "rule"),
-    *("lambda_lr", "protocol", "config_hash", "setting_hash"),
+    *("lambda_lr", "protocol", "config_hash", "setting_hash", "method_hash"),
 )
 
 
@@ -47,9 +50,9 @@ class RunSpec:
     """One run: its config, and what identifies it.
 
     name: the run's folder below `out`. labels: what the run's record says before it has begun, with
-    two hashes: config_hash differs where two runs' results may differ, setting_hash where two runs
-    of a series, or its baseline, do not compare. cwd: the folder in which the command was given,
-    which relative paths in the config mean.
+    hashes: config_hash differs where two runs' results may differ, setting_hash where two runs of a
+    series, or its baseline, do not compare, and method_hash between two series of a method of PEFT.
+    cwd: the folder in which the command was given, which relative paths in the config mean.
     """
 
     config: Config
@@ -61,7 +64,10 @@ class RunSpec:
     def of(cls, config: Config, cwd: Path | None = None) -> "RunSpec":
         """Return the spec of a config; this is the one place where a run is hashed and named."""
         plain = decisive(config)
-        hashes = {"config_hash": digest(plain), "setting_hash": digest(comparable(plain))}
+        hashes: dict[str, str | None] = {"config_hash": digest(plain), "method_hash": None}
+        hashes["setting_hash"] = digest(comparable(plain))
+        if config.method.name == "peft":
+            hashes["method_hash"] = digest(plain["method"])
         labels = labels_of(config) | hashes
         place = f"{labels['model']}/{labels['task']}"
         name = f"{place}/{run_label(config)}-seed{config.seed}-{hashes['config_hash']}"
@@ -105,15 +111,17 @@ def digest(plain: Mapping[str, Any]) -> str:
 def decisive(config: Config) -> dict[str, Any]:
     """Return the part of a config that a run's result depends on, as plain values."""
     plain = asdict(config)
-    full = plain["method"]["name"] == "full"
-    _forget_unread(plain, full)
-    for path in (*NO_EFFECT, *(NOT_FOR_FULL if full else ())):
+    name = plain["method"]["name"]
+    subspace = name not in ("full", "peft")
+    plain["lr"] = config.given_lr
+    _forget_unread(plain, subspace)
+    for path in (*NO_EFFECT, *UNREAD.get(name, ("method.peft",))):
         *parents, last = path.split(".")
         node = plain
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
-    if not full:
+    if subspace:
         plain["projection"] = {"name": config.projection.name, **config.projection.options}
         plain["projection"].pop("keep", None)
     # Of data that the hub does not name, the folder does.
@@ -162,6 +170,8 @@ def run_label(config: Config) -> str:
     method = config.method
     if method.name == "full":
         return "full"
+    if method.name == "peft":
+        return f"{method.label}-d{config.d}"
     space = space_label(vars(method))
     space = "" if space == "all" else f"-{space}"
     label = projection_label(asdict(config.projection), vars(config.trainer))
@@ -170,28 +180,28 @@ def run_label(config: Config) -> str:
 
 def labels_of(config: Config) -> dict[str, Any]:
     """Return what a run's record says of its config."""
-    full = config.method.name == "full"
+    subspace = config.method.name not in ("full", "peft")
     trainer = vars(config.trainer)
     return {
         "model": model_label(vars(config.model)),
         "task": config.task.name,
-        "method": config.method.name,
-        "projection": None if full else projection_label(asdict(config.projection), trainer),
-        "space": "all" if full else space_label(vars(config.method)),
+        "method": config.method.label,
+        "projection": projection_label(asdict(config.projection), trainer) if subspace else None,
+        "space": space_label(vars(config.method)) if subspace else "all",
         "step": config.model.step,
-        "d": None if full else config.d,
+        "d": None if config.method.name == "full" else config.d,
         "seed": config.seed,
         "protocol": config.protocol,
         "lambda_lr": config.trainer.lambda_lr if config.method.name == "said" else None,
-        **rate_label(config.lr, config.trainer.full_lr, config.step_ratio),
+        **rate_label(config.given_lr, config.trainer.full_lr, config.step_ratio),
     }
 
 
-def _forget_unread(plain: dict[str, Any], full: bool) -> None:
+def _forget_unread(plain: dict[str, Any], subspace: bool) -> None:
     """Set to their defaults, in place, the values that a run does not read since others decide."""
     trainer, method = plain["trainer"], plain["method"]
-    given = plain["lr"] is not None and (full or method["head"] == "inside")
-    if full or given:
+    given = plain["lr"] is not None and not (subspace and method["head"] == "outside")
+    if given or not subspace:
         trainer["step_ratio"] = TrainerConfig.step_ratio
     if method["name"] != "said":
         trainer["lambda_lr"] = TrainerConfig.lambda_lr

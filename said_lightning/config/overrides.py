@@ -20,6 +20,8 @@ SEARCHED = ("d", "seed", "trainer.stop_at", "trainer.grow_from")
 RATES = ("lr", "trainer.step_ratio")
 # Where runs lie follows from `out`, in each of Hydra's modes.
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+# Below it, keys are PEFT's.
+FREE = "method.peft.options."
 
 
 def parse(
@@ -58,7 +60,9 @@ def validate_override(override: Override, options: Callable[[str], list[str]]) -
         yield f"{override.input_line}: where runs lie is set by out=FOLDER; leave it out"
     elif override.is_hydra_override() and override.is_sweep_override():
         yield f"{override.input_line}: expected one value; a list is written [1,3]"
-    elif key.startswith("hydra.") or override.package is not None:
+    elif key.startswith(FREE) and override.type is OverrideType.CHANGE:
+        yield f"{key}: expected ++{override.input_line}, which adds PEFT's keyword or changes it"
+    elif key.startswith(("hydra.", FREE)) or override.package is not None:
         return  # judged with what Hydra composes
     elif names := options(key):
         values = list(values_of(override))

@@ -45,23 +45,47 @@ class ModelConfig:
 
 
 @dataclass
+class AdapterConfig:
+    """A method of PEFT: its `type`, as PEFT names it (LORA), and the `knob` that sets its size.
+
+    The knob is the keyword of PEFT's config from which its numbers follow (LoRA's r), null where it
+    has one size; a run's d chooses its value. head: `trained` by itself, its numbers counted in d,
+    or `frozen` as it starts. lr: AdamW's rate where the run names none. options: further keywords
+    of PEFT's config.
+    """
+
+    type: str | None = None
+    knob: str | None = None
+    head: Annotated[str, one_of("trained", "frozen")] = "trained"
+    lr: Positive = 1e-3
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class MethodConfig:
-    """How to train: full fine-tuning, or a subspace without (did) or with (said) lambda.
+    """How to train: fully, in a subspace without (did) or with (said) lambda, or by PEFT (peft).
 
     groups: what shares a lambda, `layer` or `tensor`. head: `inside` the subspace or `outside`.
     origin: `copy` keeps theta_0 and writes exactly, `none` saves its D numbers and drifts. space:
     what the subspace lies in, `all` weights, or the head with `lora` factors of rank r on queries
     and values, with every `bias`, or alone (`head`); full fine-tuning always trains all. quantize:
-    linear layers hold their weights in `nf4` or `int8` meanwhile (models/quantize.py).
+    linear layers hold their weights in `nf4` or `int8` meanwhile (models/quantize.py). peft: what
+    the method `peft` is made of, which takes none of the others.
     """
 
-    name: Annotated[str, one_of("full", "did", "said")] = MISSING
+    name: Annotated[str, one_of("full", "did", "said", "peft")] = MISSING
     groups: Annotated[str, one_of("layer", "tensor")] = "layer"
     head: Annotated[str, one_of("inside", "outside")] = "inside"
     origin: Annotated[str, one_of("copy", "none")] = "copy"
     space: Annotated[str, one_of("all", "lora", "bias", "head")] = "all"
     r: Count = 8
     quantize: Annotated[str, one_of("nf4", "int8")] | None = None
+    peft: AdapterConfig = field(default_factory=AdapterConfig)
+
+    @property
+    def label(self) -> str:
+        """The method's name in folders and tables: PEFT's type in small letters, such as lora."""
+        return str(self.peft.type).lower() if self.name == "peft" else self.name
 
 
 @dataclass
@@ -136,6 +160,8 @@ class LoggerConfig:
 class Config:
     """One run. d counts all trained numbers, lambda inside; lr null follows the rule.
 
+    Of a method of PEFT, d is the size that the method can have nearest to the d that is asked for.
+
     protocol: `splits` reports on rows on which nothing was chosen, after the last epoch; `dev`
     chooses and reports on dev, the best epoch counts. timeout: seconds after which a run is taken
     to hang. on_error: whether a sweep goes on after a run that failed, `continue` or `stop`.
@@ -157,8 +183,13 @@ class Config:
 
     @property
     def step_ratio(self) -> float | None:
-        """The ratio that makes theta's rate by the rule; None for full fine-tuning."""
-        return None if self.method.name == "full" else self.trainer.step_ratio
+        """The ratio that makes theta's rate by the rule; None where there is no theta."""
+        return self.trainer.step_ratio if self.method.name in ("did", "said") else None
+
+    @property
+    def given_lr(self) -> float | None:
+        """The rate that is given, by the run or by a method of PEFT; None for the rule's."""
+        return self.method.peft.lr if self.lr is None and self.method.name == "peft" else self.lr
 
     @property
     def split_task(self) -> TaskConfig:

@@ -36,6 +36,7 @@ def validate_config(config: Config) -> list[str]:
         *validate_names(config),
         *validate_family(config),
         *validate_method(config),
+        *validate_adapter(config),
         *validate_projection(config.projection),
         *validate_growth(config),
         *validate_protocol(config),
@@ -133,7 +134,7 @@ def validate_method(config: Config) -> list[str]:
             for key, (value, plain) in heads.items()
             if value != plain
         ]
-    if method.quantize and method.name != "full":
+    if method.quantize and method.name in ("did", "said"):
         found += validate_installed(
             "bitsandbytes", "quantize", f"method.quantize={method.quantize}"
         )
@@ -144,6 +145,20 @@ def validate_method(config: Config) -> list[str]:
                 "basis=random, or another method.space, since such weights cannot be written"
             )
     return found
+
+
+def validate_adapter(config: Config) -> list[str]:
+    """Return what is wrong with a method of PEFT, as far as PEFT itself need not be asked."""
+    if config.method.name != "peft":
+        return []
+    found, peft = [], config.method.peft
+    if peft.type is None:
+        found.append("method.peft.type: has no value; expected a type of PEFT's, such as LORA")
+    if peft.knob in peft.options:
+        found.append(f"method.peft.options.{peft.knob}: d chooses it, since it is the knob")
+    if config.trainer.grow_from is not None:
+        found.append(f"trainer.grow_from={config.trainer.grow_from}: expected null with PEFT")
+    return found + validate_installed("peft", "lora", f"method={config.method.label}")
 
 
 def validate_projection(projection: ProjectionConfig) -> list[str]:

@@ -12,8 +12,8 @@ from said_lightning.subspace.subspace import Subspace
 
 
 def confine_for(model: nn.Module, method: MethodConfig) -> None:
-    """Freeze in place what a run's space leaves out; full fine-tuning always trains all."""
-    if method.name != "full":
+    """Freeze in place what a run's space leaves out; without a subspace there is none."""
+    if method.name in ("did", "said"):
         confine(model, method.space, method.r)
 
 

@@ -60,11 +60,15 @@ class Outlined(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """An encoder in training mode, its tokenizer, and the sha256 of its pre-trained weights."""
+    """An encoder in training mode, its tokenizer, and the sha256 of its pre-trained weights.
+
+    new: the names of the tensors that no checkpoint gave, drawn from the seed.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     sha256: str
+    new: frozenset[str]
 
 
 def outline(model: ModelConfig, task: TaskConfig) -> Outlined:
@@ -104,7 +108,7 @@ def load(model: ModelConfig, task: TaskConfig, seed: int) -> Loaded:
         keep_head(encoder, order)
     start_head(encoder, new, seed)
     # from_pretrained hands the model over in evaluation mode, and Lightning leaves it there.
-    return Loaded(encoder.train(), tokenizer, weights_sha256(encoder, new))
+    return Loaded(encoder.train(), tokenizer, weights_sha256(encoder, new), frozenset(new))
 
 
 def fit(model: ModelConfig, task: TaskConfig) -> Fitted:

@@ -23,7 +23,6 @@ METRICS = "metrics.jsonl"
 CHOOSING = 1000
 
 Status = Literal["done", "failed", "running", "preempted", "waiting"]
-Method = Literal["full", "did", "said"]
 # What a float32 holds, so that no sum or square of what runs measured leaves a float64.
 _MOST = 1e39
 Finite = Annotated[
@@ -115,16 +114,18 @@ class Record:
     """One run, field for field as in `result.json`; what a run did not come to know is None.
 
     `mistake`: it failed since its config or its data are wrong; `reason` has a line for each error.
-    `space` is what the subspace lies in (all weights, lora, bias or head), of D weights; `step` is
-    the pre-training step of a model that has several. `d` counts every trained number (all D for
-    method full), `m` the scales among them and `outside` the head's numbers that were trained
-    outside the subspace. `rule` is step_ratio * full_lr where the rule (subspace/lr_rule.py) makes
-    lr of it: two runs at one d have one rate where it is the same. `lambda_lr` is lambda's rate.
-    `protocol` is splits where `report` chose nothing, dev where dev is `select` and `report`;
-    `train_rows` are those trained on. `best` and `last` are on `select`, `metrics` belong to
-    `metric`. `started` and `ended` are UTC. `wall_s` counts every leg of a run that was resumed;
-    `notes` name what else its numbers depend on. `stages` are those of a run whose d grew, up to
-    `d`. `folder` is where the record was read, and no part of the file.
+    `method` is full, did, said, or the type of a method of PEFT, such as lora; then `method_hash`
+    differs where what it is made of does, but its size. `space` is what the subspace lies in (all
+    weights, lora, bias or head), of D weights; `step` is the pre-training step of a model that has
+    several. `d` counts every trained number (all D for method full), `m` the scales among them and
+    `outside` the head's numbers that were trained outside the subspace. `rule` is step_ratio *
+    full_lr where the rule (subspace/lr_rule.py) makes lr of it: two runs at one d have one rate
+    where it is the same. `lambda_lr` is lambda's rate. `protocol` is splits where `report` chose
+    nothing, dev where dev is `select` and `report`; `train_rows` are those trained on. `best` and
+    `last` are on `select`, `metrics` belong to `metric`. `started` and `ended` are UTC. `wall_s`
+    counts every leg of a run that was resumed; `notes` name what else its numbers depend on.
+    `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was read, and
+    no part of the file.
     """
 
     format: int = FORMAT
@@ -133,7 +134,7 @@ class Record:
     mistake: bool = False
     model: Text
     task: Text
-    method: Method
+    method: Text
     projection: str | None = None
     space: str = "all"
     step: str | None = None
@@ -160,6 +161,7 @@ class Record:
     train_metric: TrainMetric | None = None
     config_hash: str | None = None
     setting_hash: str | None = None
+    method_hash: str | None = None
     fingerprint: str | None = None
     data_sha256: str | None = None
     model_sha256: str | None = None

@@ -5,7 +5,7 @@ of a threshold of perception, and runs are placed as there (QUEST, Watson and Pe
 quantiles of the posterior of the d at which the odds are even. None of these runs is reported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ LAPSE = 0.02  # runs that end on the wrong side whatever their d
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # from odds of 1:5 to even, in grid steps
 MOST = 12  # runs of one call
 
+Nearest = Callable[[int], int]
+
 
 @dataclass(frozen=True)
 class Place:
@@ -39,12 +41,15 @@ class Place:
 
 
 class Grid:
-    """The d of the paper's grid between two ends, both of them on it."""
+    """The d of the paper's grid between two ends, both of them on it.
 
-    def __init__(self, low: int, high: int) -> None:
+    `nearest` gives the d that a series can have for one that it may not have.
+    """
+
+    def __init__(self, low: int, high: int, nearest: Nearest = int) -> None:
         steps = round(np.log(high / low) / np.log(STEP))
         found = np.geomspace(low, high, max(steps, 1) + 1)
-        self.d = sorted({int(d + 1e-9) for d in found})
+        self.d = sorted({nearest(int(d + 1e-9)) for d in found})
 
     def at(self, place: int) -> int:
         """Return the d at a place, the last of the grid for all beyond."""

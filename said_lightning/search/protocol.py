@@ -18,7 +18,7 @@ from said_lightning.analysis.reading import Verdict, verdict_on
 from said_lightning.search.answer import Answer
 from said_lightning.search.confirm import Outlook, beyond, look_ahead, window, within
 from said_lightning.search.jobs import SEEDS, Job, Runs, Scores, Steps, Stop
-from said_lightning.search.locate import STEP, Grid, Place, locate
+from said_lightning.search.locate import STEP, Grid, Nearest, Place, locate
 from said_lightning.search.tune import RATES, Tuned, tune
 
 log = logging.getLogger(__name__)
@@ -56,14 +56,16 @@ class Search:
     """A search as a machine that asks for jobs, observes their scores and has an answer in the end.
 
     The jobs that `ask` returns may run in any order, and their scores be observed one by one. The
-    same scores give the same search. With `nested` it ends once full fine-tuning is measured.
+    same scores give the same search. With `nested` it ends once full fine-tuning is measured. Every
+    d that it asks for is one that `nearest` gives.
     """
 
-    def __init__(self, plan: Plan, nested: bool = False) -> None:
+    def __init__(self, plan: Plan, nested: bool = False, nearest: Nearest = int) -> None:
         self.plan = plan
         self.nested = nested
+        self.nearest = nearest
         self.runs = Runs(plan.budget, plan.trivial)
-        self.grid = Grid(plan.low, plan.high)
+        self.grid = Grid(plan.low, plan.high, nearest)
         self.answer: Answer | None = None
         own = Tuned(None, min(plan.rates, key=lambda one: abs(np.log(one))), min(plan.lengths), ())
         self._full = self._series = own
@@ -161,8 +163,9 @@ class Search:
         outlook = look_ahead(
             self.runs, self._full, self._series, (yield from self._locate(CLOSE)), self.threshold
         )
-        low, high = self.plan.low, self.plan.high
+        low, high = self.grid.d[0], self.grid.d[-1]
         points, gap = window(outlook, self.plan.seeds, low, high)
+        points = self._possible(points)
         more = self._announce(outlook, points)
         seeds = range(self.plan.seeds)
         while points:
@@ -170,11 +173,17 @@ class Search:
             cells = settle(self._curve(), self._scores(None), SHARE, self.offset, self.runs.trivial)
             crossing = np.exp(at(cells, SHARE * cells.full.mean + self.offset))
             every = sorted({job.d for job in self._read if job.d is not None})
-            points = beyond(every, float(crossing), gap, low, high)
+            further = self._possible(beyond(every, float(crossing), gap, low, high))
+            points = [d for d in further if d not in every]
         found = self._estimate()
         if more and found is not None and found.d90 is not None:
             ends = found.low or every[0], found.high or every[-1]
-            yield from self._make([None, *within(*ends)], range(len(seeds), len(seeds) + more))
+            inside = self._possible(within(*ends))
+            yield from self._make([None, *inside], range(len(seeds), len(seeds) + more))
+
+    def _possible(self, points: Sequence[int]) -> list[int]:
+        """Return the d that the series can have nearest to some d."""
+        return sorted({self.nearest(d) for d in points})
 
     def _make(self, points: Sequence[int | None], seeds: range) -> Steps[None]:
         """Make confirm runs; raise Stop where all failed."""

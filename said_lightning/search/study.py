@@ -14,6 +14,7 @@ from said_lightning.runs.record import Record
 from said_lightning.runs.scores import read_scores
 from said_lightning.search.answer import Answer
 from said_lightning.search.jobs import Job, Scores
+from said_lightning.search.locate import Nearest
 from said_lightning.search.protocol import Plan, Search
 
 log = logging.getLogger(__name__)
@@ -28,15 +29,17 @@ Run = Callable[[list[Overrides]], list[Record | None]]
 class Series(NamedTuple):
     """A series by its overrides, and the config's own values that jobs are factors on.
 
-    lr: that of theta where it is given, so that the rule of step_ratio does not apply.
+    lr: that of theta or of an adapter where it is given, so that the rule of step_ratio does not
+    apply. nearest: gives the d that the series can have for one that it may not have.
     """
 
     overrides: Overrides
-    step_ratio: float
+    step_ratio: float | None
     full_lr: float
     lr: float | None
     epochs: int
     full_epochs: int
+    nearest: Nearest = int
 
     @property
     def baseline(self) -> Overrides:
@@ -72,6 +75,7 @@ class Series(NamedTuple):
             return f"lr={self.full_lr * job.rate:.4g}"
         if self.lr is not None:
             return f"lr={self.lr * job.rate:.4g}"
+        assert self.step_ratio is not None
         return f"trainer.step_ratio={self.step_ratio * job.rate:.4g}"
 
 
@@ -84,7 +88,7 @@ def search(
     run once, so that tables and reports show it. With `nested`, d90 is not searched but bounded by
     one run for each seed, of `nested` epochs, whose d grows.
     """
-    searches = [Search(plan, nested is not None) for _ in series]
+    searches = [Search(plan, nested is not None, one.nearest) for one in series]
     while batch := [(i, job) for i, one in enumerate(searches) for job in one.ask()]:
         records = run([series[i].job(job) for i, job in batch])
         for (i, job), record in zip(batch, records, strict=True):
@@ -94,7 +98,7 @@ def search(
     for one, state, answer in zip(series, searches, answers, strict=True):
         log.info("%s: %s", one.name, answer)
         if answer.verdict == "trivial":
-            last.append([*one.overrides, f"d={plan.low}", "seed=0"])
+            last.append([*one.overrides, f"d={one.nearest(plan.low)}", "seed=0"])
         elif answer.verdict == "nested" and nested is not None:
             seeds = range(plan.seeds)
             last += [one.growing(seed, state.threshold, plan, nested) for seed in seeds]

@@ -8,9 +8,11 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from said_lightning.config.ladder import Ladder
 from said_lightning.config.schema import Config
 from said_lightning.data.splits import SplitRows
 from said_lightning.errors import UserError
+from said_lightning.models.adapter import describe, ladder
 from said_lightning.models.build import confine_for
 from said_lightning.models.encoder import outline
 from said_lightning.models.head import head_label
@@ -33,7 +35,8 @@ class Outline:
 
     sizes: the numbers of each group. weights: the shapes of all weights. quantized: the names of
     those that are held in fewer bits. held: whether the checkpoint has a head of its own, None
-    where it is not here. recomputes: whether its layers can be computed again backwards.
+    where it is not here. recomputes: whether its layers can be computed again backwards. ladder:
+    the sizes that a method of PEFT can have.
     """
 
     D: int
@@ -45,6 +48,7 @@ class Outline:
     shape: PretrainedConfig
     held: bool | None
     recomputes: bool
+    ladder: Ladder | None
 
 
 def validate_models(configs: Iterable[Config]) -> list[str]:
@@ -65,10 +69,15 @@ def validate_models(configs: Iterable[Config]) -> list[str]:
                 f"trainer.activation_checkpointing=true: {config.model.name} cannot compute its "
                 "layers again; expected false"
             )
-        if config.method.name != "full":
+        if config.method.name in ("did", "said"):
             for d in config.every_d:
                 found += [*validate_budget(d, one.m, one.D), *validate_room(d, config, one)]
     return list(dict.fromkeys(found))
+
+
+def ladder_of(config: Config) -> Ladder | None:
+    """Return the sizes that a run's method of PEFT can have; raise UserError as `outlined`."""
+    return outlined(config).ladder
 
 
 def validate_room(d: int, config: Config, one: Outline) -> list[str]:
@@ -113,6 +122,7 @@ def _outline(config: Config) -> Outline:
     model, held = outline(config.model, config.task)
     layers = to_quantize(model).values() if method.quantize else ()
     packed = {id(layer.weight) for layer in layers}  # a space gives weights other names
+    sizes = ladder(model, method.peft) if method.name == "peft" else None
     confine_for(model, method)
     groups, D = budget(model, method.name, method.groups, method.head)
     inside, outside = split_head(model, method.head)
@@ -127,6 +137,7 @@ def _outline(config: Config) -> Outline:
         shape=model.config,
         held=held,
         recomputes=model.supports_gradient_checkpointing,
+        ladder=sizes,
     )
 
 
@@ -136,6 +147,8 @@ def estimate(config: Config, rows: SplitRows) -> Iterator[str]:
     yield f"D      {one.D:,}"
     if config.method.name == "full":
         yield f"d      {one.D:,} (full fine-tuning)"
+    elif one.ladder is not None:
+        yield f"d      {describe(config.method.peft, one.ladder.nearest(config.d))}"
     else:
         beside = f", and {one.outside:,} of the head outside" if one.outside else ""
         yield f"d      {config.d:,} = {config.d - one.m:,} theta + {one.m} lambda{beside}"
@@ -171,6 +184,8 @@ def held_to_train(config: Config, model: Outline) -> int:
     sizes = {name: prod(shape) for name, shape in model.weights.items()}
     if config.method.name == "full":
         return 3 * model.D * FLOAT  # gradient and AdamW's two moments
+    if config.method.name == "peft":
+        return 4 * config.d * FLOAT  # beside them, they themselves
     copies = model.D if config.method.origin == "copy" else 0
     copies -= sum(sizes[name] for name in model.quantized) if copies else 0
     if config.projection.name != "kronecker":

@@ -168,8 +168,8 @@ def _subspace_of(module: LightningModule) -> object:
 
 
 def in_subspace(config: Config) -> Iterator[Callback]:
-    """Yield the callbacks that train a config's subspace, none for full fine-tuning."""
-    if config.method.name == "full":
+    """Yield the callbacks that train a config's subspace, none where there is none."""
+    if config.method.name not in ("did", "said"):
         return
     yield SubspaceCallback(make=partial(build_subspace, config=config), of="model")
     if (first := config.trainer.grow_from) is not None:

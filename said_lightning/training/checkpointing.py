@@ -114,7 +114,7 @@ class Saver(Callback):
 
     `every` counts seconds from one save to the next, 0 is after every step. The step before an
     epoch's last one is saved too: to stop in the evaluation that follows loses no more than the
-    last step. A run without a subspace, or whose weights are not a function of theta alone
+    last step. A run of full fine-tuning, or whose weights are not a function of theta alone
     (origin=none), has D numbers to save: it is saved after each epoch, and when asked to stop.
     `inputs` are the checksums of what the run reads: a state of a run that read something else is
     refused. `notes` gains a line where a state comes from other threads, torch or device, with
@@ -207,7 +207,8 @@ class Saver(Callback):
         due = self.agree(trainer, due=not whole(pl_module) and self.due(trainer, batch_idx))
         if (due or self.asked.signum) and not trainer.is_last_batch:
             # What is trained alone is saved of a subspace run: its weights need not be written.
-            with nullcontext() if whole(pl_module) else pl_module.subspace.held():  # type: ignore
+            subspace: Any = getattr(pl_module, "subspace", None)
+            with nullcontext() if whole(pl_module) or not subspace else subspace.held():
                 self.save(trainer)
         self.asked.check()
 
@@ -265,14 +266,21 @@ class Saver(Callback):
 def whole(module: LightningModule) -> bool:
     """Return whether a run's state holds all the model's weights."""
     subspace = getattr(module, "subspace", None)
-    return subspace is None or not subspace.exact
+    if subspace is None:
+        return getattr(module, "rung", None) is None
+    return not subspace.exact
 
 
 def trained(module: LightningModule) -> set[str]:
-    """Name what a subspace run's state holds: theta, lambda, a head outside, running metrics."""
-    head = {id(weight) for weight in module.subspace.head().values()}  # type: ignore[operator, union-attr]
+    """Name what the state of a run holds that does not train all weights: what it trains.
+
+    That is theta, lambda and a head outside, or an adapter's weights, and the running metrics.
+    """
+    subspace: Any = getattr(module, "subspace", None)
+    kept = subspace.head().values() if subspace else module.parameters()
+    kept = {id(weight) for weight in kept if weight.requires_grad}
     names = {name for name in module.state_dict() if not name.startswith("model.")}
-    return names | {name for name, weight in module.named_parameters() if id(weight) in head}
+    return names | {name for name, weight in module.named_parameters() if id(weight) in kept}
 
 
 def inside(loop: dict[str, Any]) -> bool:

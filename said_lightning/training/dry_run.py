@@ -19,6 +19,7 @@ from said_lightning.data.validate import validate_task
 from said_lightning.errors import UserError
 from said_lightning.models.locate import how_to_fetch, locate
 from said_lightning.training import server
+from said_lightning.training.sizes import settle
 
 # Local data up to this size are read and checked, a second for each 100,000 rows; of larger ones
 # the first rows, and all by training before it begins.
@@ -31,7 +32,7 @@ def check(arguments: Sequence[str]) -> list[str]:
     Raises UserError with everything that is wrong and can be known without torch, within seconds;
     where nothing is, with what the models' shapes show.
     """
-    command = read_command(arguments)
+    command = read_command(arguments, settle)
     rows: dict[str, SplitRows] = {}
     errors: list[str] = []
     tasks = [spec.config.split_task for spec in command.specs]

@@ -30,6 +30,7 @@ from said_lightning.runs.index import STOPPED, at
 from said_lightning.runs.secrets import shown
 from said_lightning.training import server
 from said_lightning.training.dry_run import validate_command, validate_models
+from said_lightning.training.sizes import settle
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         if is_question(flags):
             return answer(arguments)
         server.start()
-        command = read_command(arguments)
+        command = read_command(arguments, settle)
         validate_command(command)
         validate_models(command.specs)
         with initialize_config_dir(str(conf_folder()), job_name="train", version_base="1.3"):

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 from transformers import PreTrainedModel
 
+from said_lightning.config.ladder import Rung
 from said_lightning.config.schema import TrainerConfig
 from said_lightning.data.datamodule import WEIGHT
 from said_lightning.data.metrics import build_metrics, predictions
@@ -34,11 +35,12 @@ def rows(batch: Mapping[str, Any]) -> int:
 
 
 class Classifier(LightningModule):
-    """Trains a sequence classifier (or regressor): all of it, or through a subspace.
+    """Trains a sequence classifier (or regressor): all of it, through a subspace, or an adapter.
 
-    `subspace` is None for full fine-tuning; a SubspaceCallback sets it before the optimizer is
-    made. lr None follows the rule of subspace/lr_rule.py; `rate` is what was used. D counts the
-    weights that full fine-tuning trains, whatever space theta lies in.
+    `subspace` is None without one; a SubspaceCallback sets it before the optimizer is made. `rung`
+    is the size of an adapter and `size` says it in words; None without one. lr None follows the
+    rule of subspace/lr_rule.py; `rate` is what was used. D counts the weights that full fine-tuning
+    trains, whatever space theta lies in.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class Classifier(LightningModule):
         self.D = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         self.seed = seed
         self.subspace: Subspace | None = None
+        self.rung: Rung | None = None
+        self.size: str | None = None
         self.strict_loading = False  # a subspace run's state lacks the weights
         self.train_metrics = build_metrics(task).clone(prefix="train/")
         self.train_loss = MeanMetric(nan_strategy="disable")
@@ -73,6 +77,8 @@ class Classifier(LightningModule):
 
     def budget(self) -> str:
         """Return in one line how many numbers are trained, and at which rate."""
+        if self.size is not None:
+            return f"D = {self.D:,}, d = {self.size}, lr = {self.rate:.3g}"
         if (subspace := self.subspace) is None:
             return f"D = d = {self.D:,} (full fine-tuning), lr = {self.rate:.3g}"
         parts = f"{subspace.theta.numel():,} theta"
@@ -137,9 +143,9 @@ class Classifier(LightningModule):
         return groups
 
     def configure_optimizers(self) -> Any:
-        """AdamW with linear warm-up and decay, over all weights or over the subspace's numbers.
+        """AdamW with linear warm-up and decay, over what is trained.
 
-        Weight decay pulls full fine-tuning's weights (and a head outside) to 0, never theta.
+        Weight decay pulls weights and adapters (and a head outside) to 0, never theta.
         """
         settings = self.settings
         if self.subspace is None:

@@ -16,6 +16,7 @@ from said_lightning.config.stored import plan, validate_stored, waiting
 from said_lightning.config.validate import validate_config
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.errors import UserError
+from said_lightning.models.adapter import adapt, describe
 from said_lightning.models.build import checkpoint_activations
 from said_lightning.models.encoder import load
 from said_lightning.models.head import head_label
@@ -86,7 +87,7 @@ def train(spec: RunSpec) -> dict[str, Any]:
     """Train a run and return what its record says of the outcome."""
     config, folder = spec.located(), spec.folder
     task, settings = config.split_task, config.trainer
-    model, tokenizer, model_sha256 = load(config.model, task, config.seed)
+    model, tokenizer, model_sha256, new = load(config.model, task, config.seed)
     sizes = (settings.batch_size, settings.eval_batch_size)
     data = TextDataModule(task, tokenizer, *sizes, config.seed, settings.workers)
     data.setup()
@@ -95,7 +96,11 @@ def train(spec: RunSpec) -> dict[str, Any]:
         checkpoint_activations(model)
     zero = zero_shot(model, data, model_sha256, settings.precision)
     log.info("head: %s", head_label(config.model, config.task, config.seed))
-    module = Classifier(model, task, settings, config.lr, config.seed)
+    module = Classifier(model, task, settings, config.given_lr, config.seed)
+    if config.method.name == "peft":
+        peft = config.method.peft
+        module.model, module.rung = adapt(model, peft, config.d, config.seed, new)
+        module.size = describe(peft, module.rung)
     journal = Journal(folder, task.metric, data.data.parts)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
     inputs = {"data_sha256": data.data.sha256, "model_sha256": model_sha256}
@@ -193,6 +198,8 @@ def validate_end(module: Classifier) -> None:
 def outcome(module: Classifier) -> dict[str, Any]:
     """Return what a trained module adds to its run's record."""
     subspace = module.subspace
+    if (rung := module.rung) is not None:
+        return {"d": rung.d, "D": module.D, "m": 0, "outside": rung.head, "lr": module.rate}
     if subspace is None:
         return {"d": module.D, "D": module.D, "m": 0, "outside": 0, "lr": module.rate}
     scales = subspace.lambdas.tolist() if subspace.m else [None]
@@ -211,7 +218,7 @@ def outcome(module: Classifier) -> dict[str, Any]:
 
 
 def save(module: Classifier, folder: Path) -> None:
-    """Save what was trained: the subspace's numbers, or all weights of full fine-tuning.
+    """Save what was trained: the subspace's numbers, PEFT's adapter, or all weights.
 
     Of several processes, the first does.
     """

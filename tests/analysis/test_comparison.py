@@ -64,6 +64,46 @@ def test_two_that_need_as_much_show_no_difference(run: MakeRun) -> None:
     assert one.sentence.startswith("no difference can be shown between SAID and DID, down to")
 
 
+def test_methods_of_peft_are_held_against_said_and_else_against_did(run: MakeRun) -> None:
+    def adapter(name: str, **facts: Any) -> list[Record]:
+        return series(run, name, projection=None, outside=770, **facts)
+
+    peft = [*adapter("lora", method_hash="a"), *adapter("vera"), *full(run)]
+    did = series(run, outside=0)
+    said = [
+        one
+        for projection in ("fastfood", "partition")
+        for one in series(run, "said", 0.5, projection=projection, outside=0)
+    ]
+    rows = estimate([*peft, *did, *said])
+    found = [one for one in said_of(rows) if one[0] == "method"]
+    assert found == [
+        ("method", "LORA", "SAID"),
+        ("method", "SAID", "DID"),
+        ("method", "VERA", "SAID"),
+    ]
+    (lora,) = [one for row in rows if row.method == "lora" for one in row.comparisons]
+    assert lora.ratio == pytest.approx(2, rel=0.05)
+    assert said_of(estimate([*peft, *did])) == [
+        ("method", "LORA", "DID"),
+        ("method", "VERA", "DID"),
+    ]
+    assert said_of(estimate(peft)) == []
+
+
+def test_methods_of_peft_that_are_made_of_other_parts_are_two_series(run: MakeRun) -> None:
+    both = [
+        one
+        for made in ("3f2a", "77b0")
+        for one in series(run, "lora", projection=None, method_hash=made)
+    ]
+    rows = estimate([*full(run), *both])
+    assert [(row.method, row.variant) for row in rows] == [
+        ("lora", "method 3f2a"),
+        ("lora", "method 77b0"),
+    ]
+
+
 def test_an_option_of_a_projection_is_held_against_the_projection_without(run: MakeRun) -> None:
     names = ("fastfood", "kronecker-random", "kronecker-svd", "released-exact", "released-released")
     runs = {name: series(run, "said", projection=name) for name in names}

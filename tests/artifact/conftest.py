@@ -71,7 +71,7 @@ def logits() -> Callable[[Path], torch.Tensor]:
     """Return the function from an artifact's file to its model's logits for the sentences."""
 
     def of(file: Path) -> torch.Tensor:
-        model, tokenizer, _ = restored(file)
+        model, tokenizer, _, _ = restored(file)
         with torch.inference_mode():
             rows = tokenizer(SENTENCES, padding=True, return_tensors="pt")
             found: torch.Tensor = model(**rows).logits

@@ -44,7 +44,7 @@ def test_bfloat16_halves_theta_and_the_metric_is_of_the_rounded_numbers(
     assert half.tobytes() == artifact.values().tobytes()
     assert half[:46].tolist() == torch.tensor(whole[:46]).bfloat16().float().tolist()
     assert half[46:].tolist() == whole[46:].tolist()
-    model, tokenizer, _ = restored(file)
+    model, tokenizer, _, _ = restored(file)
     assert score(model, tokenizer, said.config.task, 8) == read(file).about.metric.value
 
 

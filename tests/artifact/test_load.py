@@ -29,7 +29,7 @@ def test_the_loaded_model_scores_what_the_file_says(
     done = request.getfixturevalue(which)
     metric = read(done.file).about.metric
     assert (metric.epoch, metric.value) == (done.last.epoch, done.last.value)
-    model, tokenizer, _ = restored(done.file)
+    model, tokenizer, _, _ = restored(done.file)
     assert not model.training
     assert score(model, tokenizer, done.config.task, 128) == metric.value
 

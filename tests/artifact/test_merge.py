@@ -79,7 +79,7 @@ def test_a_run_on_lora_factors_is_loaded_and_merged_like_any_other(
 ) -> None:
     pytest.importorskip("peft", reason="the space of LoRA needs PEFT")
     done = finish(tmp_path / "out", "method.space=lora", "method.r=2")
-    model, tokenizer, _ = restored(done.file)
+    model, tokenizer, _, _ = restored(done.file)
     assert score(model, tokenizer, done.config.task, 128) == done.last.value
     merge(done.file, tmp_path / "merged")
     merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()

@@ -32,7 +32,7 @@ def quantized(
 def test_the_loaded_model_predicts_what_its_run_did(quantized: Any) -> None:
     metric = read(quantized.file).about.metric
     assert metric.value == quantized.record.metric.value > quantized.record.metric.trivial
-    model, tokenizer, _ = restored(quantized.file)
+    model, tokenizer, _, _ = restored(quantized.file)
     assert score(model, tokenizer, quantized.config.split_task, 128) == metric.value
     scores = read_scores(quantized.folder, quantized.record)
     assert scores is not None

@@ -73,7 +73,7 @@ def test_a_decoder_pads_with_the_tokenizers_token_else_its_end_token(
     if kind == "qwen2" and not padding:
         expected = len(AutoTokenizer.from_pretrained(folder)) - 1  # a token that it adds itself
     assert outline(model, TASK).model.config.pad_token_id == expected
-    encoder, tokenizer, _ = load(model, TASK, 0)
+    encoder, tokenizer, _, _ = load(model, TASK, 0)
     assert (encoder.config.pad_token_id, tokenizer.pad_token_id) == (expected, expected)
     rows = tokenizer(["good film", "a good film the plot"], padding=True, return_tensors="pt")
     alone = tokenizer(["good film"], return_tensors="pt")
@@ -129,7 +129,7 @@ def test_segments_that_a_model_does_not_know_are_refused(make: Any, kind: str, t
 def test_segments_of_a_model_that_reads_none_are_not_made(make: Any, kind: str) -> None:
     special = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2}
     folder = make(kind, {"segments": True}, **special)
-    encoder, tokenizer, _ = load(ModelConfig(name="tiny", path=str(folder)), PAIRS, 0)
+    encoder, tokenizer, _, _ = load(ModelConfig(name="tiny", path=str(folder)), PAIRS, 0)
     assert "token_type_ids" not in tokenizer("a", "film")
     assert encoder(**tokenizer(["a"], ["film"], return_tensors="pt")).logits.shape == (1, 2)
 
@@ -266,7 +266,7 @@ def test_a_strange_config_is_refused_in_one_line_or_trains(make: Any, changes: A
         assert "\n" not in line
         assert len(line) < len(str(folder)) + 420
     else:
-        encoder, tokenizer, _ = load(model, TASK, 0)
+        encoder, tokenizer, _, _ = load(model, TASK, 0)
         batch = tokenizer(["a film", "good"], padding=True, return_tensors="pt")
         encoder(**batch, labels=torch.tensor([0, 1])).loss.backward()
 

@@ -68,7 +68,7 @@ def at(folder: Path, head: str) -> ModelConfig:
 
 def logits(folder: Path, head: str, task: TaskConfig) -> Any:
     """Return the answers of a model to a few rows."""
-    model, tokenizer, _ = load(at(folder, head), task, 0)
+    model, tokenizer, _, _ = load(at(folder, head), task, 0)
     rows = tokenizer(["good film", "a bad plot the"], padding=True, return_tensors="pt")
     return model.eval()(**rows).logits
 
@@ -81,7 +81,7 @@ def test_a_checkpoints_head_of_any_size_gives_way_to_a_new_one(
     folder = trained(kind, labels)
     task = classes("entailment", "not_entailment")
     assert outline(at(folder, "new"), task).held is True
-    encoder, _, sha256 = load(at(folder, "new"), task, 0)
+    encoder, _, sha256, _ = load(at(folder, "new"), task, 0)
     held = load_file(folder / "model.safetensors")
     start = f"{encoder.base_model_prefix}."
     new = {n: w for n, w in encoder.named_parameters() if not n.startswith(start)}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from said_lightning.config.ladder import Ladder
 from said_lightning.runs.record import CHOOSING, Metric, Part, Record
 from said_lightning.runs.scores import write_scores
 from said_lightning.search.jobs import Job
@@ -178,3 +179,30 @@ def test_a_nested_search_is_one_run_for_each_series_and_seed_that_grows_to_the_t
         assert (job["d"], job["trainer.grow_from"]) == ("100000", "100")
         assert job["trainer.epochs"] == "11"
         assert 0.71 < float(job["trainer.stop_at"]) < 0.73
+
+
+@pytest.mark.parametrize(
+    ("counts", "d90", "verdict"),
+    [
+        ([9216 * r for r in range(1, 40)], 30_000, "found"),
+        ([9216 * r for r in range(1, 40)], 1000, "below-grid"),
+        ([700], 1000, "above-grid"),
+        ([1300], 1000, "below-grid"),
+        ([900, 1300], 1000, "found"),
+        (list(range(771, 10**5)), 2000, "found"),
+    ],
+)
+def test_a_search_asks_for_no_d_that_a_series_cannot_have(
+    counts: list[int], d90: int, verdict: str
+) -> None:
+    sizes = Ladder(range(1, len(counts) + 1), counts, 0)
+    trainer = Trainer(d90=d90)
+    one = series("task=sst2", "method=lora", lr=1e-3)
+    one = one._replace(step_ratio=None, nearest=lambda d: sizes.nearest(d).d)
+    (answer,) = search([one], trainer, PLAN)
+    assert {int(job["d"]) for job in trainer.jobs if "d" in job} <= set(counts)
+    assert answer.verdict == verdict
+    asked = Counter(tuple(job.items()) for job in trainer.jobs)
+    assert set(asked.values()) == {1}
+    if verdict == "found" and len(counts) > 2:
+        assert answer.d90 == pytest.approx(d90, rel=0.25)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def bert() -> PreTrainedModel:
     return BertForSequenceClassification(shape).eval()
 
 
-def config(space: str, name: str = "said", **facts: str) -> Config:
+def config(space: str, name: str = "said", **facts: Any) -> Config:
     """Make a run of 40 numbers in a space."""
     method = MethodConfig(name=name, space=space, r=2, **facts)
     return Config(method=method, projection=ProjectionConfig("partition"), d=40)

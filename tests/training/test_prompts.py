@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from said_lightning.artifact.export import export
@@ -98,7 +99,7 @@ def test_artifact_and_merged_folder_predict_what_the_run_did(spec: Any, tmp_path
     record = json.loads((spec.folder / "result.json").read_text())
     export(spec.folder, None, "float32")
     file = spec.folder / FILE
-    model, tokenizer, _ = restored(file)
+    model, tokenizer, _, _ = restored(file)
     assert score(model, tokenizer, spec.config.split_task, 8) == record["metric"]["value"]
     merge(file, tmp_path / "merged")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
@@ -179,7 +180,7 @@ def test_a_decoder_learns_to_write_answers_and_its_artifact_writes_them_again(
     assert record.metric.trivial is not None
     assert record.metric.value > record.metric.trivial
     export(one.folder, None, "float32")
-    model, tokenizer, _ = restored(one.folder / FILE)
+    model, tokenizer, _, _ = restored(one.folder / FILE)
     assert score(model, tokenizer, one.config.split_task, 8) == record.metric.value
     assert "does not classify" in validate_run(one.folder, one.config, record)[0]
 
@@ -191,3 +192,17 @@ def test_what_is_written_has_to_fit_into_the_positions(main: Any, decoder: Path)
     )
     assert ended.code == 2
     assert "task.max_length=16 and task.max_new_tokens=30: this model takes at most 32" in ended.err
+
+
+def test_a_method_of_peft_answers_prompts_without_a_head(
+    compose: Any, decoder: Path, tmp_path: Path
+) -> None:
+    one = compose(tmp_path, f"model.path={decoder}", *PROMPT, "method=lora", "d=300")
+    record = run(one)
+    assert record.status == "done", record.reason
+    assert (record.d, record.outside) == (256, 0)
+    base = AutoModelForCausalLM.from_pretrained(decoder)
+    model = PeftModel.from_pretrained(base, one.folder / "checkpoint")
+    moved = [one for name, one in model.named_parameters() if "lora_B" in name]
+    assert len(moved) == 4
+    assert all(one.abs().sum() > 0 for one in moved)

@@ -47,6 +47,8 @@ VARIANTS = {
     "matrices": ["projection=kronecker"],
     "standing": ["projection=kronecker", "method.origin=none"],
     "quantized": ["projection=kronecker", "method.quantize=nf4"],
+    "adapter": ["method=unilora", "trainer.save_every=0", "trainer.weight_decay=0.1"],
+    "frozen": ["method=vera", "method.peft.head=frozen"],
     "accumulate": ["trainer.accumulate=2", "trainer.batch_size=4"],
     "workers": ["trainer.workers=2"],
     "mixed": ["trainer.precision=bf16-mixed"],

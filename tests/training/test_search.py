@@ -69,6 +69,17 @@ def test_a_search_prints_d90_of_each_series_and_a_second_call_does_no_training(
     assert {path: path.stat().st_mtime_ns for path in results(tmp_path / "out")} == times
 
 
+def test_a_method_of_peft_is_searched_in_the_sizes_that_it_has(search: Any, tmp_path: Path) -> None:
+    own = ["method=lora", "method.peft.head=frozen", "method.peft.lr=0.02"]
+    enough = ["protocol=dev", "trainer.epochs=8", "hydra.sweeper.budget=18"]
+    code, out, err = search(*own, *enough, "projection=fastfood,partition")
+    assert code == 0, out + err
+    made = [one for one in results(tmp_path / "out").values() if one["method"] == "lora"]
+    assert {one["d"] % 128 for one in made} == {0}
+    assert {one["lr"] for one in made} == {0.02}
+    assert len(re.findall(r"^ lora ", out, re.M)) == 1  # which reads no projection
+
+
 def test_a_nested_search_bounds_d90_with_one_run_for_each_series_and_seed(
     search: Any, tmp_path: Path
 ) -> None:

@@ -69,7 +69,7 @@ def test_each_kept_step_is_an_ordinary_folder_that_a_task_can_start_from(
     folder = Path(config.out) / "step-3"
     task = TaskConfig(name="toy", labels=["a", "b"], metric="accuracy", metrics=["accuracy"])
     task.max_length = 16
-    encoder, tokenizer, _ = load(ModelConfig(name="own", path=str(folder)), task, 0)
+    encoder, tokenizer, _, _ = load(ModelConfig(name="own", path=str(folder)), task, 0)
     assert encoder.config.num_labels == 2
     name = "bert.embeddings.word_embeddings.weight"
     assert torch.equal(encoder.state_dict()[name], weights(config, 3)[name])
