@@ -42,7 +42,8 @@ class Comparison:
     """d90 of a series over that of another, which differs in `over` alone: `of` / `to`.
 
     `interval` is its 90 % interval, None for an open end. Rates may be below their best by what
-    their choice leaves open, as in a d90's own interval.
+    their choice leaves open, as in a d90's own interval. `doubt` is what else is left open, such as
+    rates that were not compared; empty where nothing is.
     """
 
     over: Over
@@ -51,6 +52,7 @@ class Comparison:
     ratio: float | None
     interval: tuple[float | None, float | None]
     level: float | None
+    doubt: str
     sentence: str
 
 
@@ -228,7 +230,8 @@ def _comparison(one: Subject, other: Subject, over: Over) -> Comparison:
         ratio=found.value,
         interval=(found.low, found.high),
         level=found.level,
-        sentence=found.sentence + _doubt((one, other), over),
+        doubt=_doubt((one, other), over),
+        sentence=found.sentence + _bracketed(_doubt((one, other), over)),
     )
 
 
@@ -236,11 +239,15 @@ def _doubt(subjects: Sequence[Subject], over: Over) -> str:
     """Return what a comparison leaves open that its interval does not hold."""
     edges = [_name(one.row, over) for one in subjects if one.row.verdict == "edge"]
     if edges:
-        return f" (at the edge of the rates tried: {' and '.join(edges)})"
+        return f"at the edge of the rates tried: {' and '.join(edges)}"
     choices = [one.evidence.choice for one in subjects]
     if any(choice is not None and choice.rates == 1 for choice in choices):
-        return " (rates were not compared: the gap may be one between rates)"
+        return "rates were not compared: the gap may be one between rates"
     return ""
+
+
+def _bracketed(doubt: str) -> str:
+    return f" ({doubt})" if doubt else ""
 
 
 def _correlation(members: Sequence[Subject], places: Sequence[int], over: Over) -> Correlation:
@@ -258,7 +265,7 @@ def _correlation(members: Sequence[Subject], places: Sequence[int], over: Over) 
         correlation=found,
         interval=(low, high),
         sentence=f"{trend} over {what} of {len(members)} models: rank correlation {span}"
-        + _doubt(members, over),
+        + _bracketed(_doubt(members, over)),
     )
 
 

@@ -184,21 +184,21 @@ def sentence(
 ) -> str:
     """Return what the interval of a ratio shows."""
     first, second = names
-    span = f"[{_digits(low)}, {_digits(high)}]"
+    span = f"[{digits(low)}, {digits(high)}]"
     if low is None and high is None:
         return f"{first} against {second}: nothing can be said of the ratio of their d90"
     if value is not None and ((low or 0) > 1 or (high is not None and high < 1)):
-        return f"{first} needs {_digits(value)} {span} of {second}'s d90"
+        return f"{first} needs {digits(value)} {span} of {second}'s d90"
     if low is not None and low > 1:
-        return f"{first} needs more than {second}: at least {_digits(low)} of its d90"
+        return f"{first} needs more than {second}: at least {digits(low)} of its d90"
     if high is not None and high < 1:
-        return f"{first} needs less than {second}: at most {_digits(high)} of its d90"
+        return f"{first} needs less than {second}: at most {digits(high)} of its d90"
     if low is None or high is None:
         return f"no difference can be shown between {first} and {second}, whose ratio is {span}"
-    factor = _digits(max(high, 1 / low))
+    factor = digits(max(high, 1 / low))
     return f"no difference can be shown between {first} and {second}, down to a factor of {factor}"
 
 
-def _digits(number: float | None) -> str:
-    """Return a number to two digits, `...` for an open end."""
+def digits(number: float | None) -> str:
+    """Return a ratio to two digits, `...` for an open end."""
     return "..." if number is None else f"{float(f'{number:.2g}'):g}"

@@ -1,5 +1,6 @@
 """`said d90`, `said status` and `said report`: what runs leave behind, read without torch."""
 
+import gc
 import logging
 import os
 import sys
@@ -88,6 +89,7 @@ def report(
         list[Path] | None,
         typer.Option("-o", "--out", help="File to write: .html, .md, .csv, .tex; repeatable."),
     ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write d90 with its intervals, curves, lambda by layer, cost and sources to one file.
 
@@ -98,13 +100,27 @@ def report(
     from said_lightning.analysis.report.formats import write
     from said_lightning.runs.index import find
 
+    files = out or [path / "report.html"]
+    pages = [file for file in files if file.suffix == ".html"]
+    if show and not pages:
+        raise UserError("--open: a browser shows .html; expected a -o FILE.html")
     records, unread = find(path)
+    gc.freeze()  # thousands of records stay, and each collection would walk through all of them
     warn(*unread)
     if not (rows := estimate(records)):
         raise UserError(f"{path}: {len(records)} runs, and none of method did or said yet")
-    for file in out or [path / "report.html"]:
+    for file in files:
         write(file, rows, records, path)
         say(f"report: {file}", err=True)
+    if show:
+        _browse(pages[0].resolve().as_uri())
+
+
+def _browse(address: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(address):
+        warn(f"no browser was found; open {address} in yours")
 
 
 def _on_one_thread() -> None:
@@ -117,14 +133,15 @@ def _draw(rows: "list[Row]", folder: Path) -> None:
         warn(*lacking)
         return
     # matplotlib takes half a second to import, and the table should not wait for it.
-    from said_lightning.analysis.plot import draw
+    from said_lightning.analysis.plots.curves import draw
 
     try:
         files = draw(rows, folder)
     except OSError as error:
         warn(f"{error.filename or folder}: no plot written: {error.strerror}")
     else:
-        say(f"plot: {' '.join(map(str, files))}", err=True)
+        found = " ".join(map(str, files)) or "none drawn, since no run has a metric yet"
+        say(f"plot: {found}", err=True)
 
 
 def say(message: str, err: bool = False) -> None:

@@ -44,11 +44,6 @@ def html(text: str) -> str:
     return escape(line(text))
 
 
-def plotly(text: str) -> str:
-    """Return text as one line in a figure of plotly, which reads some HTML but no quotes in it."""
-    return escape(line(text), quote=False)
-
-
 def markdown(text: str) -> str:
     """Return text as one line of Markdown, in a paragraph, a heading or a cell of a table."""
     return _MARKDOWN.sub(r"\\\g<0>", line(text))

@@ -11,6 +11,7 @@ from said_lightning.analysis.report.sources import Sources, number
 from said_lightning.runs.certificate import CERTIFICATE, Certificate, write
 from said_lightning.runs.index import CONFIG
 from said_lightning.runs.record import Record
+from tests.analysis.drawing import drawn, lines
 
 MakeRun = Callable[..., Record]
 COMMITTED = next((Path(__file__).parents[2] / "results" / "demo").rglob(f"said-*/{CONFIG}"))
@@ -80,10 +81,10 @@ def test_the_lowest_certified_error_is_marked(run: MakeRun, tmp_path: Path) -> N
     (table,) = section.tables
     verdicts = {row[0]: row[table.columns.index("verdict")] for row in table.rows}
     assert verdicts == {"100": "-", "200": "lowest", "500": "vacuous"}
-    (figure,) = section.figures
-    lines = {line["name"]: dict(zip(line["x"], line["y"], strict=True)) for line in figure["data"]}
-    assert lines["certified"] == bounds
-    assert lines["lowest certified, d = 200"] == {200: 0.25}
+    (plot,) = section.plots
+    drawing = lines(drawn(plot))
+    assert dict(drawing["certified"]) == bounds
+    assert drawing["lowest certified, d = 200"] == [(200, 0.25)]
 
 
 def test_what_pays_for_fewer_runs_than_there_are_is_never_the_lowest(
@@ -99,8 +100,7 @@ def test_what_pays_for_fewer_runs_than_there_are_is_never_the_lowest(
     assert section is not None
     (table,) = section.tables
     assert [row[table.columns.index("verdict")] for row in table.rows] == [UNPAID, "lowest", "-"]
-    lines = {line["name"]: line["y"] for line in section.figures[0]["data"]}
-    assert list(lines["lowest certified, d = 200"]) == [0.3]
+    assert lines(drawn(section.plots[0]))["lowest certified, d = 200"] == [(200, 0.3)]
 
 
 def test_where_the_runs_cannot_be_counted_no_certificate_is_the_lowest(

@@ -12,6 +12,7 @@ from said_lightning.analysis.report.sections import build
 from said_lightning.analysis.report.sections.series import scales
 from said_lightning.analysis.report.sources import number
 from said_lightning.runs.record import Epoch, Group, Record, Stage
+from tests.analysis.drawing import drawn
 
 MakeRun = Callable[..., Record]
 SIZES = (10, 100, 1000)
@@ -91,9 +92,12 @@ def test_the_scales_of_a_run_that_grew_are_those_of_the_size_at_which_it_ended(
     runs = [run("full", 0.8), one, two]
     records = [replace(record, folder=tmp_path / f"{i}") for i, record in enumerate(runs)]
     section = scales(estimate(records), number(records, tmp_path))
-    shown = {trace["name"]: trace["y"] for trace in section.figures[0]["data"]}
-    assert shown == {"d = 100": [2.0], "d = 1,000": [3.0]}
-    assert section.tables[0].rows == [("head", "3.000", "3")]
+    assert section is not None
+    axis = drawn(section.plots[0])
+    assert [text.get_text() for text in axis.texts] == ["head", "100", "1,000", "2.00", "3.00"]
+    (row,) = section.tables[0].rows
+    assert row[1:4] == ("1,000", "head", "3.000")
+    assert row[-1] == "3"
 
 
 def test_a_report_shows_the_bound_and_cites_the_run_at_each_stage(
@@ -102,8 +106,9 @@ def test_a_report_shows_the_bound_and_cites_the_run_at_each_stage(
     one = [run("full", 0.8), grown(run, 0.6, 0.73)]
     records = [replace(record, folder=tmp_path / f"{i}") for i, record in enumerate(one)]
     rows = estimate(records)
-    _, curves, *_ = build(rows, records, tmp_path)
-    assert [(row[0], row[-1]) for row in curves.tables[0].rows] == [("10", "2"), ("100", "2")]
-    page = html(rows, records, tmp_path)
-    assert "<b>&lt;= 100</b>" in page
-    assert "nested: an upper bound" in page
+    answers, curves, *_ = build(rows, records, tmp_path)
+    assert [(row[1], row[-1]) for row in curves.tables[0].rows] == [("10", "2"), ("100", "2")]
+    (said,) = answers.sentences
+    assert "at most 100" in said
+    assert "runs whose d grew" in said
+    assert "nested: an upper bound" in html(rows, records, tmp_path)

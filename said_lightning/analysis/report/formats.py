@@ -40,6 +40,8 @@ def markdown(rows: Sequence[Row], records: Sequence[Record], root: Path) -> str:
     lines = [f"# {TITLE}", ""]
     for section in build(rows, records, root):
         lines += [f"## {text.markdown(section.title)}", "", text.markdown(section.text), ""]
+        if section.sentences:
+            lines += [*(f"- {text.markdown(sentence)}" for sentence in section.sentences), ""]
         for table in section.tables:
             lines += [f"**{text.markdown(table.caption)}**", "", _line(table.columns)]
             lines += [_line(["---"] * len(table.columns)), *map(_line, table.rows), ""]

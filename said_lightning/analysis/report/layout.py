@@ -1,21 +1,28 @@
-"""The parts of a report, whatever file it is written to: sections of tables and figures."""
+"""The parts of a report in any format: sections of sentences, plots and tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from said_lightning.analysis.estimator import Row
+from said_lightning.analysis.plots.canvas import Plot
 from said_lightning.analysis.table import title
+
+# The columns whose cells cite runs by their numbers.
+CITING = ("runs", "full: runs", "run")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; `long` ones are folded away where a reader can unfold them."""
+    """A table of texts; `long` ones are folded away where a reader can unfold them.
+
+    The first column names the row. `lists_runs`: each row is a run, which other tables cite.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     long: bool = False
+    lists_runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class Section:
     title: str
     text: str
     tables: list[Table] = field(default_factory=list)
-    figures: list[dict[str, Any]] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
 
 
 def name(row: Row) -> str:

@@ -1,17 +1,15 @@
-"""A series as studies show it: its d90 in words, in a line of a table and on an axis."""
+"""A series as studies show it: its d90 in words and in a line of a table."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.report import figures
 from said_lightning.analysis.report.layout import score
 from said_lightning.analysis.report.sources import Sources, cite, of_full, of_series
 from said_lightning.analysis.table import estimate_of
 
 NO_VALUE = "no value"
-COLUMNS = ("model", "full", "chance", "d90", "d90, corrected for chance", "runs")
+COLUMNS = ("d90", "model", "full", "chance", "d90, corrected for chance", "runs")
 Key = tuple[str, ...]
 
 
@@ -44,28 +42,4 @@ def line(row: Row, sources: Sources) -> tuple[str, ...]:
     """Return a series' cells under COLUMNS."""
     corrected = NO_VALUE if reading(row) == NO_VALUE else estimate_of(row.corrected)
     runs = cite([*of_series(sources, row), *of_full(sources, row)])
-    return (row.model, score(row.full), score(row.trivial), reading(row), corrected, runs)
-
-
-def points(label: str, index: int, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return d90 of rows on the y axis, with their intervals; an open end has no arm."""
-    values = [row.d90 or 0 for row in rows]
-    ends = [row.interval if row.level is not None else (None, None) for row in rows]
-    colour = figures.COLOURS[index % len(figures.COLOURS)]
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": label,
-        "y": values,
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [(high or d) - d for (_, high), d in zip(ends, values, strict=True)],
-            "arrayminus": [d - (low or d) for (low, _), d in zip(ends, values, strict=True)],
-            "color": colour,
-        },
-        "text": [f"{row.model}: {reading(row)}" for row in rows],
-        "hovertemplate": "%{text}",
-        "marker": {"color": colour, "size": 9},
-        "line": {"color": colour},
-    }
+    return (reading(row), row.model, score(row.full), score(row.trivial), corrected, runs)

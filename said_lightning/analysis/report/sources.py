@@ -77,6 +77,16 @@ def of_full(sources: Sources, row: Row) -> list[Source]:
     return sources.of(row.series.full)
 
 
+def behind(sources: Sources, rows: Iterable[Row]) -> list[Source]:
+    """Return all runs that rows rest on, each once."""
+    found = {
+        one.number: one
+        for row in rows
+        for one in (*of_series(sources, row), *of_full(sources, row))
+    }
+    return list(found.values())
+
+
 def cite(sources: Iterable[Source]) -> str:
     """Return run numbers in short: `1-3, 7`."""
     numbers = sorted(source.number for source in sources)

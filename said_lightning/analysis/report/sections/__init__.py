@@ -1,4 +1,4 @@
-"""The sections of a report, tables and figures, the same in every format."""
+"""The sections of a report, sentences, plots and tables, the same in every format."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,11 +11,13 @@ from said_lightning.runs.record import Record
 
 # In the order of the report. Each returns its section, or None where no run is about it.
 SECTIONS: tuple[Callable[[Sequence[Row], Sources], Section | None], ...] = (
-    d90.answer,
+    d90.answers,
     series.curves,
-    series.scales,
-    series.rates,
+    d90.every,
+    d90.comparisons,
     *studies.STUDIES,
+    series.rates,
+    series.scales,
     certificates.errors,
     runs.cost,
     runs.failed,

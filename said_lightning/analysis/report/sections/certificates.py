@@ -1,11 +1,12 @@
 """The section on certificates: bytes, bits, and the certified against the observed error."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.report import figures
+from said_lightning.analysis.plots.facts import Points
+from said_lightning.analysis.plots.facts import lines as plot_of
 from said_lightning.analysis.report.layout import Section, Table
 from said_lightning.analysis.report.sources import Source, Sources, cite
 from said_lightning.config.selection import count, unpaid
@@ -58,7 +59,9 @@ def errors(_: Sequence[Row], sources: Sources) -> Section | None:
     for label, found in sorted(series.items()):
         found.sort(key=lambda pair: (pair[1].d, pair[0].number))
         tables.append(table(label, found))
-        drawn.append(figures.errors(label, lines(found)))
+        runs = cite(source for source, _, _ in found)
+        axes = ("d, trained numbers (log scale)", "error")
+        drawn.append(plot_of(label, axes, lines(found), runs, over_d=True))
     if broken:
         tables.append(Table("Certificates that cannot be read", ("run", "reason"), broken))
     return Section("Certified error", TEXT, tables, drawn) if tables else None
@@ -97,15 +100,15 @@ def verdict(one: Certificate, paid: bool, best: bool) -> str:
     return ", ".join(words) or "-"
 
 
-def lines(found: list[Found]) -> dict[str, dict[int, float]]:
-    """Return the lines of a series' figure: of several runs at one d, the lowest certified one."""
+def lines(found: list[Found]) -> Mapping[str, Points]:
+    """Return the lines of a series' plot: of several runs at one d, the lowest certified one."""
     at = {one.d: one for _, one, _ in sorted(found, key=lambda each: -each[1].bound)}
-    chosen = {d: at[d] for d in sorted(at)}
+    chosen = [at[d] for d in sorted(at)]
     best = lowest(found)
-    mark = {} if best is None else {f"lowest certified, d = {best.d:,}": {best.d: best.bound}}
+    mark = {} if best is None else {f"lowest certified, d = {best.d:,}": [(best.d, best.bound)]}
     return {
-        "certified": {d: one.bound for d, one in chosen.items()},
-        "observed, dev": {d: one.dev_error for d, one in chosen.items()},
-        "train": {d: one.train_error for d, one in chosen.items()},
-        "majority class": {d: one.majority_error for d, one in chosen.items()},
+        "certified": [(one.d, one.bound) for one in chosen],
+        "observed, dev": [(one.d, one.dev_error) for one in chosen],
+        "train": [(one.d, one.train_error) for one in chosen],
+        "majority class": [(one.d, one.majority_error) for one in chosen],
     } | mark

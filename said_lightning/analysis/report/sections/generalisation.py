@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from said_lightning.analysis.estimator import Row
 from said_lightning.analysis.measurements import measure
-from said_lightning.analysis.report import figures
+from said_lightning.analysis.plots.facts import lines
 from said_lightning.analysis.report.layout import Section, Table, name, score
 from said_lightning.analysis.report.series_view import drawn, grouped, reading
 from said_lightning.analysis.report.sources import Source, Sources, cite, of_point, of_series
@@ -102,24 +101,13 @@ def generalisation(rows: Sequence[Row], sources: Sources) -> Section | None:
     )
     plots = []
     for (task,), series in by_task.items():
+        here = [(row, one) for row, one in gaps if row in series]
+        runs = cite({run.number: run for _, one in here for run in one.runs}.values())
         for what, value in MEASURES.items():
-            pairs = [(row, value(one)) for row, one in gaps if row in series]
-            known = [(row, number) for row, number in pairs if number is not None]
-            plots += [_scatter(task, what, known)] if known else []
+            pairs = [(row.d90 or 0, value(one)) for row, one in here]
+            known = sorted((d, number) for d, number in pairs if number is not None)
+            axes = ("d90 (log scale)", what)
+            if known:
+                title = f"{task}: {what} over d90"
+                plots.append(lines(title, axes, {what: known}, runs, over_d=True, joined=False))
     return Section("Generalisation over d90", text, [table], plots)
-
-
-def _scatter(task: str, what: str, points: list[tuple[Row, float]]) -> dict[str, Any]:
-    data = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": task,
-        "x": [row.d90 for row, _ in points],
-        "y": [value for _, value in points],
-        "text": [name(row) for row, _ in points],
-        "hovertemplate": "%{text}<br>d90 %{x:,}<br>%{y:.4f}<extra></extra>",
-        "marker": {"color": figures.COLOURS[0], "size": 10},
-    }
-    axes = ("d90 (log scale)", what)
-    layout = figures.log_layout(f"{task}: {what} over d90", *axes, ("xaxis",))
-    return {"data": [data], "layout": layout}

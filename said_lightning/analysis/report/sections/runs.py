@@ -19,13 +19,13 @@ def cost(rows: Sequence[Row], sources: Sources) -> Section:
         "Cost",
         (
             "series",
-            "runs",
+            "all",
             "done",
             "failed",
             "hours",
             "peak memory, GB",
             "devices",
-            "numbers of runs",
+            "runs",
         ),
         [_costs(part, found) for part, found in [*parts.items(), ("all", sources)]],
     )
@@ -77,9 +77,9 @@ def provenance(_: Sequence[Row], sources: Sources) -> Section:
         versions[tuple(sorted(source.record.versions.items()))].append(source)
     software = Table(
         "Software",
-        ("runs", "versions"),
+        ("versions", "runs"),
         [
-            (cite(found), ", ".join(f"{package} {version}" for package, version in one) or "-")
+            (", ".join(f"{package} {version}" for package, version in one) or "-", cite(found))
             for one, found in sorted(versions.items(), key=lambda item: item[1][0].number)
         ],
     )
@@ -91,6 +91,7 @@ def provenance(_: Sequence[Row], sources: Sources) -> Section:
         ),
         [_facts(source) for source in sources],
         long=True,
+        lists_runs=True,
     )
     text = (
         "Every number above comes from these runs: the value of `metric` in the `result.json` of "

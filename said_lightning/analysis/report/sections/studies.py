@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from said_lightning.analysis.comparison import family, updates
 from said_lightning.analysis.d90 import SHARE
 from said_lightning.analysis.estimator import Row
-from said_lightning.analysis.report import figures
+from said_lightning.analysis.plots.canvas import Plot, look
+from said_lightning.analysis.plots.spans import OPEN, over
 from said_lightning.analysis.report.layout import Section, Table
 from said_lightning.analysis.report.sections.generalisation import generalisation
 from said_lightning.analysis.report.series_view import (
@@ -23,14 +23,13 @@ from said_lightning.analysis.report.series_view import (
     drawn,
     grouped,
     line,
-    points,
 )
-from said_lightning.analysis.report.sources import Sources
+from said_lightning.analysis.report.sources import Sources, behind, cite
 from said_lightning.analysis.table import label
 from said_lightning.runs.labels import NESTED
 
 RELEASED = "released-"
-ARMS = "A point's arms span its 90 % interval; where that is open, the arm is missing."
+ARMS = f"A point's arms span its 90 % interval. {OPEN}"
 
 
 def pretraining(rows: Sequence[Row], sources: Sources) -> Section | None:
@@ -88,22 +87,23 @@ def _over(
             )
         )
     plots = [
-        _plot(f"{title} · {task}", axis, series)
+        _plot(f"{title} · {task}", axis, series, sources)
         for task, series in sorted(plotted.items())
         if any(drawn(row) for _, ordered in series for _, row in ordered)
     ]
     return Section(title, f"{text} {ARMS}", tables, plots) if tables else None
 
 
-def _plot(title: str, axis: str, series: list[tuple[str, list[tuple[int, Row]]]]) -> dict[str, Any]:
+def _plot(
+    title: str, axis: str, series: list[tuple[str, list[tuple[int, Row]]]], sources: Sources
+) -> Plot:
     """Return d90 with its interval over a number, a line for each series that has a d90."""
-    data = []
-    for index, (who, ordered) in enumerate(series):
-        known = [(number, row) for number, row in ordered if drawn(row)]
-        places = [max(1, number) for number, _ in known]
-        data.append(points(who, index, [row for _, row in known]) | {"x": places})
-    axes = (f"{axis} (log scale)", "d90 (log scale)")
-    return {"data": data, "layout": figures.log_layout(title, *axes, ("xaxis", "yaxis"))}
+    known: dict[str, list[tuple[int | str, Row]]] = {
+        who: [(number, row) for number, row in ordered if drawn(row)] for who, ordered in series
+    }
+    known = {who: points for who, points in known.items() if points}
+    runs = cite(behind(sources, [row for points in known.values() for _, row in points]))
+    return over(title, axis, known, [look(index) for index in range(len(known))], runs)
 
 
 @dataclass(frozen=True)
@@ -167,11 +167,11 @@ def compared(study: Comparison, rows: Sequence[Row], sources: Sources) -> Sectio
         title = " · ".join(part for part in same if part != "all")
         lines = [(study.what(row) or "", *line(row, sources)) for row in found]
         tables.append(Table(title, (study.column, *COLUMNS), lines))
-        if known := [row for row in found if drawn(row)]:
-            trace = points(title, 0, known) | {"x": [study.what(row) for row in known]}
-            axes = (study.column, "d90 (log scale)")
-            layout = figures.log_layout(f"{study.title} · {title}", *axes, ("yaxis",))
-            plots.append({"data": [trace | {"mode": "markers"}], "layout": layout})
+        if known := [(study.what(row) or "", row) for row in found if drawn(row)]:
+            runs = cite(behind(sources, [row for _, row in known]))
+            plots.append(
+                over(f"{study.title} · {title}", study.column, {"": known}, [look(0)], runs)
+            )
     return Section(study.title, f"{study.text} {ARMS}", tables, plots) if tables else None
 
 
