@@ -11,7 +11,7 @@ from said_lightning.cli import read, share, tools, train
 
 GROUPS = {
     "Train": (train.train, train.check),
-    "Read what runs leave behind": (read.d90, read.status, read.report),
+    "Read what runs leave behind": (read.d90, read.status, read.report, read.board),
     "Share a model": (share.export, share.merge, share.push),
     "Certify": (share.certify, share.verify),
     "Beside the main job": (tools.pretrain, tools.bench, tools.sync, tools.workspace),

@@ -116,6 +116,32 @@ def report(
         _browse(pages[0].resolve().as_uri())
 
 
+def board(
+    path: Runs,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 0,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Serve the report over a sweep that runs, with its state and the time left, until Ctrl-C.
+
+    Example: said board multirun_outputs --open
+    """
+    _on_one_thread()
+    from said_lightning.analysis.report.board import Board, serve
+    from said_lightning.runs.index import find
+
+    if not path.is_dir():
+        find(path)  # says what is there instead
+    one = Board(path)
+    with serve(one, port) as address, suppress(KeyboardInterrupt):
+        say(f"board: {address} until Ctrl-C")
+        sys.stdout.flush()
+        if show:
+            _browse(address)
+        while True:
+            one.look()
+            time.sleep(1)
+
+
 def _browse(address: str) -> None:
     import webbrowser
 

@@ -37,8 +37,6 @@ def show(path: Path) -> Group:
         UserError: as for `find`.
     """
     records, errors = find(path)
-    counts = Counter(record.status for record in records)
-    states = ", ".join(f"{counts[state]} {state}" for state in COLOURS if counts[state])
     table = Table(box=None, pad_edge=False)
     for column in ("status", "run", "why, and its log"):
         table.add_column(column, overflow="fold")
@@ -47,11 +45,18 @@ def show(path: Path) -> Group:
             table.add_row(
                 Text(record.status, COLOURS[record.status]),
                 Text(terminal(str(_below(path, record)))),
-                Text("\n".join(map(terminal, _why(record)))),
+                Text("\n".join(map(terminal, why(record)))),
             )
-    lines = [Text(f"{len(records)} runs: {states}{left(records)}")]
+    lines = [Text(summary(records))]
     lines += [Text(f"warning: {terminal(message)}") for message in errors]
     return Group(*lines, table) if table.row_count else Group(*lines)
+
+
+def summary(records: Sequence[Record]) -> str:
+    """Return the number of runs in each state, and the time left, in a line."""
+    counts = Counter(record.status for record in records)
+    states = ", ".join(f"{counts[state]} {state}" for state in COLOURS if counts[state])
+    return f"{len(records)} runs: {states}{left(records)}"
 
 
 def left(records: Sequence[Record]) -> str:
@@ -78,7 +83,8 @@ def progress(record: Record) -> float | None:
     return step / steps
 
 
-def _why(record: Record) -> Iterator[str]:
+def why(record: Record) -> Iterator[str]:
+    """Yield why a run is not done: its reason, the share of steps that is saved, and its log."""
     if record.reason:
         yield record.reason[:_SHOWN]
     share = progress(record)

@@ -52,8 +52,12 @@ def test_the_wheel_has_the_code_and_what_it_reads_and_nothing_else(
     assert {Path(name).parts[0] for name in files} == {"said_lightning", "hydra_plugins"}
     code = (ROOT / "said_lightning").rglob("*.py"), (ROOT / "hydra_plugins").rglob("*.py")
     assert {str(path.relative_to(ROOT)) for folder in code for path in folder} <= files
-    assert {"said_lightning/py.typed", "said_lightning/analysis/report/page.css"} <= files
-    assert {Path(name).suffix for name in files} == {".py", ".yaml", ".css", ".typed"}
+    page = {
+        f"said_lightning/analysis/report/{one}" for one in ("page.css", "page.html", "board.js")
+    }
+    assert {"said_lightning/py.typed", *page} <= files
+    suffixes = {".py", ".yaml", ".css", ".html", ".js", ".typed"}
+    assert {Path(name).suffix for name in files} == suffixes
 
 
 def test_the_sdist_has_tests_and_docs_but_no_results_and_runs(sdist: Path) -> None:
