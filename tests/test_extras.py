@@ -77,6 +77,7 @@ def test_a_package_is_asked_for_without_importing_it(monkeypatch: pytest.MonkeyP
 def test_training_and_loading_import_no_extra(module: str) -> None:
     # scipy and matplotlib are left out: transformers and torchmetrics take them where they are.
     extras = {"datasets", "wandb", "constriction", "peft", "bitsandbytes"}
+    extras |= {"mlflow", "tensorboard"}
     program = f"import sys, said_lightning.{module}; print(*{extras} & set(sys.modules))"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (process.stdout.split(), process.stderr) == ([], "")

@@ -229,7 +229,8 @@ class Composer(ConfigLoader):
 
 def _set(config: DictConfig, values: Sequence[Override]) -> None:
     for override in values:
-        OmegaConf.update(config, override.key_or_group, override.value())
+        # Keys that the schema lacks are judged before, and free where they are left.
+        OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
 
 
 def _raw(node: DictConfig, key: str) -> Any:

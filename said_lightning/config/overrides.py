@@ -18,6 +18,8 @@ from said_lightning.runs.secrets import scrub, validate_secret
 # What a search chooses for each run, and what it chooses unless it is given, but once for all.
 SEARCHED = ("d", "seed", "trainer.stop_at", "trainer.grow_from")
 RATES = ("lr", "trainer.step_ratio")
+# Below it a logger's keywords have keys of their own.
+FREE = "logger.options."
 # Where runs lie follows from `out`, in each of Hydra's modes.
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 # Below it, keys are PEFT's.
@@ -80,7 +82,7 @@ def validate_override(override: Override, options: Callable[[str], list[str]]) -
 def validate_key(override: Override, schema: DictConfig) -> Iterator[str]:
     """Yield what is wrong with one override of a schema's keys; the schema takes it over."""
     key = override.key_or_group
-    if key not in (keys := _keys(schema)):
+    if key not in (keys := _keys(schema)) and not key.startswith(FREE):
         yield f"{key}: no such key{suggestion(key, keys)}"
         return
     for value in values_of(override):

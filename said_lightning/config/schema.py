@@ -149,9 +149,19 @@ class TrainerConfig:
 
 @dataclass
 class LoggerConfig:
-    """Where curves go besides the run's folder: `none`, `csv`, or `wandb`, offline by default."""
+    """Where a run's numbers go besides its folder: to the logger of Lightning's with this name.
 
-    name: Annotated[str, one_of("none", "csv", "wandb")] = MISSING
+    log_every_n_steps: steps from one row of a step's numbers to the next. options: keywords of the
+    logger's class, of `wandb.init` for `wandb`. path: the class of `custom`, `package.Class`.
+    project, mode: of `wandb`, which is offline by default.
+    """
+
+    name: Annotated[str, one_of("none", "csv", "tensorboard", "mlflow", "wandb", "custom")] = (
+        MISSING
+    )
+    log_every_n_steps: Count = 50
+    options: dict[str, Any] = field(default_factory=dict)
+    path: str | None = None
     project: str = "said_lightning"
     mode: Annotated[str, one_of("offline", "online")] = "offline"
 

@@ -27,6 +27,11 @@ _UNWRITABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]|\$\{|^\?\?\?$")
 # A folder's name in bytes, and a path's, as file systems take them.
 _NAME, _PATH = 255, 4095
 _PROJECT = 128  # what W&B takes
+# Keywords of wandb.init that are said otherwise.
+_OURS = {
+    **{key: f"logger.{key} says it" for key in ("project", "mode")},
+    **dict.fromkeys(("id", "dir", "resume", "config"), "follows from the run; leave it out"),
+}
 
 
 def validate_config(config: Config) -> list[str]:
@@ -58,7 +63,8 @@ def validate_text(plain: Mapping[str, Any]) -> list[str]:
 
 def validate_secrets(plain: Any, place: str = "") -> list[str]:
     """Return a message for each text of nested values, those of a place, that holds a secret."""
-    texts = list(_texts(plain, place))
+    # With its key: api_key=1234 is known by its name alone.
+    texts = [(key, f"{key}={text}") for key, text in _texts(plain, place)]
     whole = "\0".join(text for _, text in texts)
     if scrub(whole) == whole:
         return []
@@ -181,16 +187,34 @@ def validate_growth(config: Config) -> list[str]:
 
 
 def validate_logger(logger: LoggerConfig) -> list[str]:
-    """Return what is wrong with W&B's project, and whether W&B is not installed."""
-    if logger.name != "wandb":
-        return []
-    found = validate_installed("wandb", "wandb", "logger=wandb")
-    project = logger.project
+    """Return what is wrong with a logger, without importing its package, which may be missing."""
+    name, found = logger.name, []
+    if name in ("tensorboard", "mlflow", "wandb"):
+        found += validate_installed(name, name, f"logger={name}")
+    if (name == "custom") == (logger.path is None):
+        expected = "null" if logger.path else "the class of a Lightning logger, package.Class,"
+        found.append(f"logger.path={logger.path}: expected {expected} with logger={name}")
+    if name == "none" and logger.options:
+        found.append(f"logger.options={logger.options}: logger=none takes none")
+    return found + (validate_wandb(logger) if name == "wandb" else [])
+
+
+def validate_wandb(logger: LoggerConfig) -> list[str]:
+    """Return what is wrong with W&B's project, and with the keywords of wandb.init."""
+    project, found = logger.project, []
     if not 1 <= len(project) <= _PROJECT or set(project) & set("/\\#?%:"):
         found.append(
             f"logger.project={project!r:.60}: expected 1 to {_PROJECT} characters other than "
-            "/ \\ # ? % :; WANDB_ENTITY names the entity"
+            "/ \\ # ? % :; logger.options.entity names the entity"
         )
+    for key, instead in _OURS.items():
+        if key in logger.options:
+            found.append(f"logger.options.{key}: {instead}")
+    for key, value in logger.options.items():
+        kind = list if key == "tags" else str
+        if key in ("name", "group", "tags", "entity", "job_type") and not isinstance(value, kind):
+            expected = "a list such as [one,two]" if key == "tags" else "text"
+            found.append(f"logger.options.{key}={value}: expected {expected}")
     return found
 
 

@@ -77,6 +77,11 @@ class SubspaceStrategy(DDPStrategy):
             grad.copy_(mean.view_as(grad))
 
 
+def is_first() -> bool:
+    """Return whether this process is alone or the first of several, before they are joined."""
+    return os.environ.get(RANK, "0") == "0"
+
+
 def validate_devices(devices: int) -> list[str]:
     """Return a message where the machine has fewer devices; a CPU runs any number of processes."""
     if 0 < (found := torch.accelerator.device_count()) < devices:

@@ -53,18 +53,29 @@ def check(arguments: Sequence[str]) -> list[str]:
 
 
 def validate_command(command: Command, more: Sequence[str] = ()) -> None:
-    """Raise UserError with everything that is wrong with a command and needs no torch to know."""
+    """Raise UserError with everything that is wrong with a command and needs no model to know."""
     errors = list(command.errors)
     specs = command.specs
     for spec in specs:
         errors += validate_config(spec.config)
     for out in dict.fromkeys(spec.out for spec in specs):
         errors += validate_out(out)
+    errors += validate_loggers(specs)
     for model in {repr(spec.config.model): spec.config.model for spec in specs}.values():
         errors += validate_model_path(model)
     errors += [line for spec in specs for line in validate_stored(spec)]
     if errors := [*errors, *more]:
         raise UserError(*dict.fromkeys(errors))
+
+
+def validate_loggers(specs: Sequence[RunSpec]) -> list[str]:
+    """Return what is wrong with the loggers' classes and options, which only their import shows."""
+    loggers = {repr(spec.config.logger): spec.config.logger for spec in specs}.values()
+    asked = [one for one in loggers if one.name != "none" and (one.path or one.options)]
+    if not asked:
+        return []
+    found: list[str] = server.call("said_lightning.training.loggers:validate_loggers", asked)
+    return found
 
 
 def validate_models(specs: Sequence[RunSpec]) -> None:

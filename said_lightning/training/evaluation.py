@@ -17,7 +17,7 @@ from said_lightning.data.metrics import predictions
 from said_lightning.data.scores import row_scores, score
 from said_lightning.data.task import TaskConfig, also_evaluated
 from said_lightning.training.checkpointing import Saver
-from said_lightning.training.loggers import Journal
+from said_lightning.training.journal import Journal
 
 # How numbers are logged that every process has alike.
 EXACT: dict[str, Any] = {"sync_dist": True, "batch_size": 1, "on_step": False, "on_epoch": True}
@@ -113,7 +113,6 @@ class Report(Callback):
         if last or self.growing:
             sets = [self.answer(trainer, pl_module, rows) for rows in self.data.report_sets]
             found = scored(self.data.task, "report", sets)
-            pl_module.log_dict(found, **EXACT)
             self.journal.report(trainer, {name: float(value) for name, value in found.items()})
             self.keep(sets[0])
 

@@ -1,217 +1,209 @@
-"""What a run reports while it trains: metrics.jsonl, a log line an epoch, the best epoch, W&B."""
+"""Where a run's numbers go besides its folder: a logger of Lightning's, which ends no run."""
 
+import inspect
+import json
 import logging
-import math
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
-from uuid import uuid4
 
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import Logger, WandbLogger
+from filelock import FileLock
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from said_lightning.data.splits import Parts
-from said_lightning.errors import needs
-from said_lightning.runs.record import Epoch, write_metrics
+from said_lightning.config.identity import RunSpec, decisive
+from said_lightning.config.schema import LoggerConfig
+from said_lightning.errors import UserError, suggestion
+from said_lightning.runs.files import write_whole
+from said_lightning.runs.record import RESULT
+from said_lightning.training import wandb_run
 
 log = logging.getLogger(__name__)
 
-WAIT_S = 20  # for W&B's server, before a run starts without
-NAME, TAG = 128, 64  # the most letters that W&B takes
+TITLES = {"csv": "CSV", "tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "W&B"}
+CLASSES = {
+    "csv": "pytorch_lightning.loggers.CSVLogger",
+    "tensorboard": "pytorch_lightning.loggers.TensorBoardLogger",
+    "mlflow": "pytorch_lightning.loggers.MLFlowLogger",
+}
+MLFLOW_LOCK = ".mlflow.lock"
+MLFLOW_ID = "mlflow.id"  # a file in the run's folder: a run that is resumed stays the one it was
 
-Row = dict[str, Any]
 
+class Sink:
+    """Sends a run's numbers to a Lightning logger, or nowhere until one is opened.
 
-class Journal(Callback):
-    """Write each epoch's metrics beside the run and keep the best and the last.
-
-    A row is an epoch's, on the training and the select rows, or one of the report rows; it names
-    the split of either. The best epoch is the first with the highest value of `metric` on the
-    select rows. A loss, or outputs, that are not finite end the run with FloatingPointError. A
-    state holds all rows, so that the file of a resumed run is that of one never interrupted.
+    Trouble with the logger never ends the run: the first is logged, is a line in the run's notes,
+    and ends the logging.
     """
 
-    def __init__(self, folder: Path, metric: str, parts: Parts) -> None:
-        self.folder = folder
-        self.metric = metric
-        self.parts = parts
-        self.rows: list[Row] = []
+    def __init__(self) -> None:
+        self.logger: Logger | None = None
+        self._works = False
+        self._title = ""
+        self._notes: list[str] = []
+        self._about: dict[str, Any] = {}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the rows so far."""
-        return {"rows": self.rows}
+    def open(self, spec: RunSpec, notes: list[str]) -> None:
+        """Start the logger of a run's config; trouble with it becomes a line in `notes`.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the rows of an interrupted run."""
-        self.rows = state_dict["rows"]
+        Raise UserError where its package is not installed.
+        """
+        config = spec.config.logger
+        if config.name == "none":
+            return
+        self._title = TITLES.get(config.name) or str(config.path).rpartition(".")[2]
+        self._notes = notes
+        self._about = {**spec.labels, "config": decisive(spec.config)}
+        if config.name == "wandb":
+            self.logger = wandb_run.start(spec, self._about, notes)
+        else:
+            with self._soft():
+                self.logger = make(spec)
+        self._works = self.logger is not None
 
-    @property
-    def epochs(self) -> list[Row]:
-        """The rows of the epochs."""
-        return [row for row in self.rows if "select" in row]
+    def about(self, facts: Mapping[str, Any]) -> None:
+        """Send what a run is: the labels and what its result depends on, with `facts`."""
+        if self._works and self.logger is not None:
+            self._about |= facts
+            with self._soft():
+                self.logger.log_hyperparams(self._about)
 
-    @property
-    def reports(self) -> list[Row]:
-        """The rows of the report rows; none where the select rows report."""
-        return [row for row in self.rows if "report" in row]
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Send a row's numbers at its `step`; the row is one of metrics.jsonl, or a step's."""
+        if self._works and self.logger is not None:
+            numbers = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "step"}
+            with self._soft():
+                self.logger.log_metrics(numbers, row["step"])
+                self.logger.save()
 
-    @property
-    def best(self) -> Epoch | None:
-        """Return the epoch whose metric is best."""
-        return self._epoch(self._best) if self.epochs else None
+    def close(self, folder: Path) -> None:
+        """Send what a run's record says, and have done with the logger."""
+        if self.logger is None:
+            return
+        result = json.loads((folder / RESULT).read_bytes())
+        self._notes = []  # those of the record are written
+        with self._soft():
+            if isinstance(self.logger, WandbLogger):
+                wandb_run.end(self.logger, result, folder)
+            else:
+                end(self.logger, result, self._about if self._works else None)
+        self.logger, self._works = None, False
 
-    @property
-    def last(self) -> Epoch | None:
-        """Return the last epoch."""
-        return self._epoch(self.epochs[-1]) if self.epochs else None
-
-    @property
-    def values(self) -> list[float]:
-        """Return the metric of each epoch that reported, on the report rows."""
-        if self.parts.held_out:
-            return [row[f"report/{self.metric}"] for row in self.reports]
-        return [row[f"select/{self.metric}"] for row in self.epochs]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Return all metrics on the report rows: of the last epoch, or the best where dev chose."""
-        part, rows = ("report", self.reports) if self.parts.held_out else ("select", self.epochs)
-        row = (rows[-1] if self.parts.held_out else self._best) if rows else {}
-        names = {name: name.removeprefix(f"{part}/") for name in row if name.startswith(f"{part}/")}
-        return {short: row[name] for name, short in names.items() if short != "loss"}
-
-    @property
-    def train_value(self) -> float | None:
-        """Return the metric on the training data, running over the last epoch."""
-        return self.epochs[-1][f"train/{self.metric}"] if self.epochs else None
-
-    @property
-    def _best(self) -> Row:
-        return max(self.epochs, key=lambda row: row[f"select/{self.metric}"])
-
-    def _epoch(self, row: Row) -> Epoch:
-        return Epoch(epoch=int(row["epoch"]), value=row[f"select/{self.metric}"])
-
-    def report(self, trainer: Trainer, found: Mapping[str, float]) -> None:
-        """Take down the metrics of the report rows, by the weights of the epoch that ends."""
-        self._add(trainer, {"report": self.parts.report, **found})
-        value = found[f"report/{self.metric}"]
-        log.info("%s %.4f on the report rows, of %s", self.metric, value, self.parts.report)
-
-    def _add(self, trainer: Trainer, found: Row) -> None:
-        place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        self.rows.append({**place, **found})
-        if trainer.is_global_zero:
-            write_metrics(self.folder, self.rows)
-        if (reason := not_finite(found)) is not None:
-            raise FloatingPointError(f"{reason} in epoch {place['epoch']}")
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Send W&B the rate, which the rule gives once D is known."""
-        if isinstance(trainer.logger, SoftWandbLogger):
-            rate: Any = pl_module.rate
-            trainer.logger.log_rate(rate)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take down an epoch; Lightning evaluates before it calls this."""
-        parts = ("train/", "select/")
-        logged = {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith(parts)
-        }
-        self._add(trainer, {"select": self.parts.select, **logged})
-        log.info(
-            "epoch %d/%s: train loss %.4f, %s %.4f on train, %.4f on the select rows",
-            trainer.current_epoch + 1,
-            trainer.max_epochs,
-            logged["train/loss"],
-            self.metric,
-            self.train_value,
-            logged[f"select/{self.metric}"],
-        )
+    @contextmanager
+    def _soft(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            log.warning("%s is not available: %s", self._title, error)
+            self._notes.append(f"{self._title} was not available: no curves from then on")
+            self._works = False
 
 
-def not_finite(row: Row) -> str | None:
-    """Return what of a row's numbers is not finite, the training loss first; None where all are."""
-    broken = {n: v for n, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
-    if not broken:
-        return None
-    if "train/loss" in broken:
-        return f"the training loss is {broken['train/loss']}"
-    # A metric is not finite where outputs are not, and then neither is the loss.
-    first = min(broken, key=lambda name: name.endswith("/loss"))
-    part = first.partition("/")[0]
-    if first.endswith("/loss"):
-        return f"the loss on the {part} rows is {broken[first]}"
-    return f"the outputs on the {part} rows are not finite"
+def make(spec: RunSpec) -> Logger:
+    """Make the Lightning logger of a run's config, started: its options come before what we say."""
+    config, folder = spec.config.logger, spec.folder
+    own: dict[str, Any] = {}
+    if config.name in ("csv", "tensorboard"):
+        own = {"save_dir": folder, "name": config.name, "version": ""}
+    if config.name == "tensorboard":
+        own["default_hp_metric"] = False
+    if config.name == "mlflow":
+        own = mlflow_options(spec)
+    made = find_class(config)
+    if config.name == "custom" and "save_dir" in inspect.signature(made).parameters:
+        own = {"save_dir": str(folder)}
+    # Of runs that start at once, one makes MLflow's database and the experiment.
+    with FileLock(spec.out / MLFLOW_LOCK) if config.name == "mlflow" else nullcontext():
+        logger: Logger = made(**{**own, **config.options})
+        getattr(logger, "experiment", None)  # starts it here, where its failure is expected
+    if isinstance(logger, MLFlowLogger):
+        write_whole(folder / MLFLOW_ID, str(logger.run_id).encode())
+    return logger
 
 
-@contextmanager
-def soft() -> Iterator[None]:
-    """Log trouble with W&B, and let the run go on without it."""
-    try:
-        yield
-    except Exception as error:
-        log.warning("W&B is not available: %s", error)
-
-
-def fitted(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run is called at W&B, as W&B takes it, with an id that only its folder has.
-
-    The id begins with that of `options`. A run that goes on keeps it: W&B's folder in the run's
-    holds it.
-    """
-    earlier = sorted((Path(options["save_dir"]) / "wandb").glob("*run-*-*"))
-    ids = [folder.name.rpartition("-")[2] for folder in earlier]
+def mlflow_options(spec: RunSpec) -> dict[str, Any]:
+    """Return what MLflow calls a run: its sweep's runs are an experiment, in one database."""
+    known = spec.folder / MLFLOW_ID
+    local = f"sqlite:///{spec.out / 'mlflow.db'}"
     return {
-        **options,
-        "id": ids[-1] if ids else f"{options['id']}{uuid4().hex[:8]}",
-        "name": options["name"][:NAME],
-        "group": options["group"][:NAME] or None,
-        "tags": list(dict.fromkeys(tag[:TAG] for tag in options["tags"])),
+        "experiment_name": spec.out.name,
+        "run_name": spec.name,
+        "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI") or local,
+        "run_id": known.read_text() if known.exists() else None,
     }
 
 
-def open_wandb(mode: str, options: dict[str, Any], notes: list[str]) -> Logger | bool:
-    """Start a run at W&B, kept offline where its server is not to be had; False where none starts.
-
-    Either is logged, once, and is a line in `notes`. Raise UserError where wandb is not installed.
-    """
-    wandb = needs("wandb", "wandb", "logger=wandb")
-    options = fitted(options)
-    for attempt in dict.fromkeys((mode, "offline")):
-        try:
-            patience: dict[str, Any] = {
-                "settings": wandb.Settings(init_timeout=WAIT_S, login_timeout=WAIT_S)
-            }
-            online = patience if attempt == "online" else {}
-            logger = SoftWandbLogger(**options, **online, mode=attempt)
-            logger.experiment  # noqa: B018 - starts W&B here, where its failure is expected
-            return logger
-        except Exception as error:
-            log.warning("W&B is not available: %s", error)
-            way = "its run is kept offline" if attempt == "online" else "no curves"
-            notes[:] = [f"W&B was not available: {way}"]
-            wandb.teardown()  # it holds on to the run that did not start
-    return False
+def end(logger: Logger, result: Mapping[str, Any], about: dict[str, Any] | None) -> None:
+    """Send the metric that a run reports and the seconds it took, and close the logger."""
+    done = result["status"] == "done"
+    if about and done:
+        metric = result["metric"]
+        numbers = {f"result/{metric['name']}": metric["value"], "result/wall_s": result["wall_s"]}
+        numbers = {name: value for name, value in numbers.items() if value is not None}
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(about, numbers)  # which its table of runs shows side by side
+        else:
+            logger.log_metrics(numbers)
+        logger.save()
+    logger.finalize("success" if done else "failed")
 
 
-class SoftWandbLogger(WandbLogger):
-    """A WandbLogger that cannot end a run, and is finished with it: the next run is another's."""
+def find_class(config: LoggerConfig) -> Any:
+    """Return the class of a logger's config. Raise UserError where it is no logger of Lightning."""
+    path = CLASSES.get(config.name) or str(config.path)
+    package, _, name = path.rpartition(".")
+    try:
+        module = resolve_name(package)
+    except Exception as error:  # of any kind: what a module does when it is imported
+        raise UserError(f"logger.path={path}: cannot import {package or path}: {error}") from None
+    found = getattr(module, name, None)
+    if found is None:
+        classes = [one for one, value in vars(module).items() if is_logger(value)]
+        raise UserError(f"logger.path={path}: no {name} in {package}{suggestion(name, classes)}")
+    if not is_logger(found):
+        raise UserError(
+            f"logger.path={path}: expected a class that inherits from "
+            "pytorch_lightning.loggers.Logger"
+        )
+    return found
 
-    def log_rate(self, rate: float) -> None:
-        """Set the run's learning rate in its config at W&B."""
-        with soft():
-            self.experiment.config.update({"lr": rate}, allow_val_change=True)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Send numbers to W&B, if it is there."""
-        with soft():
-            super().log_metrics(metrics, step)
+def is_logger(value: object) -> bool:
+    """Return whether a value is a class of loggers."""
+    return isinstance(value, type) and issubclass(value, Logger)
 
-    def finalize(self, status: str) -> None:
-        """Close the run at W&B, as finished or failed; Lightning calls this in either case."""
-        with soft():
-            self.experiment.finish(exit_code=int(status != "success"))
+
+def validate_options(config: LoggerConfig) -> list[str]:
+    """Return what is wrong with a logger's class and its options: imports both."""
+    try:
+        made = wandb_run.init() if config.name == "wandb" else find_class(config)
+    except UserError as error:
+        return list(error.messages)
+    title = "wandb.init" if config.name == "wandb" else made.__name__
+    takes = inspect.signature(made).parameters
+    more = [one for one in takes.values() if one.kind is one.VAR_KEYWORD]
+    named = {
+        one.name: one
+        for one in takes.values()
+        if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+    }
+    found = [
+        f"logger.options.{key}: {title} has no such keyword{suggestion(key, named)}"
+        for key in config.options
+        if key not in named and not more
+    ]
+    if config.name != "custom":
+        return found
+    return found + [
+        f"logger.options.{key}: {title} needs it"
+        for key, one in named.items()
+        if one.default is one.empty and key not in (*config.options, "save_dir")
+    ]
+
+
+def validate_loggers(configs: list[LoggerConfig]) -> list[str]:
+    """Return what is wrong with the classes and options of loggers, each message once."""
+    return list(dict.fromkeys(line for config in configs for line in validate_options(config)))

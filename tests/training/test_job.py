@@ -16,6 +16,7 @@ import torch
 
 from said_lightning.config.identity import RunSpec
 from said_lightning.training import job
+from said_lightning.training.loggers import Sink
 
 SEEDS = {1: "raise", 2: "exit", 3: "kill", 4: "memory", 5: "nan", 6: "hang"}
 REASONS = {
@@ -35,7 +36,7 @@ def faulty(spec: RunSpec, *rest: Any) -> None:
     fault = SEEDS.get(spec.config.seed)
     honest = training.train
 
-    def train(spec: RunSpec) -> dict[str, Any]:
+    def train(spec: RunSpec, sink: Sink) -> dict[str, Any]:
         match fault:
             case "raise":
                 raise RuntimeError("planted")
@@ -51,7 +52,7 @@ def faulty(spec: RunSpec, *rest: Any) -> None:
             case "hang":
                 # With the interpreter's lock held: nothing in Python can help.
                 ctypes.PyDLL(None).sleep(1000)
-        return honest(spec)
+        return honest(spec, sink)
 
     training.train = train
     job.work(spec, *rest)

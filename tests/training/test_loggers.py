@@ -13,8 +13,8 @@ from said_lightning.config.identity import RunSpec
 from said_lightning.config.validate import validate_config
 from said_lightning.errors import UserError
 from said_lightning.training import job
-from said_lightning.training.loggers import fitted
 from said_lightning.training.run import run
+from said_lightning.training.wandb_run import fitted
 
 
 def test_no_logger_leaves_the_runs_own_files_alone(compose: Any, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_trouble_with_wandb_is_logged_and_ends_nothing(
 def test_without_wandbs_server_the_run_is_kept_offline_and_noted_once(
     compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("said_lightning.training.loggers.WAIT_S", 2)
+    monkeypatch.setattr("said_lightning.training.wandb_run.WAIT_S", 2)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     spec = compose(tmp_path, "logger=wandb", "logger.mode=online", "trainer.epochs=1")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from said_lightning.training.loggers import not_finite
+from said_lightning.training.journal import not_finite
 from said_lightning.training.module import Classifier
 from said_lightning.training.run import run
 
