@@ -29,13 +29,16 @@ MAY_IMPORT = {
     "search": {"analysis", "errors", "runs"},
     "models": {"config", "data", "errors", "projections", "subspace"},
     "artifact": {"config", "data", "errors", "models", "projections", "runs", "subspace"},
-    "training": {"config", "data", "errors", "models", "projections", "runs", "subspace"},
+    "training": {
+        *("artifact", "config", "data", "errors", "models", "projections", "runs", "subspace"),
+    },
     "certify": {
         *("artifact", "config", "data", "errors", "models", "projections", "runs", "subspace"),
         "training",
     },
     "tools": {
-        *("config", "data", "errors", "models", "projections", "runs", "subspace", "training"),
+        *("analysis", "config", "data", "errors", "models", "projections", "runs", "subspace"),
+        "training",
     },
     "cli": {"analysis", "artifact", "certify", "config", "errors", "runs", "tools", "training"},
     "__init__": {"artifact", "projections", "search", "subspace", "training"},

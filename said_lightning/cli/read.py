@@ -35,7 +35,7 @@ def d90(
 
     Example: said d90 multirun_outputs
     """
-    _on_one_thread()
+    on_one_thread()
     from rich.console import Console
 
     from said_lightning.analysis import table
@@ -95,7 +95,7 @@ def report(
 
     Example: said report multirun_outputs -o d90.html -o d90.csv
     """
-    _on_one_thread()
+    on_one_thread()
     from said_lightning.analysis.estimator import estimate
     from said_lightning.analysis.report.formats import write
     from said_lightning.runs.index import find
@@ -149,7 +149,7 @@ def _browse(address: str) -> None:
         warn(f"no browser was found; open {address} in yours")
 
 
-def _on_one_thread() -> None:
+def on_one_thread() -> None:
     """Keep the BLAS that numpy is about to load from waking threads for small matrices."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from said_lightning.cli.read import Runs, say, start_log, warn
+from said_lightning.cli.read import Runs, on_one_thread, say, start_log, warn
 from said_lightning.cli.train import Overrides
 from said_lightning.errors import UserError
 
@@ -68,20 +68,23 @@ def bench(
 
 
 def sync(path: Runs) -> None:
-    """Push the W&B runs below PATH that were logged offline and not pushed yet.
+    """Push the W&B runs below PATH that were logged offline, and their study: d90 as a run.
 
     Example: said sync multirun_outputs
     """
+    on_one_thread()
     from said_lightning.tools.wandb.sync import sync
 
-    typer.echo(f"{sync(path)} runs pushed", err=True)
+    pushed, warnings = sync(path)
+    warn(*warnings)
+    typer.echo(f"{pushed} runs pushed", err=True)
 
 
 def workspace(
     project: Annotated[str, typer.Argument(help="At W&B.", metavar="ENTITY/PROJECT")],
     metric: Annotated[str, typer.Option(help="The metric that d90 is about.")] = "accuracy",
 ) -> None:
-    """Give a W&B project a view with the metric over d, curves, and a table of what each run is.
+    """Give a W&B project a view: d90 first, then the metric over d, curves, and a table of runs.
 
     Example: said workspace me/said_lightning
     """

@@ -1,13 +1,17 @@
 """A run at W&B: what it is called there, how it starts, and how it ends."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from pytorch_lightning.loggers import WandbLogger
 
+from said_lightning.artifact.export import export
+from said_lightning.artifact.file import FILE
 from said_lightning.config.identity import RunSpec
 from said_lightning.errors import needs
 
@@ -15,6 +19,7 @@ log = logging.getLogger(__name__)
 
 WAIT_S = 20  # for W&B's server, before a run starts without
 NAME, TAG = 128, 64  # the most letters that W&B takes
+_UNNAMED = re.compile(r"[^A-Za-z0-9_.-]")  # what no artifact's name may hold
 
 
 def init() -> Callable[..., Any]:
@@ -42,7 +47,8 @@ def start(spec: RunSpec, about: Mapping[str, Any], notes: list[str]) -> WandbLog
             way = "its run is kept offline" if attempt == "online" else "no curves"
             notes[:] = [note for note in notes if not note.startswith("W&B ")]
             notes.append(f"W&B was not available: {way}")
-            wandb.teardown()  # it holds on to the run that did not start
+            with suppress(Exception):  # of a service that is gone
+                wandb.teardown()  # it holds on to the run that did not start
     return None
 
 
@@ -88,8 +94,22 @@ def run_id(folder: Path, start: str) -> str:
 
 
 def end(logger: WandbLogger, result: Mapping[str, Any], folder: Path) -> None:
-    """Make a run's record its summary, and finish it: the next run is another's."""
+    """Make a run's record its summary, keep its artifact, and finish it: the next is another's."""
+    done = result["status"] == "done"
     try:
         logger.experiment.summary.update(dict(result))
+        if done and result["method"] != "full":
+            keep(logger.experiment, result, folder)
     finally:
-        logger.experiment.finish(exit_code=int(result["status"] != "done"))
+        logger.experiment.finish(exit_code=int(not done))
+
+
+def keep(run: Any, result: Mapping[str, Any], folder: Path) -> None:
+    """Write a run's artifact as `said export` does, and log it to W&B as a model of the run."""
+    from wandb import Artifact
+
+    export(folder, None, "float32")
+    facts = {name: result[name] for name in ("model", "task", "method", "d", "seed", "metric")}
+    artifact = Artifact(_UNNAMED.sub("-", run.name or run.id)[:NAME], "model", metadata=facts)
+    artifact.add_file(str(folder / FILE), policy="immutable")
+    run.log_artifact(artifact)

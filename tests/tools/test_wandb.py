@@ -3,10 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -29,103 +26,6 @@ for seed in (0, 1):
 """
 
 
-class Server(ThreadingHTTPServer):
-    """Answers what the client asks, and keeps what it was sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.upserts: list[dict[str, Any]] = []
-        self.streamed: list[str] = []
-        self.views: list[dict[str, Any]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """GraphQL, file streams and uploads of a W&B server."""
-
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path.endswith("/file_stream"):
-            self.server.streamed.append(body.decode())
-            self.answer({})
-        elif self.path == "/graphql":
-            asked = json.loads(body)
-            self.answer({"data": self.data(asked["query"], asked.get("variables") or {})})
-        else:
-            self.answer({})
-
-    def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.answer({})
-
-    do_GET = do_PUT  # noqa: N815
-
-    def data(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        if "upsertBucket" in query:
-            self.server.upserts.append(variables)
-            project = {"name": "p", "entity": {"name": "me"}}
-            bucket = {
-                "id": variables.get("name"),
-                "name": variables.get("name"),
-                "displayName": variables.get("displayName"),
-                "project": project,
-                "historyLineCount": 0,
-            }
-            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
-        if "createRunFiles" in query:
-            files = [
-                {"name": name, "uploadUrl": f"{self.server.url}/upload/{name}"}
-                for name in variables["files"]
-            ]
-            return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
-        if "upsertView" in query:
-            self.server.views.append(variables)
-            view = {"id": "1", "name": variables["name"]}
-            return {"upsertView": {"view": view, "inserted": True}}
-        viewer = {
-            "id": "1",
-            "entity": "me",
-            "username": "me",
-            "flags": "{}",
-            "teams": {"edges": []},
-        }
-        return {
-            "viewer": viewer,
-            "serverInfo": {"features": [], "cliVersionInfo": {}, "latestLocalVersionInfo": None},
-            "model": None,
-        }
-
-    def answer(self, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Return a server that the client finds in the environment."""
-    with Server() as made:
-        Thread(target=made.serve_forever, daemon=True).start()
-        monkeypatch.setenv("WANDB_BASE_URL", made.url)
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-        monkeypatch.delenv("WANDB_SERVICE", raising=False)
-        monkeypatch.delenv("WANDB_MODE", raising=False)
-        yield made
-        made.shutdown()
-
-
 @pytest.fixture
 def logged(tmp_path: Path) -> Path:
     """Two runs logged offline by the client itself, each in its run's folder."""
@@ -135,9 +35,9 @@ def logged(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_runs_logged_offline_reach_the_server_once(server: Server, logged: Path) -> None:
+def test_runs_logged_offline_reach_the_server_once(server: Any, logged: Path) -> None:
     assert len(offline_runs(logged)) == 2
-    assert sync(logged) == 2
+    assert sync(logged) == (2, [])
     # The client sends each run several times, more of it each time.
     names = {content["displayName"] for content in server.upserts if content.get("displayName")}
     assert names == {f"minilm-sst2-said-d20-seed{seed}" for seed in (0, 1)}
@@ -146,7 +46,7 @@ def test_runs_logged_offline_reach_the_server_once(server: Server, logged: Path)
     }
     assert any("eval/accuracy" in body for body in server.streamed)
     sent = len(server.upserts)
-    assert (sync(logged), offline_runs(logged)) == (0, [])
+    assert (sync(logged), offline_runs(logged)) == ((0, []), [])
     assert len(server.upserts) == sent
 
 
@@ -161,7 +61,7 @@ def test_a_server_that_refuses_is_reported_and_the_runs_stay_to_be_pushed(
 
 
 def test_a_folder_without_offline_runs_needs_no_server(tmp_path: Path) -> None:
-    assert sync(tmp_path) == 0
+    assert sync(tmp_path) == (0, [])
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +72,7 @@ def test_a_missing_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_project_gets_a_workspace_with_its_panels(
-    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["said", "workspace", "me/p", "--metric", "matthews"]
     monkeypatch.setattr(sys, "argv", argv)
@@ -182,14 +82,19 @@ def test_a_project_gets_a_workspace_with_its_panels(
     assert f"{server.url}/me/p?nw=" in capsys.readouterr().out
     (view,) = server.views
     assert (view["entityName"], view["projectName"]) == ("me", "p")
-    (section,) = json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
-    scatter, line, parallel = (panel["config"] for panel in section["panels"])
+    sections = json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
+    first, runs = (one for one in sections if one["panels"])
+    assert [one["name"] for one in (first, runs)] == ["d90", "runs"]
+    plot, table = first["panels"]
+    assert plot["config"]["mediaKeys"] == ["study/plot"]
+    assert "study/table" in json.dumps(table["config"])
+    scatter, line, parallel = (panel["config"] for panel in runs["panels"])
     assert (scatter["xAxis"], scatter["xAxisLogScale"]) == ("config:d.value", True)
-    assert scatter["yAxis"] == "summary:report/matthews"
+    assert scatter["yAxis"] == "summary:metric.value"
     assert (line["xAxis"], line["metrics"]) == ("trainer/global_step", ["select/matthews"])
     assert [column["accessor"] for column in parallel["columns"]] == [
         *(f"config:{name}.value" for name in ("method", "d", "lr", "seed")),
-        "summary:report/matthews",
+        "summary:metric.value",
     ]
 
 
