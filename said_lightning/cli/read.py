@@ -125,7 +125,7 @@ def board(
 
     Example: said board multirun_outputs --open
     """
-    _on_one_thread()
+    on_one_thread()
     from said_lightning.analysis.report.board import Board, serve
     from said_lightning.runs.index import find
 

@@ -18,12 +18,10 @@ from said_lightning.runs.secrets import scrub, validate_secret
 # What a search chooses for each run, and what it chooses unless it is given, but once for all.
 SEARCHED = ("d", "seed", "trainer.stop_at", "trainer.grow_from")
 RATES = ("lr", "trainer.step_ratio")
-# Below it a logger's keywords have keys of their own.
-FREE = "logger.options."
+# Below these, keys are another package's keywords.
+FREE = ("logger.options.", "method.peft.options.")
 # Where runs lie follows from `out`, in each of Hydra's modes.
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
-# Below it, keys are PEFT's.
-FREE = "method.peft.options."
 
 
 def parse(
@@ -63,8 +61,8 @@ def validate_override(override: Override, options: Callable[[str], list[str]]) -
     elif override.is_hydra_override() and override.is_sweep_override():
         yield f"{override.input_line}: expected one value; a list is written [1,3]"
     elif key.startswith(FREE) and override.type is OverrideType.CHANGE:
-        yield f"{key}: expected ++{override.input_line}, which adds PEFT's keyword or changes it"
-    elif key.startswith(("hydra.", FREE)) or override.package is not None:
+        yield f"{key}: expected ++{override.input_line}, which adds a keyword or changes it"
+    elif key.startswith(("hydra.", *FREE)) or override.package is not None:
         return  # judged with what Hydra composes
     elif names := options(key):
         values = list(values_of(override))
@@ -82,7 +80,7 @@ def validate_override(override: Override, options: Callable[[str], list[str]]) -
 def validate_key(override: Override, schema: DictConfig) -> Iterator[str]:
     """Yield what is wrong with one override of a schema's keys; the schema takes it over."""
     key = override.key_or_group
-    if key not in (keys := _keys(schema)) and not key.startswith(FREE):
+    if key not in (keys := _keys(schema)):
         yield f"{key}: no such key{suggestion(key, keys)}"
         return
     for value in values_of(override):

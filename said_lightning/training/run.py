@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, Trainer
 from safetensors.torch import save as serialise
 
 from said_lightning.config.identity import RunSpec
+from said_lightning.config.schema import Config
 from said_lightning.config.stored import plan, validate_stored, waiting
 from said_lightning.config.validate import validate_config
 from said_lightning.data.datamodule import TextDataModule
@@ -101,9 +102,7 @@ def train(spec: RunSpec, sink: Sink) -> dict[str, Any]:
     log.info("head: %s", head_label(config.model, config.task, config.seed))
     module = Classifier(model, task, settings, config.given_lr, config.seed)
     if config.method.name == "peft":
-        peft = config.method.peft
-        module.model, module.rung = adapt(model, peft, config.d, config.seed, new)
-        module.size = describe(peft, module.rung)
+        put_adapter(module, config, new)
     journal = Journal(folder, task.metric, data.data.parts, sink)
     callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
     if config.logger.name != "none":
@@ -128,6 +127,13 @@ def train(spec: RunSpec, sink: Sink) -> dict[str, Any]:
         "earlier_s": saver.seconds,
         "notes": saver.notes,
     }
+
+
+def put_adapter(module: Classifier, config: Config, new: frozenset[str]) -> None:
+    """Put PEFT's adapter on a module's model."""
+    peft = config.method.peft
+    module.model, module.rung = adapt(module.model, peft, config.d, config.seed, new)
+    module.size = describe(peft, module.rung)
 
 
 def judged(

@@ -81,7 +81,7 @@ def test_delta_norm_is_how_far_the_weights_are_from_where_they_began(
     monkeypatch.setattr(Curves, "on_train_end", keep)
     record: Record = run(spec)
     config = spec.located()
-    model, _, _ = load(config.model, config.split_task, config.seed)
+    model, *_ = load(config.model, config.split_task, config.seed)
     square = sum(
         float((ended[name].double() - weight.double()).square().sum())
         for name, weight in model.named_parameters()

@@ -106,7 +106,7 @@ def log_study(
         data = [list(facts(row).values()) for row in rows]
         logged = {TABLE: wandb.Table(columns=list(FACTS), data=data, allow_mixed_types=True)}
         if plotted:
-            from said_lightning.analysis.plot import draw
+            from said_lightning.analysis.plots.curves import draw
 
             logged[PLOT] = wandb.Image(str(draw(rows, Path(beside))[0]))
         run.log(logged)
