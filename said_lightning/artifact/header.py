@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from said_lightning.config.identity import UNASKED
 from said_lightning.config.schema import Config
 from said_lightning.config.stored import typed
 from said_lightning.runs.record import Finite
@@ -73,8 +74,9 @@ def carried(config: Config) -> dict[str, Any]:
         "method": {key: value for key, value in plain["method"].items() if key != "peft"},
         "projection": plain["projection"],
     }
+    unread = {*UNASKED[config.task.kind], "peft"}  # no artifact is of PEFT's
     written = {
-        part: {key: value for key, value in values.items() if value not in (None, [])}
+        part: {k: v for k, v in values.items() if v not in (None, []) and k not in unread}
         for part, values in parts.items()
     }
     return written | {"d": config.d, "seed": config.seed}

@@ -138,7 +138,7 @@ def validate_run(folder: Path, config: Config, record: Record) -> list[str]:
             f"{folder}: task {config.task.name} does not classify; only the error of a classifier, "
             "which is 0 or 1 on each row, is bounded"
         )
-    if config.method.name not in ("said", "did"):
+    if record.method not in ("said", "did"):
         found.append(f"{folder}: method {record.method}; expected said or did, whose d numbers fit")
     if config.method.quantize:
         found.append(

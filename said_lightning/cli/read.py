@@ -3,10 +3,12 @@
 import gc
 import logging
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -131,15 +133,17 @@ def board(
 
     if not path.is_dir():
         find(path)  # says what is there instead
-    one = Board(path)
-    with serve(one, port) as address, suppress(KeyboardInterrupt):
+    one, stop = Board(path), Event()
+    with serve(one, port) as address:
+        # Not raised inside of a plot that is being drawn, whose C++ may abort at it.
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
         say(f"board: {address} until Ctrl-C")
         sys.stdout.flush()
         if show:
             _browse(address)
-        while True:
+        while not stop.is_set():
             one.look()
-            time.sleep(1)
+            stop.wait(1)
 
 
 def _browse(address: str) -> None:

@@ -83,6 +83,8 @@ def validate_key(override: Override, schema: DictConfig) -> Iterator[str]:
     if key not in (keys := _keys(schema)):
         yield f"{key}: no such key{suggestion(key, keys)}"
         return
+    if override.type is OverrideType.DEL:
+        yield f"{override.input_line}: {key} cannot be left out; expected {key}=VALUE"
     for value in values_of(override):
         try:
             parsed = OverridesParser.create().parse_override(f"{key}={value}").value()

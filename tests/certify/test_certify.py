@@ -84,10 +84,10 @@ def test_what_cannot_be_certified_is_refused_with_a_reason(copied: Path) -> None
     path.write_text(json.dumps(given | {"status": "failed", "method": "full", "outside": 5}))
     with pytest.raises(UserError) as caught:
         certify(copied, [3], 0, copied.parent)
-    assert len(caught.value.messages) == 3
+    assert len(caught.value.messages) == 3, caught.value.messages
     config = copied / "config.yaml"
     config.write_text(config.read_text().replace("kind: classification", "kind: regression"))
-    with pytest.raises(UserError, match="predicts scores"):
+    with pytest.raises(UserError, match="does not classify"):
         certify(copied, [3], 0, copied.parent)
 
 

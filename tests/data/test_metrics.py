@@ -17,6 +17,7 @@ from said_lightning.data.validate import METRICS
 
 REFERENCE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy_score,
+    "exact_match": accuracy_score,
     "f1": f1_score,
     "macro_f1": partial(f1_score, average="macro"),
     "weighted_f1": partial(f1_score, average="weighted"),

@@ -14,6 +14,7 @@ from said_lightning.data.scores import OF_CONFUSION, OF_PAIRS, row_scores, score
 
 REFERENCE: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy_score,
+    "exact_match": accuracy_score,
     "f1": f1_score,
     "macro_f1": partial(f1_score, average="macro"),
     "weighted_f1": partial(f1_score, average="weighted"),
@@ -22,7 +23,14 @@ REFERENCE: dict[str, Callable[..., Any]] = {
     "spearman": lambda labels, scores: spearmanr(labels, scores)[0],
 }
 CASES = [
-    *(("accuracy", 2), ("accuracy", 5), ("f1", 2), ("matthews", 2), ("matthews", 3)),
+    *(
+        ("accuracy", 2),
+        ("accuracy", 5),
+        ("exact_match", 2),
+        ("f1", 2),
+        ("matthews", 2),
+        ("matthews", 3),
+    ),
     *(("macro_f1", 2), ("macro_f1", 5), ("weighted_f1", 2), ("weighted_f1", 5)),
     *(("matthews", 20), ("pearson", 1), ("spearman", 1)),
 ]
@@ -84,7 +92,7 @@ def test_a_constant_answer_has_finite_scores(metric: str, classes: int) -> None:
     scores = row_scores(metric, constant, labels, classes)
     assert np.isfinite(scores).all()
     # Here the class is right by itself; in the others it is nothing without its opposite.
-    assert bool(scores.any()) == (metric in {"accuracy", "macro_f1", "weighted_f1"})
+    assert bool(scores.any()) == (metric in {"accuracy", "exact_match", "macro_f1", "weighted_f1"})
 
 
 @pytest.mark.parametrize("odd", [0, 1])

@@ -17,6 +17,11 @@ YAMLS = sorted(path.stem for path in CONF.glob("*.yaml"))
 # A yaml's name begins with its architecture's, but for these.
 OTHERS = {
     "deberta-v3": "deberta-v2",
+    "gemma-3": "gemma3_text",
+    "llama-3.2": "llama",
+    "pythia": "gpt_neox",
+    "qwen3": "qwen3",
+    "smollm2": "llama",
     "distilroberta": "roberta",
     "minilm": "bert",
     "multiberts": "bert",
@@ -29,6 +34,7 @@ BERT = {
     "intermediate_size": 32,
     "max_position_embeddings": 32,
 }
+LLAMA = {**BERT, "num_key_value_heads": 2}
 STACKS = {
     f"{part}_{name}": n
     for part in ("encoder", "decoder")
@@ -52,6 +58,12 @@ TINY: dict[str, dict[str, Any]] = {
     "deberta-v2": DEBERTA,
     "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32},
     "electra": {**BERT, "embedding_size": 8},
+    "gemma3_text": {**LLAMA, "head_dim": 8},
+    "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32},
+    "gpt_neox": BERT,
+    "llama": LLAMA,
+    "opt": {**BERT, "ffn_dim": 32, "word_embed_proj_dim": 16},
+    "qwen3": {**LLAMA, "head_dim": 8},
     "modernbert": {**BERT, **TOKENS, "global_attn_every_n_layers": 2},
     "roberta": BERT,
     "t5": {"d_model": 16, "d_kv": 8, "num_layers": 3, "num_heads": 2, "d_ff": 32},

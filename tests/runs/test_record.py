@@ -24,8 +24,8 @@ from said_lightning.runs.record import (
 FIELDS = (
     "format status reason mistake model task method projection space step d D m outside groups "
     "seed lr rule lambda_lr metric best last protocol train_rows select report scores epochs "
-    "stages metrics train_metric config_hash setting_hash fingerprint data_sha256 model_sha256 "
-    "versions device threads wall_s peak_memory_bytes started ended notes"
+    "stages metrics train_metric config_hash setting_hash method_hash fingerprint data_sha256 "
+    "model_sha256 versions device threads wall_s peak_memory_bytes started ended notes"
 )
 
 finite = st.floats(-1e39, 1e39)

@@ -82,7 +82,7 @@ def test_the_record_holds_what_was_right_before_training(spec: Any, decoder: Pat
 def test_it_is_asked_once_for_all_runs(
     spec: Any, decoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, tokenizer, sha = restored_base(spec)
+    model, tokenizer, sha, _ = restored_base(spec)
     data = TextDataModule(spec.config.split_task, tokenizer, 8, 8, 0)
     data.setup()
     monkeypatch.setattr("said_lightning.training.zero_shot.asked", lambda *_: pytest.fail("again"))
@@ -169,7 +169,7 @@ def test_a_decoder_learns_to_write_answers_and_its_artifact_writes_them_again(
     compose: Any, decoder: Path, problems: Path, out: Path
 ) -> None:
     own = ["task=gsm8k", f"task.data_dir={problems}", "task.match=exact", "task.max_length=20"]
-    own += ["task.template='{0} the'", "task.max_new_tokens=2", "task.rows.test=null"]
+    own += ["task.template='{0} the'", "task.max_new_tokens=2", "task.rows.eval=null"]
     one = compose(out, f"model.path={decoder}", *own, *FIT)
     record = run(one)
     assert record.status == "done"
