@@ -37,6 +37,15 @@ def export(run: Path, out: Path | None, dtype: Literal["float32", "bfloat16"]) -
     return artifact
 
 
+def unevaluated(run: Path) -> Artifact:
+    """Return the artifact of a run without asking its model; raise UserError as `export`.
+
+    It has a metric where the run evaluated these very numbers, else none.
+    """
+    artifact = from_run(run)
+    return artifact if exact(read_config(run)) else artifact.scored(None)
+
+
 def evaluated(artifact: Artifact, config: Config) -> Artifact:
     """Return an artifact with the metric of its very numbers, on the data of a run's config.
 
@@ -46,9 +55,8 @@ def evaluated(artifact: Artifact, config: Config) -> Artifact:
     from said_lightning.artifact.load import restore, score
 
     model, tokenizer, _, _ = restore(artifact)
-    value = score(model, tokenizer, config.split_task, config.trainer.eval_batch_size)
-    metric = replace(artifact.about.metric, value=value)
-    return replace(artifact, about=replace(artifact.about, metric=metric))
+    rows = config.trainer.eval_batch_size
+    return artifact.scored(score(model, tokenizer, config.split_task, rows))
 
 
 def exact(config: Config) -> bool:

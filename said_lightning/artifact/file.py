@@ -6,7 +6,7 @@ header as JSON, and a checksum of the whole. A file may come from anybody: nothi
 and its header is checked before it is believed.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +54,11 @@ class Artifact:
         theta, scale = np.split(self.numbers, [len(self.numbers) - self.about.m])
         rounded = torch.from_numpy(theta.copy()).to(DTYPES[self.dtype]).float().numpy()
         return np.concatenate([rounded, scale])
+
+    def scored(self, value: float | None) -> "Artifact":
+        """Return the same with a metric of its very numbers, None where it is not known."""
+        metric = replace(self.about.metric, value=value)
+        return replace(self, about=replace(self.about, metric=metric))
 
 
 def pack(artifact: Artifact) -> bytes:

@@ -12,6 +12,7 @@ from pydantic import Field
 from said_lightning.config.identity import UNASKED
 from said_lightning.config.schema import Config
 from said_lightning.config.stored import typed
+from said_lightning.data.answering import MATCHES
 from said_lightning.runs.record import Finite
 
 FORMAT = 1
@@ -71,10 +72,12 @@ def carried(config: Config) -> dict[str, Any]:
     parts = {
         "model": {key: plain["model"][key] for key in OF_MODEL},
         "task": {key: plain["task"][key] for key in OF_TASK},
-        "method": {key: value for key, value in plain["method"].items() if key != "peft"},
+        "method": plain["method"],
         "projection": plain["projection"],
     }
     unread = {*UNASKED[config.task.kind], "peft"}  # no artifact is of PEFT's
+    if config.task.match not in MATCHES:
+        unread.add("match")  # a file names no code that a reader would run
     written = {
         part: {k: v for k, v in values.items() if v not in (None, []) and k not in unread}
         for part, values in parts.items()

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -14,6 +13,7 @@ from said_lightning.errors import UserError
 from said_lightning.models.build import build_subspace
 from said_lightning.models.encoder import Loaded
 from said_lightning.models.encoder import load as load_encoder
+from said_lightning.models.prompted import Prompted
 from said_lightning.subspace.subspace import Subspace
 
 
@@ -69,28 +69,24 @@ def restore(artifact: Artifact, base: str | None = None) -> Loaded:
     return loaded._replace(model=loaded.model.eval())
 
 
-@torch.inference_mode()
 def score(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: TaskConfig, rows: int
 ) -> float:
     """Return the task's metric on the rows that it reports on, in batches of `rows` rows.
 
-    Raise UserError where the data cannot be had.
+    What a text that is written is held against is the task's `match`. Raise UserError where the
+    data cannot be had.
     """
     # Seconds of import, which whoever only loads does without.
     from said_lightning.data.datamodule import TextDataModule
-    from said_lightning.data.metrics import predictions
     from said_lightning.data.scores import score as score_of
+    from said_lightning.models.answers import answers
 
     data = TextDataModule(task, tokenizer, rows, rows, seed=0)
     data.setup()
-    # Rows come by length, and a metric does not ask for their order.
-    pairs = [
-        (predictions(model(**batch).logits).numpy(), batch["labels"].numpy())
-        for batch in data.in_order(data.report_sets[0])
-    ]
-    answers, labels = map(np.concatenate, zip(*pairs, strict=True))
-    return score_of(task.metric, answers, labels, task.num_labels)
+    if isinstance(model, Prompted):
+        model.ask(tokenizer, task)
+    return score_of(task.metric, *answers(model, data, data.report_sets[0]), task.num_labels)
 
 
 def validate_subspace(subspace: Subspace, artifact: Artifact) -> list[str]:

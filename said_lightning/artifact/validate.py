@@ -12,6 +12,7 @@ from said_lightning.config.validate import (
     validate_names,
     validate_projection,
 )
+from said_lightning.data.answering import MATCHES
 from said_lightning.data.fields import violations
 from said_lightning.data.validate import validate_description
 from said_lightning.errors import suggestion
@@ -28,6 +29,8 @@ def validate_header(about: About) -> list[str]:
         config = about.run
     except OmegaConfBaseException as error:
         return [f"config: {str(error).splitlines()[0]}"]
+    if config.task.match not in MATCHES:  # what follows would import it
+        return [f"config: task.match={config.task.match}: expected {' or '.join(MATCHES)}"]
     found = [
         *violations(config),
         *validate_names(config),

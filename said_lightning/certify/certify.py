@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 from math import log2, prod
@@ -78,8 +78,7 @@ def certify(
     run.hold(decode(best.coded))
     rows = config.trainer.eval_batch_size
     value = score(run.model.eval(), run.tokenizer, config.split_task, rows)
-    about = replace(artifact.about, metric=replace(artifact.about.metric, value=value))
-    content = pack(Artifact(about, best.coded))
+    content = pack(Artifact(artifact.scored(value).about, best.coded))
     certificate = state(run, record, best, counts, content)
     leave(folder, content, certificate)
     return certificate
@@ -133,7 +132,7 @@ def validate_run(folder: Path, config: Config, record: Record) -> list[str]:
     found = []
     if record.status != "done":
         found.append(f"{folder}: status {record.status}; expected a run that is done")
-    if config.task.kind in ("regression", "generate"):
+    if not config.task.classified:
         found.append(
             f"{folder}: task {config.task.name} does not classify; only the error of a classifier, "
             "which is 0 or 1 on each row, is bounded"

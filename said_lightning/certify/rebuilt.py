@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from said_lightning.artifact.file import Artifact
@@ -13,6 +12,7 @@ from said_lightning.config.schema import Config
 from said_lightning.data.datamodule import TextDataModule
 from said_lightning.data.tokens import Encoded
 from said_lightning.errors import UserError
+from said_lightning.models.answers import answers
 from said_lightning.models.build import build_subspace
 from said_lightning.models.encoder import load
 from said_lightning.runs.record import Record
@@ -38,18 +38,12 @@ class Rebuilt:
             part.copy_(numbers)
         self.subspace.write()
 
-    @torch.no_grad()
     def errors(self, rows: Encoded) -> int:
         """Count the rows of a split that the model gets wrong."""
         device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-        self.model.eval().to(device)
-        wrong = 0
-        for batch in self.data.in_order(rows):
-            inputs: dict[str, Tensor] = {name: part.to(device) for name, part in batch.items()}
-            labels = inputs.pop("labels")
-            wrong += int((self.model(**inputs).logits.argmax(dim=1) != labels).sum())
+        found, right = answers(self.model.eval().to(device), self.data, rows)
         self.model.train().to("cpu")
-        return wrong
+        return int((found != right).sum())
 
 
 def rebuild(config: Config, record: Record, artifact: Artifact) -> Rebuilt:

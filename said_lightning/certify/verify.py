@@ -40,7 +40,7 @@ def verify(path: Path, data_dir: str | None = None, sweep: Path | None = None) -
     config = read_config(path.parent)
     if carried(config) != artifact.about.config:
         raise UserError(f"{path.with_name(CONFIG)}: not the config of the run in {file}")
-    if config.task.kind in ("regression", "generate"):
+    if not config.task.classified:
         raise UserError(f"{path.with_name(CONFIG)}: task.kind: expected classification")
     counts = searched(path.parent, sweep or around(path.parent)) | {"levels": 1}
     config.task.data_dir = data_dir or config.task.data_dir

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from importlib import import_module
+from pkgutil import resolve_name
 from string import Formatter
 
 from said_lightning.data.task import TaskConfig
@@ -39,9 +39,8 @@ def match_of(name: str) -> Match:
     """
     if name in MATCHES:
         return MATCHES[name]
-    module, _, function = name.partition(":")
     try:
-        found = getattr(import_module(module), function) if module and function else None
+        found = resolve_name(name) if ":" in name else None
     except Exception as error:  # of any kind: the module is anybody's
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"task.match={name}: cannot be imported: {reason:.200}") from None

@@ -133,7 +133,7 @@ def held_out(
     """
     keys = rows.keys(salt)
     strata = np.zeros(len(rows), np.int64)
-    if task.kind not in ("regression", "generate"):
+    if task.classified:
         strata = np.unique(rows.labels, return_inverse=True)[1]
     chosen = np.zeros(len(rows), bool)
     for stratum in np.unique(strata):

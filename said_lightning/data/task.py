@@ -133,6 +133,11 @@ class TaskConfig:
         return {"regression": 1, "generate": 2}.get(self.kind, len(self.labels))
 
     @property
+    def classified(self) -> bool:
+        """Whether a row's label is one of some classes."""
+        return self.kind in ("classification", "prompt")
+
+    @property
     def prompted(self) -> bool:
         """Whether a decoder answers, without a head."""
         return self.kind in ("prompt", "generate")

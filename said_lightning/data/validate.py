@@ -235,7 +235,7 @@ def validate_splits(
                 f"{places[other]}: the same rows as {places[one]}, on which a run {does}; expected "
                 f"other rows{remedy}"
             )
-    if task.kind not in ("regression", "generate"):
+    if task.classified:
         trained = set(splits["train"].labels.tolist())
         for name in named[1:]:
             counts = Counter(splits[name].labels.tolist())
@@ -253,7 +253,7 @@ def validate_variety(task: TaskConfig, splits: Mapping[str, Examples]) -> list[s
     for name, rows in splits.items():
         if task.kind != "generate" and len(set(rows.labels.tolist())) == 1:
             label = rows.labels[0].item()
-            label = repr(task.labels[label]) if task.kind != "regression" else f"{label:g}"
+            label = repr(task.labels[label]) if task.classified else f"{label:g}"
             limit = "train_limit" if name == "train" else "eval_limit"
             more = (
                 f", or more rows than task.{limit}={given}"

@@ -129,7 +129,8 @@ def fit(model: ModelConfig, task: TaskConfig) -> Fitted:
         settle(shape, tokenizer)
         wrong = validate_fit(shape, tokenizer, model, task)
         if isinstance(shape, Prompted):
-            shape.asked(tokenizer, task)
+            tokenizer.padding_side = "right"  # where a prompt ends is its number of tokens
+            shape.ask(tokenizer, task)
     if wrong:
         raise UserError(*wrong)
     return Fitted(where, shape, tokenizer, order)
@@ -150,8 +151,6 @@ def load_weights(shape: PreTrainedModel, where: str | None, **options: Any) -> t
         output_loading_info=True,
         **options,
     )
-    if isinstance(shape, Prompted):
-        found[0].like(shape)
     return found
 
 
@@ -183,31 +182,22 @@ def configure(
     if model.head == "keep":
         stored = AutoConfig.from_pretrained(where, revision=model.revision, trust_remote_code=False)
         order = kept_order(stored, model, task)
-    if task.prompted:
-        return _decoder(model, where), None
-    regression = task.kind == "regression"
     ids = {label: index for index, label in enumerate(task.labels)}
+    regression = task.kind == "regression"
+    head: dict[str, Any] = {
+        "num_labels": task.num_labels,
+        "problem_type": "regression" if regression else "single_label_classification",
+        **({"label2id": ids, "id2label": dict(enumerate(ids))} if ids else {}),
+    }
     config = AutoConfig.from_pretrained(
         where,
         revision=model.revision,
         trust_remote_code=False,
-        num_labels=task.num_labels,
-        problem_type="regression" if regression else "single_label_classification",
-        **({"label2id": ids, "id2label": dict(enumerate(ids))} if ids else {}),
+        **({} if task.prompted else head),
     )
     if model.layers is not None:
         keep_layers(config, model.layers)
     return config, order
-
-
-def _decoder(model: ModelConfig, where: str) -> PretrainedConfig:
-    """Return the config of a language model, with the layers kept."""
-    config: PretrainedConfig = AutoConfig.from_pretrained(
-        where, revision=model.revision, trust_remote_code=False
-    )
-    if model.layers is not None:
-        keep_layers(config, model.layers)
-    return config
 
 
 def keep_layers(config: PretrainedConfig, layers: int) -> None:

@@ -30,14 +30,10 @@ class Prompted:
 
     language_model: Any
 
-    def asked(self, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
-        """Take what a task asks. Raise UserError as `prompts_of`."""
+    @classmethod
+    def ask(cls, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
+        """Let all models of this class answer what a task asks. Raise UserError as `prompts_of`."""
         raise NotImplementedError
-
-    def like(self, other: "Prompted") -> None:
-        """Take what another one was asked."""
-        for name in inspect.get_annotations(type(self).__mro__[1]):
-            setattr(self, name, getattr(other, name))
 
 
 class AmongLabels(Prompted):
@@ -49,10 +45,11 @@ class AmongLabels(Prompted):
 
     answers: list[list[int]]
 
-    def asked(self, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
+    @classmethod
+    def ask(cls, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
         prompts = prompts_of(task, tokenizer)
         assert prompts is not None
-        self.answers = prompts.answers
+        cls.answers = prompts.answers
 
     def forward(
         self,
@@ -81,18 +78,15 @@ class AmongLabels(Prompted):
     def _by_tokens(
         self, ids: Tokens, mask: Tokens, labels: Int[Tensor, " batch"] | None
     ) -> tuple[Float[Tensor, "batch labels"], Float[Tensor, ""] | None]:
-        """Append each answer in turn; in training the wrong ones leave no graph."""
-        every = torch.arange(len(self.answers), device=ids.device)
-        right = None if labels is None else self._likelihood(ids, mask, labels)
+        """Append an answer in each pass, the right one in the first, which alone has a graph."""
+        first = ids.new_zeros(len(ids)) if labels is None else labels
+        which = [(first + more) % len(self.answers) for more in range(len(self.answers))]
+        right = self._likelihood(ids, mask, which[0])
         with torch.no_grad():
-            logits = torch.stack(
-                [self._likelihood(ids, mask, one.expand(len(ids))) for one in every], dim=1
-            )
-        if right is None:
-            return logits, None
-        # What the right answers are in training is what trains: dropout differs from pass to pass.
-        logits = logits.scatter(1, labels[:, None], right.detach()[:, None])  # type: ignore[index]
-        return logits, -right.mean()
+            others = [self._likelihood(ids, mask, one) for one in which[1:]]
+        found = torch.stack([right.detach(), *others], dim=1)
+        logits = torch.empty_like(found).scatter(1, torch.stack(which, dim=1), found)
+        return logits, None if labels is None else -right.mean()
 
     def _likelihood(
         self, ids: Tokens, mask: Tokens, which: Int[Tensor, " batch"]
@@ -116,11 +110,11 @@ class AmongLabels(Prompted):
     ) -> Float[Tensor, "batch places words"]:
         """Return the log-probability of each word after some places of each row."""
         kept, place = places.unique(return_inverse=True)
-        ask: Any = super().forward  # type: ignore[misc]
+        read: Any = super().forward  # type: ignore[misc]
         if _keeps(self.language_model):
-            logits = ask(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits
+            logits = read(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits
         else:
-            logits = ask(input_ids=ids, attention_mask=mask).logits[:, kept]
+            logits = read(input_ids=ids, attention_mask=mask).logits[:, kept]
         index = place[:, :, None].expand(-1, -1, logits.shape[-1])
         likely: Tensor = logits.gather(1, index).float().log_softmax(-1)
         return likely

@@ -31,9 +31,10 @@ class Writes(Prompted):
     match: Match
     most: int
 
-    def asked(self, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
-        self.tokenizer, self.match = tokenizer, match_of(task.match)
-        self.most = task.max_new_tokens
+    @classmethod
+    def ask(cls, tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> None:
+        cls.tokenizer, cls.match = tokenizer, staticmethod(match_of(task.match))
+        cls.most = task.max_new_tokens
 
     def forward(
         self,
@@ -45,8 +46,8 @@ class Writes(Prompted):
         """Return logits [batch, 2], and the loss."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         own = torch.zeros_like(mask) if token_type_ids is None else token_type_ids * mask
-        ask: Any = super().forward  # type: ignore[misc]
-        after = ask(input_ids=input_ids, attention_mask=mask).logits[:, :-1].float()
+        read: Any = super().forward  # type: ignore[misc]
+        after = read(input_ids=input_ids, attention_mask=mask).logits[:, :-1].float()
         following, counted = input_ids[:, 1:], own[:, 1:]
         each = functional.cross_entropy(after.transpose(1, 2), following, reduction="none")
         loss = ((each * counted).sum(1) / counted.sum(1).clamp(min=1)).mean()

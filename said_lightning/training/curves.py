@@ -9,7 +9,6 @@ from torch.optim import Optimizer
 
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training.loggers import Sink
-from said_lightning.training.module import Classifier
 
 
 class Curves(Callback):
@@ -29,7 +28,7 @@ class Curves(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Send what is trained, which is known once the subspace and the optimizer are made."""
-        self.sink.about(trained(pl_module))
+        self.sink.about(pl_module.trained())
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: Any, optimizer: Optimizer
@@ -61,14 +60,6 @@ class Curves(Callback):
             row |= moved(pl_module.subspace) if pl_module.subspace else {}
             epoch, step = trainer.current_epoch + 1, trainer.global_step
             self.sink.log({"epoch": epoch, "step": step, **row})
-
-
-def trained(module: Classifier) -> dict[str, Any]:
-    """Return how many numbers a module trains and at which rate, d = D for full fine-tuning."""
-    space = module.subspace
-    if space is None:
-        return {"d": module.D, "D": module.D, "m": 0, "lr": module.rate}
-    return {"d": space.d + space.outside, "D": space.D, "m": space.m, "lr": module.rate}
 
 
 @torch.no_grad()

@@ -88,6 +88,15 @@ class Classifier(LightningModule):
             parts += f", and {subspace.outside:,} of the head outside"
         return f"D = {subspace.D:,}, d = {subspace.d:,} = {parts}, lr = {self.rate:.3g}"
 
+    def trained(self) -> dict[str, Any]:
+        """Return how many numbers are trained and at which rate, as a run's record says it."""
+        subspace, rung = self.subspace, self.rung
+        if subspace is not None:
+            d, outside = subspace.d + subspace.outside, subspace.outside
+            return {"d": d, "D": subspace.D, "m": subspace.m, "outside": outside, "lr": self.rate}
+        d, outside = (self.D, 0) if rung is None else (rung.d, rung.head)
+        return {"d": d, "D": self.D, "m": 0, "outside": outside, "lr": self.rate}
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed dropout by (seed, epoch, batch, process): its noise depends on nothing else."""
         place = f"{self.current_epoch}/{batch_idx}"

@@ -209,22 +209,15 @@ def validate_end(module: Classifier) -> None:
 
 def outcome(module: Classifier) -> dict[str, Any]:
     """Return what a trained module adds to its run's record."""
-    subspace = module.subspace
-    if (rung := module.rung) is not None:
-        return {"d": rung.d, "D": module.D, "m": 0, "outside": rung.head, "lr": module.rate}
-    if subspace is None:
-        return {"d": module.D, "D": module.D, "m": 0, "outside": 0, "lr": module.rate}
+    if (subspace := module.subspace) is None:
+        return module.trained()
     scales = subspace.lambdas.tolist() if subspace.m else [None]
     return {
-        "d": subspace.d + subspace.outside,
-        "D": subspace.D,
-        "m": subspace.m,
-        "outside": subspace.outside,
+        **module.trained(),
         "groups": {
             name: Group(D=size, scale=scale)
             for (name, size), scale in zip(subspace.sizes().items(), scales, strict=True)
         },
-        "lr": module.rate,
         "fingerprint": subspace.projection.fingerprint(),
     }
 

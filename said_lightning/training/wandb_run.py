@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from pytorch_lightning.loggers import WandbLogger
 
-from said_lightning.artifact.export import export
-from said_lightning.artifact.file import FILE
+from said_lightning.artifact.export import unevaluated
+from said_lightning.artifact.file import FILE, write
 from said_lightning.config.identity import RunSpec
 from said_lightning.errors import needs
 
@@ -98,17 +98,20 @@ def end(logger: WandbLogger, result: Mapping[str, Any], folder: Path) -> None:
     done = result["status"] == "done"
     try:
         logger.experiment.summary.update(dict(result))
-        if done and result["method"] != "full":
+        if done and result["method"] in ("did", "said"):
             keep(logger.experiment, result, folder)
     finally:
         logger.experiment.finish(exit_code=int(not done))
 
 
 def keep(run: Any, result: Mapping[str, Any], folder: Path) -> None:
-    """Write a run's artifact as `said export` does, and log it to W&B as a model of the run."""
+    """Write a run's artifact, and log it to W&B as a model of the run.
+
+    Where `said export` would evaluate it anew, it has no metric: a run is not to end twice.
+    """
     from wandb import Artifact
 
-    export(folder, None, "float32")
+    write(unevaluated(folder), folder / FILE)
     facts = {name: result[name] for name in ("model", "task", "method", "d", "seed", "metric")}
     artifact = Artifact(_UNNAMED.sub("-", run.name or run.id)[:NAME], "model", metadata=facts)
     artifact.add_file(str(folder / FILE), policy="immutable")

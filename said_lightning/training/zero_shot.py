@@ -5,15 +5,14 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 
-import numpy as np
 import torch
 from filelock import FileLock
 from transformers import PreTrainedModel
 
 from said_lightning.data.datamodule import TextDataModule
-from said_lightning.data.metrics import predictions
 from said_lightning.data.scores import score
 from said_lightning.data.tokens import Encoded, cache
+from said_lightning.models.answers import answers
 from said_lightning.runs.files import write_whole
 
 Scores = Mapping[str, float]
@@ -38,25 +37,18 @@ def zero_shot(
     with FileLock(f"{file}.lock"):
         if not file.is_file():
             parts = {"select": data.select_sets[0], "report": data.report_sets[0]}
-            found = {part: asked(model, data, rows, precision) for part, rows in parts.items()}
+            found = {part: scored(model, data, rows, precision) for part, rows in parts.items()}
             write_whole(file, json.dumps(found).encode())
         scores: Scores = json.loads(file.read_text())
     return scores
 
 
-@torch.no_grad()
-def asked(model: PreTrainedModel, data: TextDataModule, rows: Encoded, precision: str) -> float:
-    """Return the metric of a model's answers to some rows."""
+def scored(model: PreTrainedModel, data: TextDataModule, rows: Encoded, precision: str) -> float:
+    """Return the metric of a model's answers to some rows, on the accelerator if there is one."""
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     half = torch.float16 if precision.startswith("16") else torch.bfloat16
-    plain = precision == "32-true"
     model.eval().to(device)
-    answers, labels = [], []
-    with nullcontext() if plain else torch.autocast(device.type, half):
-        for batch in data.in_order(rows):
-            moved = {name: part.to(device) for name, part in batch.items()}
-            labels.append(moved.pop("labels").cpu().numpy())
-            answers.append(predictions(model(**moved).logits.float()).cpu().numpy())
+    with nullcontext() if precision == "32-true" else torch.autocast(device.type, half):
+        found = answers(model, data, rows)
     model.train().to("cpu")
-    pair = np.concatenate(answers), np.concatenate(labels)
-    return score(data.task.metric, *pair, data.task.num_labels)
+    return score(data.task.metric, *found, data.task.num_labels)

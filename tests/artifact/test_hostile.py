@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -255,12 +256,14 @@ def test_a_newer_format_is_reported_before_anything_else() -> None:
         ("task", "labels", ["yes"], "task.labels"),
         ("task", "max_length", -1, "task.max_length=-1"),
         ("task", "metric", "magic", "task.metric=magic"),
+        ("task", "match", "antigravity:geohash", "task.match=antigravity:geohash: expected exact"),
     ],
 )
 def test_a_config_that_cannot_be_is_reported(part: str, key: str, value: Any, reason: str) -> None:
     content = with_header(lambda about: about["config"][part].update({key: value}))
     with pytest.raises(UserError, match=reason.replace("$", r"\$")):
         parse(content)
+    assert "antigravity" not in sys.modules  # a file names no code that is run
 
 
 @pytest.mark.parametrize(("d", "m"), [(-1, 8), (200, -1), (200, 200), (2**40, 8), (0, 0)])

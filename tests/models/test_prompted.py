@@ -75,6 +75,26 @@ def test_the_loss_and_its_gradient_are_the_right_answers_alone(answers: list[lis
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_row_takes_one_pass_for_each_answer(
+    labelled: bool, grad: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = pair("llama", MORE)
+    passes: list[bool] = []
+    read = model.language_model.forward
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        passes.append(torch.is_grad_enabled())
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(model.language_model, "forward", counted)
+    labels = {"labels": torch.tensor([2, 0, 1])} if labelled else {}
+    with torch.set_grad_enabled(grad):
+        model(**padded(PROMPTS), **labels)
+    assert passes == [grad, False, False]
+
+
 @every_decoder
 def test_a_step_of_said_moves_every_group_in_order(architecture: str) -> None:
     model, _ = pair(architecture, ONE)

@@ -29,7 +29,7 @@ def written(architecture: str, tokenizer: Any) -> Any:
     config.vocab_size = len(tokenizer)
     model: Any = build(config, "generate")
     assert isinstance(model, Writes)
-    model.asked(tokenizer, TASK)
+    model.ask(tokenizer, TASK)
     return model
 
 

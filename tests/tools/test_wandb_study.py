@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from said_lightning.analysis.estimator import estimate
+from said_lightning.artifact.file import read
 from said_lightning.runs.index import find
 from said_lightning.runs.record import Metric, Record, write
 from said_lightning.tools.wandb.sync import offline_runs, sync
@@ -133,6 +134,15 @@ def test_a_subspace_runs_artifact_is_logged_with_it(
     kinds = sorted(one["artifactTypeName"] for one in server.artifacts)
     assert kinds == ["model", "model", "run_table"]
     assert server.committed == 3
+
+
+def test_a_run_in_half_precision_is_not_evaluated_again_for_its_artifact(
+    compose: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("said_lightning.artifact.load.score", lambda *_: pytest.fail("again"))
+    spec = compose(tmp_path, "logger=wandb", "trainer.epochs=1", "trainer.precision=bf16-mixed")
+    assert run(spec).notes == []
+    assert read(spec.folder / "said.safetensors").about.metric.value is None
 
 
 def test_keywords_of_wandb_init_pass_through(

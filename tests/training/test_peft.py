@@ -175,6 +175,20 @@ def test_where_peft_is_missing_the_extra_is_named(
     assert "method=vera needs peft: pip install 'said_lightning[lora]'" in err
 
 
+def test_a_logger_gets_the_size_of_the_adapter(composed: Composed) -> None:
+    spec = composed("method=lora", "d=100", "logger=csv", "trainer.epochs=1")
+    record = run(spec)
+    sent = (spec.folder / "csv" / "hparams.yaml").read_text()
+    assert f"\nd: {record.d}\n" in sent
+    assert f"\nD: {record.D}\n" in sent
+
+
+def test_wandb_keeps_a_run_that_has_no_artifact(composed: Composed) -> None:
+    spec = composed("method=lora", "d=100", "logger=wandb", "trainer.epochs=1")
+    assert run(spec).notes == []
+    assert not (spec.folder / "said.safetensors").exists()
+
+
 def test_what_needs_theta_says_what_there_is_instead(composed: Composed, tmp_path: Path) -> None:
     spec = composed("method=lora")
     run(spec)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from said_lightning.artifact.merge import merge
 from said_lightning.certify.certify import certify, validate_run
 from said_lightning.certify.verify import verify
 from said_lightning.data.datamodule import TextDataModule
+from said_lightning.models.encoder import load
 from said_lightning.runs.certificate import CERTIFICATE
 from said_lightning.training.run import run
 from said_lightning.training.zero_shot import zero_shot
@@ -82,17 +84,11 @@ def test_the_record_holds_what_was_right_before_training(spec: Any, decoder: Pat
 def test_it_is_asked_once_for_all_runs(
     spec: Any, decoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, tokenizer, sha, _ = restored_base(spec)
+    model, tokenizer, sha, _ = load(spec.config.model, spec.config.task, 0)
     data = TextDataModule(spec.config.split_task, tokenizer, 8, 8, 0)
     data.setup()
-    monkeypatch.setattr("said_lightning.training.zero_shot.asked", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr("said_lightning.training.zero_shot.scored", lambda *_: pytest.fail("again"))
     assert set(zero_shot(model, data, sha, "32-true")) == {"select", "report"}
-
-
-def restored_base(spec: Any) -> Any:
-    from said_lightning.models.encoder import load
-
-    return load(spec.config.model, spec.config.task, 0)
 
 
 def test_artifact_and_merged_folder_predict_what_the_run_did(spec: Any, tmp_path: Path) -> None:
@@ -183,6 +179,38 @@ def test_a_decoder_learns_to_write_answers_and_its_artifact_writes_them_again(
     model, tokenizer, _, _ = restored(one.folder / FILE)
     assert score(model, tokenizer, one.config.split_task, 8) == record.metric.value
     assert "does not classify" in validate_run(one.folder, one.config, record)[0]
+
+
+def alike(written: str, target: str) -> bool:
+    """Return whether both begin with the same letter: a match of one's own."""
+    return written.strip()[:1] == target.strip()[:1]
+
+
+def test_a_match_of_ones_own_is_used_and_no_file_names_it(
+    compose: Any, decoder: Path, problems: Path, out: Path
+) -> None:
+    own = ["task=gsm8k", f"task.data_dir={problems}", "task.max_length=20", "task.rows.eval=null"]
+    own += ["task.template='{0} the'", "task.max_new_tokens=2", f"task.match={__name__}:alike"]
+    one = compose(out, f"model.path={decoder}", *own, "trainer.epochs=1", "d=60")
+    assert run(one).status == "done"
+    for dtype in ("float32", "bfloat16"):  # the latter is scored anew
+        artifact = export(one.folder, None, dtype)
+        assert "match" not in artifact.about.config["task"]
+    model, tokenizer, _, _ = restored(one.folder / FILE)
+    assert artifact.about.metric.value == score(model, tokenizer, one.config.split_task, 8)
+
+
+def test_prompts_are_padded_on_the_right_whatever_a_tokenizer_says(
+    spec: Any, decoder: Path, tmp_path: Path
+) -> None:
+    left = shutil.copytree(decoder, tmp_path / "left")
+    AutoTokenizer.from_pretrained(decoder, padding_side="left").save_pretrained(left)
+    assert AutoTokenizer.from_pretrained(left).padding_side == "left"
+    model, tokenizer, *_ = load(replace(spec.config.model, path=str(left)), spec.config.task, 0)
+    rows = [[2, 6], [2, 6, 7, 8, 5]]
+    batch = tokenizer.pad({"input_ids": rows}, return_tensors="pt")
+    alone = [model.eval()(torch.tensor([row])).logits[0] for row in rows]
+    torch.testing.assert_close(model(**batch).logits, torch.stack(alone))
 
 
 def test_what_is_written_has_to_fit_into_the_positions(main: Any, decoder: Path) -> None:
