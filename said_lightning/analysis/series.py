@@ -14,7 +14,6 @@ from said_lightning.runs.record import Record
 NAMES = ("model", "task")
 # In what a series and its full fine-tuning agree besides; a run that has not begun knows few.
 SHARED = ("model_sha256", "data_sha256", "metric", "protocol", "setting_hash")
-OWN_NAMES = ("method", "projection", "space")
 OWN = ("D", "m", "outside", "lambda_lr", "method_hash")
 
 Facts = tuple[Hashable, ...]
