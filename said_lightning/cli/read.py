@@ -134,9 +134,14 @@ def board(
     if not path.is_dir():
         find(path)  # says what is there instead
     one, stop = Board(path), Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one waits for nothing
+
     with serve(one, port) as address:
         # Not raised inside of a plot that is being drawn, whose C++ may abort at it.
-        signal.signal(signal.SIGINT, lambda *_: stop.set())
+        signal.signal(signal.SIGINT, end)
         say(f"board: {address} until Ctrl-C")
         sys.stdout.flush()
         if show:

@@ -55,7 +55,8 @@ class Board:
         ended = [(one.folder, one) for one in records if one.status in ("done", "failed")]
         if ended != self._ended and not self._maker.is_alive():
             self._ended = ended
-            self._maker = Thread(target=self._make, args=(records,), daemon=True)
+            # Waited for at the end: an interpreter that ends inside of a plot's C++ aborts.
+            self._maker = Thread(target=self._make, args=(records,), daemon=False)
             self._maker.start()
         lines = [summary(records)] if records else []
         lines += [f"warning: {message}" for message in errors] if records else errors
