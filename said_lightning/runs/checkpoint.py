@@ -27,14 +27,15 @@ _HEADER = 2**26  # bytes, more than any state's
 _SEAL = re.compile(rb'"blake2b\\?":\\?"([0-9a-f]{64})')
 
 
-def save(folder: Path, content: bytes) -> None:
-    """Seal a safetensors file whose metadata hold `KEY: UNSEALED`, as the newest generation.
+def save(folder: Path, *parts: Bytes) -> None:
+    """Seal the parts of a safetensors file, of which the first holds the header and in its metadata
+    `KEY: UNSEALED`, and leave it as the newest generation.
 
     Raises:
         OSError: it cannot be written; then the generations before stand untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = write_beside(folder / STATE, *sealed(content))
+    temporary = write_beside(folder / STATE, *sealed(*parts))
     if (folder / STATE).exists():
         (folder / STATE).replace(folder / PREVIOUS)
     # The folder is not synced: losing power may bring back the names before, which are good too.
@@ -69,11 +70,11 @@ def read(path: Path) -> bytes:
     return content
 
 
-def sealed(content: bytes) -> tuple[Bytes, Bytes, Bytes]:
-    """Return a safetensors file in three parts, with its checksum in place of UNSEALED."""
-    start, end = _place(content)
-    rest = memoryview(content)
-    return rest[:start], _digest(content, start, end).encode(), rest[end:]
+def sealed(first: Bytes, *rest: Bytes) -> list[Bytes]:
+    """Return the parts of a safetensors file with its checksum in place of UNSEALED; copy none."""
+    start, end = _place(first)
+    first = memoryview(first)
+    return [first[:start], _digest(start, end, first, *rest).encode(), first[end:], *rest]
 
 
 def intact(content: bytes) -> bool:
@@ -82,7 +83,7 @@ def intact(content: bytes) -> bool:
         start, end = _place(content)
     except ValueError:
         return False
-    return content[start:end].decode() == _digest(content, start, end)
+    return content[start:end].decode() == _digest(start, end, content)
 
 
 def progress(folder: Path) -> tuple[int, int]:
@@ -118,7 +119,7 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _place(content: bytes) -> tuple[int, int]:
+def _place(content: Bytes) -> tuple[int, int]:
     """Find where the checksum stands."""
     header = min(8 + int.from_bytes(content[:8], "little"), len(content))
     found = _SEAL.search(content, 8, header)
@@ -127,9 +128,9 @@ def _place(content: bytes) -> tuple[int, int]:
     return found.span(1)
 
 
-def _digest(content: bytes, start: int, end: int) -> str:
+def _digest(start: int, end: int, first: Bytes, *rest: Bytes) -> str:
     digest = hashlib.blake2b(digest_size=32)
-    rest = memoryview(content)
-    for part in (rest[:start], UNSEALED.encode(), rest[end:]):
+    first = memoryview(first)
+    for part in (first[:start], UNSEALED.encode(), first[end:], *rest):
         digest.update(part)
     return digest.hexdigest()

@@ -5,7 +5,6 @@ moments and counters. Of a subspace run that is a few times d numbers, saved eve
 full fine-tuning three times D, saved after every epoch. Nothing is pickled.
 """
 
-import json
 import logging
 import time
 import warnings
@@ -16,66 +15,14 @@ from typing import Any
 import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
-from safetensors import torch as safetensors
-from torch import Tensor
 from torchmetrics import Metric
 
 from said_lightning.errors import UserError
 from said_lightning.runs import checkpoint as generations
 from said_lightning.runs.signals import Asked, listening
+from said_lightning.training.packing import pack, unpack
 
 log = logging.getLogger(__name__)
-
-TENSOR, PAIRS = "<tensor>", "<pairs>"
-
-
-def pack(state: dict[str, Any]) -> bytes:
-    """Turn nested dicts and lists of tensors and JSON values into a safetensors file.
-
-    The tensors are its tensors, the rest is JSON in its metadata. Raises TypeError for what is
-    neither.
-    """
-    tensors: dict[str, Tensor] = {}
-
-    def encode(node: Any) -> Any:
-        if isinstance(node, Tensor):
-            name = str(len(tensors))
-            tensors[name] = node.detach().cpu().contiguous()
-            return {TENSOR: name}
-        if isinstance(node, dict):
-            # JSON would turn other keys, such as the optimizer's integers, into texts.
-            if all(isinstance(key, str) for key in node):
-                return {key: encode(value) for key, value in node.items()}
-            return {PAIRS: [[key, encode(value)] for key, value in node.items()]}
-        if isinstance(node, list | tuple):
-            return [encode(value) for value in node]
-        return node
-
-    metadata = {
-        "state": json.dumps(encode(state)),
-        "progress": json.dumps(state.get("progress")),
-        generations.KEY: generations.UNSEALED,
-    }
-    return safetensors.save(tensors, metadata)
-
-
-def unpack(content: bytes) -> dict[str, Any]:
-    """Return what was packed; tuples come back as lists."""
-    tensors = safetensors.load(content)
-
-    def decode(node: Any) -> Any:
-        if isinstance(node, list):
-            return [decode(value) for value in node]
-        if not isinstance(node, dict):
-            return node
-        if TENSOR in node:
-            return tensors[node[TENSOR]]
-        if PAIRS in node:
-            return {key: decode(value) for key, value in node[PAIRS]}
-        return {key: decode(value) for key, value in node.items()}
-
-    state: dict[str, Any] = decode(json.loads(generations.metadata(content)["state"]))
-    return state
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -92,7 +39,7 @@ class SafeCheckpointIO(CheckpointIO):
     ) -> None:
         """Save the next generation in the folder of `path`."""
         try:
-            generations.save(Path(path).parent, pack(checkpoint))
+            generations.save(Path(path).parent, *pack(checkpoint))
         except OSError as error:
             if not self._reported:
                 log.warning("the state cannot be saved, training goes on without: %s", error)

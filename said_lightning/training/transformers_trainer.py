@@ -27,7 +27,7 @@ from said_lightning.subspace.optimizers import (
 )
 from said_lightning.subspace.subspace import Subspace
 from said_lightning.training.callbacks import maker
-from said_lightning.training.checkpointing import pack, unpack
+from said_lightning.training.packing import pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,8 @@ class SubspaceTrainerCallback(TrainerCallback, ExportableState):
         if self._optimizer is not None:
             self._moments[:] = moments(self._optimizer, self.subspace.numbers())
         numbers = {**self.subspace.state_dict(), "moments": self._moments}
-        return {**found, **_outline(self.subspace), "numbers": b64encode(pack(numbers)).decode()}
+        text = b64encode(b"".join(pack(numbers))).decode()
+        return {**found, **_outline(self.subspace), "numbers": text}
 
     def _take(self, state: TrainerState, where: str) -> None:
         """Take over the numbers of a checkpoint whose weights are loaded."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from said_lightning.runs import checkpoint
+from said_lightning.runs.files import Bytes
 from said_lightning.training import checkpointing
 from said_lightning.training.module import Classifier
 from said_lightning.training.run import run
@@ -22,8 +23,8 @@ def saved_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     now, steps = [0.0], list[int]()
     save, step = checkpoint.save, Classifier.training_step
 
-    def saved(folder: Path, content: bytes) -> None:
-        save(folder, content)
+    def saved(folder: Path, *parts: Bytes) -> None:
+        save(folder, *parts)
         steps.append(checkpoint.progress(folder)[0])
 
     def ten_seconds(*arguments: Any, **options: Any) -> Any:

@@ -24,7 +24,7 @@ from said_lightning.runs.signals import Asked, listening
 from said_lightning.tools.pretrain.mlm import Batches, MaskedLM, new_bert
 from said_lightning.tools.pretrain.settings import PretrainConfig
 from said_lightning.tools.pretrain.text import blocks, paragraphs, train_tokenizer
-from said_lightning.training.checkpointing import pack, unpack
+from said_lightning.training.packing import pack, unpack
 from said_lightning.training.trainer import quiet
 
 log = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ class Keeper(Callback):
         keep(pl_module, self.tokenizer, self.out)
         due = time.monotonic() - self._saved >= config.save_every or pl_module.step in config.steps
         if due or self.asked.signum:
-            generations.save(self.out / generations.FOLDER, pack(pl_module.state_to_keep()))
+            generations.save(self.out / generations.FOLDER, *pack(pl_module.state_to_keep()))
             self._saved = time.monotonic()
         self.asked.check()
 

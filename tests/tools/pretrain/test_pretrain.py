@@ -17,6 +17,7 @@ from said_lightning.data.task import TaskConfig
 from said_lightning.errors import UserError
 from said_lightning.models.encoder import load
 from said_lightning.runs import checkpoint
+from said_lightning.runs.files import Bytes
 from said_lightning.tools.pretrain import run as pretraining
 from said_lightning.tools.pretrain.mlm import Batches, MaskedLM
 from said_lightning.tools.pretrain.run import pretrain
@@ -113,8 +114,8 @@ def test_the_state_is_saved_in_time_and_with_each_checkpoint(
         now[0] += 10
         return step(*arguments)
 
-    def noted(folder: Path, content: bytes) -> None:
-        save(folder, content)
+    def noted(folder: Path, *parts: Bytes) -> None:
+        save(folder, *parts)
         saved.append(checkpoint.progress(folder)[0])
 
     monkeypatch.setattr(pretraining, "time", SimpleNamespace(monotonic=lambda: now[0]))
