@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import torch
 from transformers import PretrainedConfig
 
 from said_lightning.config.ladder import Ladder
@@ -27,6 +28,8 @@ BITS = {"nf4": 4.13, "int8": 8.0}  # a number's, its share of the scales include
 # each head's attention; the form is that of Korthikanti et al. (arXiv 2205.05198), the numbers were
 # fitted on a CPU to MiniLM, whose peak they give within 10 % at 64 to 512 tokens.
 LINEAR, ATTENTION = 100, 12
+# Bytes of Python and the libraries, which are a part of a run's peak where that is the process's.
+PROGRAM = 6e8
 
 
 @dataclass(frozen=True)
@@ -196,10 +199,16 @@ def held_to_train(config: Config, model: Outline) -> int:
 
 
 def memory(config: Config, model: Outline) -> str:
-    """Return what a run's tensors need at most, in gigabytes: batches of the longest rows."""
+    """Return a run's peak in gigabytes, as its record will have it: with batches of longest rows.
+
+    That is a GPU's memory, and without one the process's.
+    """
     held = weights_held(config, model) + held_to_train(config, model)
     shape: Any = model.shape
     own = f"{held / 1e9:.2f} of weights and what trains them"
+    program = 0.0 if torch.cuda.is_available() else PROGRAM
+    if program:
+        own = f"{program / 1e9:.1f} of the program, {own}"
     width, layers = (getattr(shape, key, None) for key in ("hidden_size", "num_hidden_layers"))
     if not width or not layers:
         return f"{own} (GB), and what its batches need, which its config.json does not say"
@@ -212,5 +221,5 @@ def memory(config: Config, model: Outline) -> str:
         unit /= 2
     size = config.trainer.batch_size
     passing = size * tokens * width * layers * unit
-    total = (held + passing) / 1e9
+    total = (program + held + passing) / 1e9
     return f"about {total:.1f} GB: {own}, the rest for batches of {size} rows of {tokens} tokens"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from said_lightning.config.schema import ModelConfig
 from said_lightning.errors import UserError
@@ -73,7 +74,8 @@ def test_the_budget_is_that_of_the_run(tiny: list[str], tmp_path: Path, compose:
     assert budget["groups"] == sizes
     assert budget["rows"] == "22 train, 2 select (a tenth of train), 10 report (dev)"
     assert budget["steps"] == "6 = 2 epochs of 3 (22 rows)"
-    assert budget["memory"].startswith("about 0.0 GB: 0.00 of weights")
+    program = "about 0.0 GB:" if torch.cuda.is_available() else "about 0.6 GB: 0.6 of the program,"
+    assert budget["memory"].startswith(f"{program} 0.00 of weights")
 
 
 def test_each_job_of_a_sweep_has_its_budget(tiny: list[str]) -> None:
