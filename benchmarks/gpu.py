@@ -40,7 +40,7 @@ WIDE, SHORT = ((32, 128), (32, 64)) if GPU else ((2, 8), (2, 4))
 MIXED = [(32, tokens) for tokens in (128, 40, 96, 64)] if GPU else [(2, 8), (2, 4)]
 ROUNDS, STEPS = (15, 20) if GPU else (1, 2)
 PAIR = ["full, fused", "said"]
-D = 1000
+D = 1000 if GPU else 60
 
 
 class Module(pl.LightningModule):

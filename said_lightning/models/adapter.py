@@ -135,9 +135,19 @@ def adapt(
 def ladder(shape: PreTrainedModel, adapter: AdapterConfig) -> Ladder:
     """Count what each value of the knob trains, of a model without weights; at most its weights.
 
-    Raise UserError as `config_class`, where PEFT refuses every value, and where the counts do not
-    rise with the knob.
+    Counted once for each kind of model and adapter. Raise UserError as `config_class`, where PEFT
+    refuses every value, and where the counts do not rise with the knob.
     """
+    key = repr((type(shape), shape.config.to_json_string(use_diff=False), adapter))
+    if key not in _ladders:
+        _ladders[key] = _counted(shape, adapter)
+    return _ladders[key]
+
+
+_ladders: dict[str, Ladder] = {}
+
+
+def _counted(shape: PreTrainedModel, adapter: AdapterConfig) -> Ladder:
     head = _top(head_of(shape))
     most = sum(weight.numel() for weight in shape.parameters())
 

@@ -255,7 +255,7 @@ SETTINGS = ("d=20", "seed=1", "trainer.step_ratio=39", "trainer.stop_at=0.5", "m
 
 
 @given(jobs=st.lists(st.sets(st.sampled_from(SETTINGS)).map(sorted), min_size=2, max_size=4))
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_a_job_has_nothing_of_the_jobs_before_it(jobs: list[list[str]]) -> None:
     """Those of a search set other keys from round to round."""
     composer = read_command(["-m", "task=bbc", "d=10"]).composer

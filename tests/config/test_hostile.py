@@ -80,7 +80,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @given(key=st.sampled_from(sorted(KEYS)), text=TEXTS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_any_text_at_any_key_is_a_message_or_a_config_whose_runs_lie_below_out(
     key: str, text: str
 ) -> None:
@@ -93,13 +93,13 @@ def test_any_text_at_any_key_is_a_message_or_a_config_whose_runs_lie_below_out(
 
 
 @given(key=st.sampled_from(sorted(KEYS)), number=FLOATS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_any_float_at_any_key_is_a_message_or_a_config(key: str, number: float) -> None:
     judged(f"{key}={number}")
 
 
 @given(text=TEXTS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_any_path_gives_a_model_of_its_own_name_below_out(text: str) -> None:
     found = judged(quoted("model.path", text))
     assert isinstance(found, Command | UserError)

@@ -37,7 +37,7 @@ SIZES = [
     (100, 300),
     (1000, 2100),
     (4096, 4200),
-    (20_000, 40_000),
+    (20_000, 33_000),
     (20_000, 5),
 ]
 
@@ -147,7 +147,7 @@ def test_rows_from_anywhere_are_the_reference_s(d: int, start: int, device: str)
     assert distance(v, reference.backward_rows(grad.double(), "a", start)) < 5e-7
 
 
-@pytest.mark.parametrize(("d", "rows"), [(1000, 4 * 1024), (20_000, 3 * 32_768)])
+@pytest.mark.parametrize(("d", "rows"), [(1000, 4 * 1024), (20_000, 2 * 32_768)])
 def test_untouched_blocks_are_left_out_and_a_nan_is_not(d: int, rows: int, device: str) -> None:
     ours, reference = pair(d, rows)
     grad = torch.zeros(rows)
@@ -183,7 +183,7 @@ def test_a_long_tensor_takes_several_calls(device: str, monkeypatch: pytest.Monk
 def test_many_tensors_of_any_size_and_dtype_are_served_together(d: int, device: str) -> None:
     # Whole blocks and tails of many orders; where blocks are short a tenth of the rows has as many
     # kinds of them, and the interpreter is slow.
-    longest = (17_000, 40_000) if d == 20_000 or not INTERPRETED else (1700, 4000)
+    longest = (17_000, 33_000) if d == 20_000 or not INTERPRETED else (1700, 4000)
     sizes = {"a": 3000, "b": 7, "c": 1024, "d": 1, "e": 700, "f": longest[0], "g": longest[1]}
     ours, reference = (build("fastfood", sizes, d, 3, engine) for engine in ("triton", "torch"))
     theta = normal(d)

@@ -19,7 +19,7 @@ SHAPES = {
     "small": (512, 4, 8),
     "base": (768, 12, 12),
     "minilm": (384, 6, 12),
-    "toy": (16, 2, 2),
+    "toy": (8, 1, 2),
 }
 
 
@@ -61,6 +61,6 @@ def random_roberta_large() -> nn.Module:
 MODELS: dict[str, Callable[[], nn.Module]] = {
     **{f"bert-{shape}": partial(random_bert, shape) for shape in SHAPES},
     "minilm": minilm,
-    "bert-toy": partial(random_bert, "toy", vocab_size=64, max_position_embeddings=16),
+    "bert-toy": partial(random_bert, "toy", vocab_size=32, max_position_embeddings=16),
     "roberta-large": random_roberta_large,
 }
