@@ -65,6 +65,7 @@ TINY: dict[str, dict[str, Any]] = {
     "opt": {**BERT, "ffn_dim": 32, "word_embed_proj_dim": 16},
     "qwen3": {**LLAMA, "head_dim": 8},
     "modernbert": {**BERT, **TOKENS, "global_attn_every_n_layers": 2},
+    "mpnet": BERT,
     "roberta": BERT,
     "t5": {"d_model": 16, "d_kv": 8, "num_layers": 3, "num_heads": 2, "d_ff": 32},
     "xlm-roberta": BERT,
