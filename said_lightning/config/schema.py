@@ -1,20 +1,19 @@
-"""The configuration as typed schemas; ranges and choices stand at the fields."""
+"""The configuration as typed schemas; ranges, choices and meanings stand at the fields."""
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
-from pydantic import Field
 
 from said_lightning.data.fields import (
     Count,
+    Described,
     Finite,
     Natural,
     NotNegative,
     Positive,
     Share,
-    different,
     one_of,
 )
 from said_lightning.data.task import TaskConfig
@@ -22,65 +21,72 @@ from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIO
 
 
 @dataclass
-class ModelConfig:
-    """An encoder: a hub id, a local folder, or `package:NAME/FOLDER` inside a pip package.
+class ModelConfig(Described):
+    """An encoder or a decoder, and how much of it is taken.
 
-    layers: the number of layers kept, from the first on; null is all. head: `new`, drawn from the
-    seed, or `keep`, the checkpoint's own, its labels by their names. A family's yaml puts its
-    `size`, or its `step` of pre-training and `run`, into the path, and lists what there is in
-    `sizes`, `steps`, `runs`.
+    A family's yaml puts its size, or its step of pre-training and run, into the path.
     """
 
     name: str = MISSING
+    """The model's name in folders and tables, which follows from a path that is given."""
     path: str = MISSING
+    """A hub id, a local folder, or package:NAME/FOLDER inside a pip package."""
     revision: str | None = None
+    """The branch, tag or commit on the hub; null is the newest."""
     layers: Count | None = None
+    """How many layers are kept, from the first on; null is all."""
     head: Annotated[str, one_of("new", "keep")] = "new"
+    """The head is `new`, drawn from the seed, or `keep`, the checkpoint's own, by its labels."""
     size: str | None = None
+    """The member of a family whose models differ in size."""
     sizes: list[str] = field(default_factory=list)
+    """The values that `model.size` may have."""
     step: str | None = None
+    """The checkpoint of a family that is one pre-training, by its step."""
     steps: list[str] = field(default_factory=list)
+    """The values that `model.step` may have."""
     run: str | None = None
+    """The member of a family of pre-trainings that differ in their seed."""
     runs: list[str] = field(default_factory=list)
+    """The values that `model.run` may have."""
 
 
 @dataclass
-class AdapterConfig:
-    """A method of PEFT: its `type`, as PEFT names it (LORA), and the `knob` that sets its size.
-
-    The knob is the keyword of PEFT's config from which its numbers follow (LoRA's r), null where it
-    has one size; a run's d chooses its value. head: `trained` by itself, its numbers counted in d,
-    or `frozen` as it starts. lr: AdamW's rate where the run names none. options: further keywords
-    of PEFT's config.
-    """
+class AdapterConfig(Described):
+    """A method of PEFT, whose size follows from d by one keyword, its knob."""
 
     type: str | None = None
+    """The type as PEFT names it, such as LORA, VERA or FOURIERFT."""
     knob: str | None = None
+    """The keyword of PEFT's config that d chooses the value of; null is one size."""
     head: Annotated[str, one_of("trained", "frozen")] = "trained"
+    """The head is `trained` by itself and counted in d, or `frozen` as the seed draws it."""
     lr: Positive = 1e-3
+    """AdamW's rate where `lr` is null."""
     options: dict[str, Any] = field(default_factory=dict)
+    """Further keywords of PEFT's config, such as +method.peft.options.lora_alpha=16."""
 
 
 @dataclass
-class MethodConfig:
-    """How to train: fully, in a subspace without (did) or with (said) lambda, or by PEFT (peft).
-
-    groups: what shares a lambda, `layer` or `tensor`. head: `inside` the subspace or `outside`.
-    origin: `copy` keeps theta_0 and writes exactly, `none` saves its D numbers and drifts. space:
-    what the subspace lies in, `all` weights, or the head with `lora` factors of rank r on queries
-    and values, with every `bias`, or alone (`head`); full fine-tuning always trains all. quantize:
-    linear layers hold their weights in `nf4` or `int8` meanwhile (models/quantize.py). peft: what
-    the method `peft` is made of, which takes none of the others.
-    """
+class MethodConfig(Described):
+    """How to train: fully, in a subspace without (did) or with (said) lambda, or by PEFT (peft)."""
 
     name: Annotated[str, one_of("full", "did", "said", "peft")] = MISSING
+    """Train all weights (`full`), d numbers (`did`), d with lambdas (`said`), or by `peft`."""
     groups: Annotated[str, one_of("layer", "tensor")] = "layer"
+    """What shares a lambda: each `layer`, or each `tensor` has its own."""
     head: Annotated[str, one_of("inside", "outside")] = "inside"
+    """The head lies `inside` the subspace, or is trained `outside` of it, beside the d numbers."""
     origin: Annotated[str, one_of("copy", "none")] = "copy"
+    """A `copy` of theta_0 keeps weights exact; `none` saves its D numbers, and drifts."""
     space: Annotated[str, one_of("all", "lora", "bias", "head")] = "all"
+    """What theta moves: `all` weights, or the `head` alone, with `lora` factors, or each `bias`."""
     r: Count = 8
+    """The rank of the factors with `method.space=lora`, on queries and values."""
     quantize: Annotated[str, one_of("nf4", "int8")] | None = None
+    """How linear layers hold their weights meanwhile; null is as they are."""
     peft: AdapterConfig = field(default_factory=AdapterConfig)
+    """What a method of PEFT is made of; it takes no other key of the method."""
 
     @property
     def label(self) -> str:
@@ -89,21 +95,25 @@ class MethodConfig:
 
 
 @dataclass
-class ProjectionConfig:
-    """The random map from theta to the weights: its `name`, and the options that some maps take.
+class ProjectionConfig(Described):
+    """The random map from theta to the weights, and the options that some maps take.
 
     Null is an option that the named projection does not take; `projections` of a field names those
-    that do. gradient: see projections/released.py. basis, keep: see projections/kronecker.py.
+    that do.
     """
 
     name: str = MISSING
+    """The name of a map, such as fastfood."""
     gradient: Annotated[str, one_of("exact", "released")] | None = field(
         default=None, metadata={"projections": ("released",)}
     )
+    """With `projection=released`: the `exact` gradient, or the one of the `released` code."""
     basis: Annotated[str, one_of("random", "svd")] | None = field(
         default=None, metadata={"projections": ("kronecker",)}
     )
+    """With `projection=kronecker`: `random` factors, or in each weight's `svd` basis."""
     keep: bool | None = field(default=None, metadata={"projections": ("kronecker",)})
+    """With `projection=kronecker`: whether its factors are kept, or drawn anew at each step."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -114,82 +124,95 @@ class ProjectionConfig:
 
 
 @dataclass
-class TrainerConfig:
-    """Everything about the optimisation but d, seed and lr.
-
-    full_lr: the rate of full fine-tuning (AdamW). step_ratio: of theta's rate. lambda_lr: lambda's
-    rate (subspace/lr_rule.py for both). warmup: the share of the steps in which the rate rises; it
-    falls to 0 in the rest. clip: norm of the gradient, of theta's in a subspace; 0 is none.
-    batch_size: rows of a step on each of the devices, which share each batch;
-    a step has accumulate times as many. save_every: seconds from one saved state of a subspace run
-    to the next, 0 is after every step (full fine-tuning's is saved after each epoch). stop_at: the
-    run ends after the first epoch whose metric reaches it; null is never. grow_from: d in the first
-    epoch, from where it grows to d in the last (training/growing.py); null is all d at once.
-    activation_checkpointing: layers keep their input alone and are computed again backwards.
-    """
+class TrainerConfig(Described):
+    """Everything about the optimisation but d, seed and lr."""
 
     epochs: Count = 3
+    """Passes over the training rows."""
     batch_size: Count = 32
+    """Rows of a step on each device."""
     eval_batch_size: Count = 128
+    """Rows of a step of evaluation."""
     full_lr: Positive = FULL_LR
+    """AdamW's rate for full fine-tuning."""
     step_ratio: Positive = STEP_RATIO
+    """Theta's step moves the weights this many times as far as `trainer.full_lr` does."""
     lambda_lr: Positive = LAMBDA_LR
+    """Lambda's rate, at every d."""
     weight_decay: NotNegative = 0.0
+    """AdamW's decay of weights, adapters and a head outside; theta never decays."""
     warmup: Share = 0.06
+    """The share of the steps in which the rate rises; it falls linearly to 0 in the rest."""
     clip: NotNegative = 1.0
+    """The largest norm of the gradient, of theta's in a subspace; 0 is any."""
     accumulate: Count = 1
+    """Batches whose gradients make one step."""
     precision: Annotated[str, one_of("32-true", "bf16-mixed", "16-mixed", "bf16-true")] = "32-true"
+    """The numbers that weights and activations are held in, as Lightning names them."""
     devices: Count = 1
+    """Devices of this machine, which share each batch, data parallel."""
     workers: Natural = 0
+    """Processes that make the batches; 0 makes them where it trains."""
     save_every: NotNegative = 30.0
+    """Seconds from one saved state of a subspace run to the next; 0 saves after every step."""
     stop_at: Finite | None = None
+    """The run ends after the first epoch whose metric reaches this; null is never."""
     grow_from: Count | None = None
+    """The d of the first epoch, from where it grows to `d` in the last; null is all at once."""
     activation_checkpointing: bool = False
+    """Layers keep their input alone: a third more time for far less memory of a batch."""
 
 
 @dataclass
-class LoggerConfig:
-    """Where a run's numbers go besides its folder: to the logger of Lightning's with this name.
-
-    log_every_n_steps: steps from one row of a step's numbers to the next. options: keywords of the
-    logger's class, of `wandb.init` for `wandb`. path: the class of `custom`, `package.Class`.
-    project, mode: of `wandb`, which is offline by default.
-    """
+class LoggerConfig(Described):
+    """A logger of Lightning's."""
 
     name: Annotated[str, one_of("none", "csv", "tensorboard", "mlflow", "wandb", "custom")] = (
         MISSING
     )
+    """The logger of Lightning's with this name."""
     log_every_n_steps: Count = 50
+    """Steps from one row of a step's numbers to the next."""
     options: dict[str, Any] = field(default_factory=dict)
+    """Keywords of the logger's class, those of wandb.init for W&B."""
     path: str | None = None
+    """With `logger=custom`: the class, such as pytorch_lightning.loggers.CometLogger."""
     project: str = "said_lightning"
+    """With `logger=wandb`: the project at W&B."""
     mode: Annotated[str, one_of("offline", "online")] = "offline"
+    """With `logger=wandb`: whether runs are logged at once; said sync pushes `offline` runs."""
 
 
 @dataclass
-class Config:
-    """One run. d counts all trained numbers, lambda inside; lr null follows the rule.
-
-    Of a method of PEFT, d is the size that the method can have nearest to the d that is asked for.
-
-    protocol: `splits` reports on rows on which nothing was chosen, after the last epoch; `dev`
-    chooses and reports on dev, the best epoch counts. timeout: seconds after which a run is taken
-    to hang. on_error: whether a sweep goes on after a run that failed, `continue` or `stop`.
-    """
+class Config(Described):
+    """One run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    """An encoder or a decoder."""
     task: TaskConfig = field(default_factory=TaskConfig)
+    """A data set, what is asked about its rows, and the metric."""
     method: MethodConfig = field(default_factory=MethodConfig)
+    """What is trained: all weights, d numbers in their place, or an adapter."""
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)
+    """The random map from d numbers to the weights."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """The optimisation."""
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    """Where a run's numbers go besides its folder."""
     d: Count = 1000
+    """Trained numbers in all, lambda inside; a method of PEFT takes the nearest that it can."""
     seed: Natural = 0
+    """The seed of the projection, the head and the order of the rows."""
     lr: Positive | None = None
+    """The learning rate, of theta in a subspace; null follows the rule, which is recorded."""
     protocol: Annotated[str, one_of("splits", "dev")] = "splits"
+    """Report on rows that chose nothing (`splits`), or choose the epoch and report on `dev`."""
     out: str = "multirun_outputs"
+    """The folder of all runs; a run's own is MODEL/TASK/RUN in it."""
     timeout: Positive | None = None
+    """Seconds after which a run is taken to hang; null is never."""
     on_error: Annotated[str, one_of("continue", "stop")] = "continue"
+    """Whether a sweep goes on after a run that failed."""
 
     @property
     def step_ratio(self) -> float | None:
@@ -213,71 +236,6 @@ class Config:
         """The d of the run; of one that grows, the first and the last."""
         first = self.trainer.grow_from
         return [self.d] if first is None else [first, self.d]
-
-
-@dataclass
-class SearchConfig:
-    """What hydra/sweeper=d90 is asked for; conf/hydra/sweeper/d90.yaml says what each key means."""
-
-    low: Count = MISSING
-    high: Count = MISSING
-    rates: Annotated[list[Positive], Field(min_length=1), different] = MISSING
-    lengths: Annotated[list[Positive], Field(min_length=1), different] = MISSING
-    seeds: Annotated[int, Field(ge=2)] = MISSING
-    width: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = MISSING
-    budget: Count = MISSING
-    batch: Count = MISSING
-    corrected: bool = MISSING
-    nested: Annotated[int, Field(ge=2)] | None = MISSING
-
-
-Text = str | int  # an account may be named 1234
-
-
-@dataclass
-class SlurmConfig:
-    """What hydra/launcher=slurm takes: all that submitit asks of Slurm, and how to wait for it.
-
-    conf/hydra/launcher/slurm.yaml says what each key means.
-    """
-
-    submitit_folder: str
-    detach: bool
-    poll_s: Positive
-    name: Text
-    timeout_min: Count
-    signal_delay_s: Natural
-    max_num_timeout: Natural
-    array_parallelism: Count
-    nodes: Count
-    tasks_per_node: Count
-    use_srun: bool
-    stderr_to_stdout: bool
-    additional_parameters: dict[str, Any]
-    partition: Text | None
-    account: Text | None
-    qos: Text | None
-    constraint: Text | None
-    gres: Text | None
-    nodelist: Text | None
-    exclude: Text | None
-    exclusive: bool | str | None
-    dependency: Text | None
-    comment: Text | None
-    wckey: Text | None
-    mail_type: Text | None
-    mail_user: Text | None
-    cpus_per_task: Count | None
-    cpus_per_gpu: Count | None
-    gpus_per_node: Natural | None
-    gpus_per_task: Natural | None
-    mem_gb: Positive | None
-    mem_per_cpu: Text | None
-    mem_per_gpu: Text | None
-    setup: list[str] | None
-    teardown: list[str] | None
-    srun_args: list[str] | None
-    python: str | None
 
 
 # On import, since a launcher's worker imports this module and calls nothing before it composes.

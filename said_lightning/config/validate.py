@@ -7,13 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from said_lightning.config.schema import (
-    Config,
-    LoggerConfig,
-    ProjectionConfig,
-    SearchConfig,
-    SlurmConfig,
-)
+from said_lightning.config.plugins import SearchConfig, SlurmConfig
+from said_lightning.config.schema import Config, LoggerConfig, ProjectionConfig
 from said_lightning.data.fields import violations, violations_of
 from said_lightning.data.splits import SELECTS_AND_REPORTS
 from said_lightning.data.validate import validate_task

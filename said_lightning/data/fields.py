@@ -5,12 +5,13 @@ checks at the fields too.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from said_lightning.errors import suggestion
 
@@ -40,17 +41,35 @@ _TYPES = {
 }
 
 
-def one_of(*choices: str) -> AfterValidator:
-    """Return the check that a value is one of the choices."""
+class Described:
+    """A part of the config, in which the text below a field is the one place of its meaning."""
 
-    def check(value: str) -> str:
-        if value not in choices:
-            raise PydanticCustomError(
-                "unknown", "unknown value{near}", {"near": suggestion(value, choices)}
-            )
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The check that a value is one of the choices, which the type's JSON schema lists."""
+
+    choices: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"enum": list(self.choices)}
+
+    def check(self, value: str) -> str:
+        """Return a value that is one of the choices."""
+        if value not in self.choices:
+            near = suggestion(value, self.choices)
+            raise PydanticCustomError("unknown", "unknown value{near}", {"near": near})
         return value
 
-    return AfterValidator(check)
+
+def one_of(*choices: str) -> OneOf:
+    """Return the check that a value is one of the choices."""
+    return OneOf(choices)
 
 
 def _all_differ(values: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from hydra_plugins.said_launchers import SlurmLauncher
-from said_lightning.config.schema import SlurmConfig
+from said_lightning.config.plugins import SlurmConfig
 
 CONF = Path(__file__).parents[2] / "conf" / "hydra" / "launcher" / "slurm.yaml"
 KEYS = {one.name for one in fields(SlurmConfig)}

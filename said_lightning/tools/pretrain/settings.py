@@ -13,7 +13,7 @@ from pydantic import Field
 
 from said_lightning.config.compose import conf_folder
 from said_lightning.config.overrides import parse, validate_key
-from said_lightning.data.fields import Natural, NotNegative, Share, violations
+from said_lightning.data.fields import Described, Natural, NotNegative, Share, violations
 from said_lightning.errors import UserError
 
 # More is not to be had in any memory or time, and would overflow what counts it.
@@ -23,27 +23,35 @@ Rate = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
 
 
 @dataclass
-class PretrainConfig:
-    """One run of pre-training: the text, the BERT's shape, the steps and what is kept of them.
-
-    text: files, or folders with .txt files below them. steps: a checkpoint is kept after each, in
-    `out`, and the last ends the run. length: tokens of a row. save_every: seconds from one
-    saved state to the next, 0 is after every step; one is saved with each checkpoint too.
-    """
+class PretrainConfig(Described):
+    """One run of pre-training: the text, the BERT's shape, the steps and what is kept of them."""
 
     text: list[str] = field(default_factory=list)
+    """Text files in UTF-8, or folders with .txt files; none is the demo's BBC articles, 5 MB."""
     out: str = "pretrained"
+    """The folder in which step-0, step-100 and so on land, for model=pretrained."""
     steps: list[int] = field(default_factory=list)
+    """A checkpoint is kept after each of these steps, and the last ends the run."""
     vocabulary: Size = 8192
+    """The number of tokens that there are."""
     layers: Size = 4
+    """The layers of the BERT."""
     width: Size = 256
+    """Numbers for each token, a multiple of `heads`."""
     heads: Size = 4
+    """Heads of attention."""
     length: Size = 128
+    """Tokens of a row."""
     batch_size: Size = 32
+    """Rows of a step."""
     lr: Rate = 5e-4
+    """AdamW's rate."""
     warmup: Share = 0.06
+    """The share of the steps in which the rate rises; it falls linearly to 0 in the rest."""
     seed: Natural = 0
+    """The seed of the weights, the order of the rows and what is masked."""
     save_every: NotNegative = 300.0
+    """Seconds from one saved state to the next; one is saved with each checkpoint too."""
 
 
 def read_settings(arguments: list[str]) -> PretrainConfig:
