@@ -52,9 +52,9 @@ def said(
 
 def _add(panel: str, command: Callable[..., Any]) -> None:
     summary, _, example = (command.__doc__ or "").partition("Example: ")
-    settings: dict[str, Any] = HYDRA if command in (train.check, tools.pretrain) else {}
-    if command is train.train:
-        settings = HYDRA | {"help_option_names": []}  # --help is Hydra's, which knows every key
+    settings: dict[str, Any] = HYDRA if command is train.check else {}
+    if command in (train.train, tools.pretrain):
+        settings = HYDRA | {"help_option_names": []}  # theirs explains every key
     app.command(
         help=summary.strip(),
         epilog=f"Example: [bold]{escape(example.strip())}[/bold]",

@@ -14,13 +14,17 @@ from said_lightning.errors import UserError
 def pretrain(context: typer.Context, overrides: Overrides = None) -> None:
     """Train a small BERT by masked language modelling on your own text, with checkpoints.
 
-    The overrides are keys of conf/pretrain.yaml, text=[FILE,...] first.
+    The overrides are keys of conf/pretrain.yaml, text=[FILE,...] first; --help explains them.
 
     Example: said pretrain text=[mine.txt] out=small layers=2
     """
-    from said_lightning.tools.pretrain.settings import read_settings
+    from said_lightning.tools.pretrain.settings import manual, read_settings
 
-    settings = read_settings([*(overrides or []), *context.args])
+    arguments = [*(overrides or []), *context.args]
+    if {"-h", "--help"} & set(arguments):
+        typer.echo(manual())
+        return
+    settings = read_settings(arguments)
     from said_lightning.runs.signals import Preempted
     from said_lightning.tools.pretrain.run import pretrain
 

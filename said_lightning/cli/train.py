@@ -13,8 +13,8 @@ def train(context: typer.Context, overrides: Overrides = None) -> None:
     """Train one run, or with -m a sweep or a search: the same as `python train.py`.
 
     It takes Hydra's overrides and flags: -m sweeps, --config-dir DIR adds configs of your own,
-    --help lists models, tasks and every key. Exit code 0: all runs are done, 1: some failed,
-    2: the command or the data are wrong, and nothing was trained.
+    --help lists models and tasks, and explains every key. Exit code 0: all runs are done, 1: some
+    failed, 2: the command or the data are wrong, and nothing was trained.
 
     Example: said train -m model=minilm task=bbc method=full,said d=100,1000
     """

@@ -71,7 +71,7 @@ def _walk(schema: Any, prefix: str, given: Mapping[str, Any]) -> Iterator[Key]:
         made = one.default if one.default_factory is MISSING else one.default_factory()
         default = given.get(one.name, made)
         meaning = " ".join(shape.get("description", "").split())
-        yield Key(name, _type(shape), _text(default), meaning)
+        yield Key(name, _type(shape), text(default), meaning)
         for inner in (one.type, *get_args(one.type)):
             if isinstance(inner, type) and is_dataclass(inner):
                 yield from _walk(inner, f"{name}.", {})
@@ -90,21 +90,21 @@ def _type(shape: Mapping[str, Any]) -> str:
     if shape.get("type") == "object":
         return "mapping"
     limits = [
-        f"{sign} {shape[key]:g}"
+        f"{sign} {shape[key]:,}"
         for key, sign in _LIMITS.items()
         if abs(shape.get(key, _LARGE)) < _LARGE
     ]
     return " ".join([_NAMES[shape["type"]], ", ".join(limits)]).strip()
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """Return a default as a command line has it."""
     if value in (MISSING, OMITTED) or is_dataclass(value):
         return ""
     if isinstance(value, list):
-        return f"[{','.join(map(_text, value))}]"
+        return f"[{','.join(map(text, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}: {_text(inner)}' for key, inner in value.items())}}}"
+        return f"{{{','.join(f'{key}: {text(inner)}' for key, inner in value.items())}}}"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("\n", "\\n")

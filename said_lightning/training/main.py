@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from said_lightning.config.compose import Command, conf_folder, parse_flags, read_command
 from said_lightning.config.composer import Composer
 from said_lightning.config.identity import RunSpec
+from said_lightning.config.manual import manual
 from said_lightning.errors import UserError
 from said_lightning.runs.index import STOPPED, at
 from said_lightning.runs.secrets import shown
@@ -78,13 +79,16 @@ def launched(launch: Callable[[], None]) -> int:
 
 
 def is_question(flags: Namespace) -> bool:
-    """Return whether Hydra answers a command line by itself, and runs nothing."""
+    """Return whether a command line asks for help, a config or Hydra itself, and runs nothing."""
     asked = (flags.help, flags.hydra_help, flags.cfg, flags.info, flags.shell_completion)
     return any(one not in (None, False) for one in asked)
 
 
 def answer(arguments: Sequence[str]) -> int:
-    """Let Hydra print its help, a config or what it knows of itself; return 2 where it cannot."""
+    """Print the help, or let Hydra print a config or what it knows of itself; 2 where it cannot."""
+    if parse_flags(arguments).help:
+        print(manual(arguments))
+        return 0
     sys.argv[1:] = arguments
     ask = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     try:

@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 from pydantic import Field
 
 from said_lightning.config.compose import conf_folder
+from said_lightning.config.describe import keys_of
+from said_lightning.config.manual import columns, explained
 from said_lightning.config.overrides import parse, validate_key
 from said_lightning.data.fields import Described, Natural, NotNegative, Share, violations
 from said_lightning.errors import UserError
@@ -19,6 +21,13 @@ from said_lightning.errors import UserError
 # More is not to be had in any memory or time, and would overflow what counts it.
 MOST = 10**9
 Size = Annotated[int, Field(ge=1, le=MOST)]
+_USAGE = """\
+said pretrain: train a small BERT by masked language modelling on your own text.
+
+Example
+  said pretrain text=[mine.txt] out=small layers=2
+"""
+_KEYS = "Keys: KEY=VALUE changes one"
 Rate = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
 
 
@@ -52,6 +61,11 @@ class PretrainConfig(Described):
     """The seed of the weights, the order of the rows and what is masked."""
     save_every: NotNegative = 300.0
     """Seconds from one saved state to the next; one is saved with each checkpoint too."""
+
+
+def manual() -> str:
+    """Return the help of `said pretrain`."""
+    return "\n".join([_USAGE, *explained(keys_of(PretrainConfig), columns(), {"": _KEYS})])
 
 
 def read_settings(arguments: list[str]) -> PretrainConfig:
