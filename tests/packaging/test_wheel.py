@@ -1,5 +1,6 @@
 """The wheel and the sdist hold what they should, wherever they are built from."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -7,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from readme_renderer import markdown
 
 ROOT = Path(__file__).parents[2]
 CONF = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*.yaml")}
@@ -64,6 +66,40 @@ def test_the_sdist_has_tests_and_docs_but_no_results_and_runs(sdist: Path) -> No
     names = {path.name for path in sdist.iterdir()}
     assert {"conf", "docs", "tests", "train.py", "Makefile", "pyproject.toml"} <= names
     assert not {"results", "multirun_outputs", "wandb", ".venv", ".git"} & names
+
+
+def test_the_sdist_is_small_and_has_no_picture(sdist: Path) -> None:
+    files = [path for path in sdist.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in {".png", ".svg", ".jpg", ".gif", ".pdf"}]
+    assert max(path.stat().st_size for path in files) < 250_000
+    assert sum(path.stat().st_size for path in files) < 5_000_000
+
+
+def test_an_index_can_show_the_readme_and_no_link_in_it_leads_nowhere(
+    wheel: dict[str, bytes],
+) -> None:
+    (metadata,) = (text for name, text in wheel.items() if name.endswith("/METADATA"))
+    head, _, text = metadata.decode().partition("\n\n")
+    assert "Description-Content-Type: text/markdown" in head.splitlines()
+    page = markdown.render(text)
+    assert page is not None
+    assert ">said_lightning<" in page
+    assert "<table>" in page
+    targets = re.findall(r"""(?:href|src)=["']([^"']*)""", page)
+    assert "https://arxiv.org/abs/2012.13255" in targets
+    assert [one for one in targets if not one.startswith(("https://", "#"))] == []
+    assert re.findall(r"!?\]\((?!https?:)[^)]*\)", text) == []
+    # What the README says is all there: only targets are left out.
+    for line in (ROOT / "README.md").read_text().splitlines():
+        if "](" not in line and "[" not in line:
+            assert line in text
+
+
+def test_the_distributions_meet_what_an_index_asks(tmp_path: Path) -> None:
+    built = [str(build(target, ROOT, tmp_path / target)) for target in ("wheel", "sdist")]
+    command = [sys.executable, "-m", "twine", "check", "--strict", *built]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_the_sdist_builds_the_same_wheel(
