@@ -7,9 +7,9 @@ from said_lightning.cli import run
 
 def train() -> int:
     """Train what the command line asks for."""
-    from said_lightning.training.main import main
+    from said_lightning.cli.train import start
 
-    return main(sys.argv[1:])
+    return start(sys.argv[1:])
 
 
 if __name__ == "__main__":

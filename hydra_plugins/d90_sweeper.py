@@ -43,7 +43,7 @@ class D90Sweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search, print d90 of each series, and raise what the launcher has raised meanwhile."""
+        """Search, and raise what the launcher has raised meanwhile."""
         from said_lightning.config.compose import split
         from said_lightning.config.overrides import SEARCHED
         from said_lightning.search.protocol import Plan
@@ -61,7 +61,6 @@ class D90Sweeper(Sweeper):
         series = [self.series(one) for one in given if one in each.values()]
         series = [one for one in series if "method=full" not in one.overrides]
         search(series, self.run, Plan(**settings), nested)
-        self.show()
         if self.trouble:
             raise self.trouble[0]
 
@@ -98,18 +97,6 @@ class D90Sweeper(Sweeper):
                 log.warning("the launcher failed, and the search goes on: %s", error)
             self.started += len(jobs)
         return [record(path) for path in folders]
-
-    def show(self) -> None:
-        """Print the table of d90 that `said d90` makes of the same folders."""
-        from rich.console import Console
-
-        from said_lightning.analysis.estimator import estimate
-        from said_lightning.analysis.table import show
-
-        folders = dict.fromkeys(spec.folder for spec in self.composer.planned())
-        records = [record(folder) for folder in folders]
-        rows = estimate(found for found in records if found is not None)
-        Console(width=100).print(show(rows))
 
 
 def record(path: Path) -> Any:

@@ -38,9 +38,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from said_lightning.cli.train import start as train_main
 from said_lightning.config.compose import read_command
 from said_lightning.config.identity import RunSpec
-from said_lightning.training.main import main as train_main
 
 ROOT = Path(__file__).parents[1]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

@@ -1,12 +1,41 @@
 """`said train` and `said check`. Each command imports what it needs, so that it starts at once."""
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from said_lightning.cli.read import say
 
+if TYPE_CHECKING:
+    from said_lightning.runs.record import Record
+
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")]
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Train what a command line asks for, with d90 read meanwhile and printed in the end."""
+    from said_lightning.training.follow import Reader
+    from said_lightning.training.main import main
+
+    return main(arguments, Reader(_words, _table))
+
+
+def _words(records: "list[Record]") -> str:
+    from said_lightning.analysis.words import words
+
+    return words(records)
+
+
+def _table(records: "list[Record]") -> None:
+    from rich.console import Console
+
+    from said_lightning.analysis.estimator import estimate
+    from said_lightning.analysis.table import show
+
+    if rows := estimate(records):
+        Console(width=None if sys.stdout.isatty() else 100).print(show(rows))
 
 
 def train(context: typer.Context, overrides: Overrides = None) -> None:
@@ -18,9 +47,7 @@ def train(context: typer.Context, overrides: Overrides = None) -> None:
 
     Example: said train -m model=minilm task=bbc method=full,said d=100,1000
     """
-    from said_lightning.training.main import main
-
-    raise typer.Exit(main([*(overrides or []), *context.args]))
+    raise typer.Exit(start([*(overrides or []), *context.args]))
 
 
 def check(context: typer.Context, overrides: Overrides = None) -> None:

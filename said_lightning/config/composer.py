@@ -161,8 +161,8 @@ class Composer(ConfigLoader):
         return spec
 
     def planned(self) -> list[RunSpec]:
-        """Return the specs of all planned jobs."""
-        return [self.spec(overrides) for overrides in self._folders]
+        """Return the specs of all planned jobs; others may be planned meanwhile."""
+        return [self.spec(overrides) for overrides in list(self._folders)]
 
     def at(self, folder: Path) -> RunSpec:
         """Return the spec of the planned job with this folder."""

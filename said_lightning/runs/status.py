@@ -15,6 +15,7 @@ from said_lightning.runs import checkpoint
 from said_lightning.runs.index import LOG, find
 from said_lightning.runs.record import Record, Status
 from said_lightning.runs.text import terminal
+from said_lightning.runs.watch import read_progress
 
 COLOURS: dict[Status, str] = {
     "done": "green",
@@ -61,21 +62,32 @@ def summary(records: Sequence[Record]) -> str:
 
 def left(records: Sequence[Record]) -> str:
     """Estimate when all runs are done; empty where none is under way or none is done."""
-    times = [r.wall_s for r in records if r.status == "done" and r.wall_s is not None]
-    running = [r for r in records if r.status == "running"]
-    if not times or not running:
+    if (seconds := seconds_left(records)) is None:
         return ""
-    coming = sum(record.status in ("waiting", "preempted") for record in records)
-    share = coming + sum(1 - (progress(record) or 0) for record in running)
-    seconds = min(math.ceil(share / len(running) * sum(times) / len(times)), _FAR)
     end = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
     return f"; about {timedelta(seconds=seconds)} left, until {end:%a %H:%M}"
 
 
+def seconds_left(records: Sequence[Record]) -> int | None:
+    """Return the seconds until all runs are done: those to come, shared by those under way.
+
+    Each takes as long as those done did on average; None where none is under way or none is done.
+    """
+    times = [r.wall_s for r in records if r.status == "done" and r.wall_s is not None]
+    running = [r for r in records if r.status == "running"]
+    if not times or not running:
+        return None
+    coming = sum(record.status in ("waiting", "preempted") for record in records)
+    share = coming + sum(1 - (progress(record) or 0) for record in running)
+    return min(math.ceil(share / len(running) * sum(times) / len(times)), _FAR)
+
+
 def progress(record: Record) -> float | None:
-    """Return the share of its steps that a run has saved, from its newest state."""
+    """Return the share of its steps that a run has made; of one that was cut off, has saved."""
     if record.folder is None:
         return None
+    if record.status == "running" and (found := read_progress(record.folder)):
+        return found.step / found.steps
     try:
         step, steps = checkpoint.progress(record.folder / checkpoint.FOLDER)
     except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from said_lightning.data.splits import Parts
 from said_lightning.runs.record import Epoch, write_metrics
+from said_lightning.runs.watch import Progress, write_progress
 from said_lightning.training.loggers import Sink
 
 log = logging.getLogger(__name__)
@@ -122,6 +124,23 @@ class Journal(Callback):
             self.train_value,
             logged[f"select/{self.metric}"],
         )
+
+
+class Pulse(Callback):
+    """Notes in a run's folder how far it has come, each second, for a launcher that shows it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.noted = -math.inf
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Note the step that was made."""
+        if time.monotonic() - self.noted < 1 or not trainer.is_global_zero:
+            return
+        self.noted = time.monotonic()
+        epochs, steps = trainer.max_epochs or 1, int(trainer.estimated_stepping_batches)
+        now = Progress(trainer.current_epoch + 1, epochs, trainer.global_step, steps)
+        write_progress(self.folder, now)
 
 
 def not_finite(row: Row) -> str | None:

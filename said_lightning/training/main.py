@@ -31,33 +31,45 @@ from said_lightning.runs.index import STOPPED, at
 from said_lightning.runs.secrets import shown
 from said_lightning.training import server
 from said_lightning.training.dry_run import validate_command, validate_models
+from said_lightning.training.follow import Follower, Reader
 from said_lightning.training.sizes import settle
 
 log = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], reader: Reader | None = None) -> int:
     """Train what a command line asks for; return 0 where all is done, 1 some failed, 2 it is wrong.
 
-    Nothing is written before everything that can be checked was.
+    Nothing is written before everything that can be checked was. `reader` reads d90 while runs go
+    on, and in the end of a sweep.
     """
     try:
         flags = parse_flags(arguments)
         if is_question(flags):
             return answer(arguments)
-        server.start()
-        command = read_command(arguments, settle)
-        validate_command(command)
-        validate_models(command.specs)
-        with initialize_config_dir(str(conf_folder()), job_name="train", version_base="1.3"):
-            launch = prepare(command)
-            plan(command)
-            try:
-                code = launched(launch)
-            finally:
-                ended = report(command.composer.planned() if command.search else command.specs)
+        with Follower(reader) as follower:
+            return run_all(arguments, follower)
     except UserError as error:
         return refuse(error.messages)
+
+
+def run_all(arguments: Sequence[str], follower: Follower) -> int:
+    """Check a command line, launch its jobs while they are followed, and report how they ended."""
+    server.start()
+    command = read_command(arguments, settle)
+    validate_command(command)
+    validate_models(command.specs)
+    with initialize_config_dir(str(conf_folder()), job_name="train", version_base="1.3"):
+        launch = prepare(command)
+        plan(command)
+        specs = command.composer.planned if command.search else lambda: command.specs
+        follower.follow(specs, command.multirun)
+        try:
+            code = launched(launch)
+        finally:
+            follower.close()
+            ended = report(specs())
+            follower.table()
     return max(code, ended)
 
 

@@ -28,13 +28,14 @@ from said_lightning.runs.record import Group, Metric, Part, Record, TrainMetric
 from said_lightning.runs.scores import write_scores
 from said_lightning.runs.secrets import scrub
 from said_lightning.runs.signals import Preempted
+from said_lightning.runs.watch import forget_progress
 from said_lightning.training.callbacks import StopAt, in_subspace
 from said_lightning.training.checkpointing import Saver
 from said_lightning.training.curves import Curves
 from said_lightning.training.ddp import is_first, processes, validate_devices
 from said_lightning.training.evaluation import Report
 from said_lightning.training.growing import stages
-from said_lightning.training.journal import Journal
+from said_lightning.training.journal import Journal, Pulse
 from said_lightning.training.loggers import Sink
 from said_lightning.training.module import Classifier
 from said_lightning.training.trainer import make_trainer, setting
@@ -78,6 +79,7 @@ def run(spec: RunSpec) -> Record:
     known |= {"ended": records.now(), "wall_s": wall_s}
     result = Record(**known, peak_memory_bytes=peak_memory())
     records.write(result, folder)
+    forget_progress(folder)
     sink.close(folder)
     # A mistake, once mended, costs no steps that were trained before it.
     if result.status != "preempted" and mistake is None:
@@ -104,7 +106,8 @@ def train(spec: RunSpec, sink: Sink) -> dict[str, Any]:
     if config.method.name == "peft":
         put_adapter(module, config, new)
     journal = Journal(folder, task.metric, data.data.parts, sink)
-    callbacks = [journal, StopAt(task.metric, settings.stop_at), *in_subspace(config)]
+    stop = StopAt(task.metric, settings.stop_at)
+    callbacks = [journal, Pulse(folder), stop, *in_subspace(config)]
     if config.logger.name != "none":
         callbacks.append(Curves(sink, config.logger.log_every_n_steps))
     inputs = {"data_sha256": data.data.sha256, "model_sha256": model_sha256}

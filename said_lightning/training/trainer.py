@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import sys
 import warnings
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +28,7 @@ def quiet() -> None:
 
 
 def make_trainer(config: Config, folder: Path, callbacks: list[Callback]) -> Trainer:
-    """Make the Lightning Trainer: a progress bar on a terminal, none in a log.
+    """Make the Lightning Trainer, without a bar: the launcher shows one for all runs.
 
     It has no logger, since Lightning counts epochs from 0 and a step less than was made: the
     journal and Curves send rows to one that agree with metrics.jsonl.
@@ -52,7 +51,7 @@ def make_trainer(config: Config, folder: Path, callbacks: list[Callback]) -> Tra
         use_distributed_sampler=False,  # it would shuffle its own way
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
     )
 

@@ -34,7 +34,7 @@ def statuses(out: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("question", "answer"), [("--help", "== Configuration groups =="), ("--cfg=job", "seed: 0")]
+    ("question", "answer"), [("--help", "Groups: GROUP=NAME"), ("--cfg=job", "seed: 0")]
 )
 def test_questions_are_answered_and_run_nothing(
     program: Program, tmp_path: Path, question: str, answer: str
