@@ -44,7 +44,7 @@ def show(
     moments, written = [], b""
     while True:
         try:
-            ready = select.select([terminal], [], [], 60)[0]
+            ready = select.select([terminal], [], [], 300)[0]
             content = os.read(terminal, 1 << 16) if ready else b""
         except OSError:  # the command has ended, or was hung up on
             break

@@ -133,7 +133,7 @@ def test_a_sweep_on_a_terminal(launcher: str, tiny: list[str], tmp_path: Path) -
     shown = show([*TRAIN, *arguments], columns=250)
     assert shown.code == 0, shown.last
     assert max(len(bars(lines)) for lines in shown.moments) == 1
-    under_way = [lines[-1] for lines in shown.moments if bars(lines)]
+    under_way = [line for lines in shown.moments if bars(lines) for line in lines]
     assert any(re.match(r"epoch \d+/12, step \d+/\d+ +tiny/sst2/", line) for line in under_way)
     # Each run's log stands on the terminal line by line, but for its warnings' second lines.
     for record in find(out)[0]:
