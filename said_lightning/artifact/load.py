@@ -18,13 +18,17 @@ from said_lightning.subspace.subspace import Subspace
 
 
 def load(file: str | Path, model: str | None = None) -> PreTrainedModel:
-    """Load the model of an artifact's file, in float32 and ready to predict.
+    """Load the model of a file that `said export` wrote, in float32 and ready to predict.
 
-    `model` is where its base model lies (a folder or a hub id), unless that is where the run found
-    it. The tokenizer is that of `.name_or_path`.
+    The tokenizer is that of the model's `name_or_path`.
 
-    Raise UserError where the file is none, its base model is not to be had or is another, or this
-    version draws another P.
+    Args:
+        file: the artifact.
+        model: where its base model lies, a folder or a hub id, if not where the run found it.
+
+    Raises:
+        UserError: the file is no artifact, its base model is not to be had or is another, or this
+            version draws another P.
     """
     return restored(Path(file), model).model
 

@@ -42,10 +42,18 @@ def build(
     engine: str | None = None,
     **options: Any,
 ) -> Projection:
-    """Build the projection `name`, with its own options, for tensors of `sizes` elements or shapes.
+    """Build the projection `name`, from R^d to the tensors of a model.
 
-    `engine` is one of `engines_of(name)`; None picks by device. Raise ValueError for an unknown
-    name or engine, or for a d or a size that is not positive.
+    Args:
+        name: one of `names()`.
+        sizes: the number of elements, or the shape, of each tensor by its name.
+        d: the numbers that are projected.
+        seed: of all that P draws.
+        engine: one of `engines_of(name)`; None picks by device.
+        **options: the projection's own.
+
+    Raises:
+        ValueError: an unknown name or engine, or a d or a size that is not positive.
     """
     if engine not in (None, *(engines := engines_of(name))):
         raise ValueError(f"no engine {engine!r} for {name}; there are {', '.join(engines)}")

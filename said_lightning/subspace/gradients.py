@@ -27,15 +27,14 @@ SUMS = 2**24  # numbers at most that the sums v_l of all groups take at a time
 class Gradients:
     """Takes the weights' gradients as they arise and adds to theta's and lambda's.
 
-    `lambdas` has no elements where there is no lambda (DID). `pulled` is whether any gradient was
-    taken since the weights were hooked.
+    `lambdas` has no elements where there is no lambda (DID).
     """
 
     def __init__(self, projection: Projection, theta: nn.Parameter, lambdas: nn.Parameter) -> None:
         self.projection = projection
         self.theta = theta
         self.lambdas = lambdas
-        self.pulled = False
+        self._pulled = False
         self._handles: list[RemovableHandle] = []
         self._task = -1  # the backward pass that is under way
         self._waiting: dict[str, Tensor] = {}
@@ -47,11 +46,19 @@ class Gradients:
         self._sums: Float[Tensor, "rows d"] | None = None
         self._first: int | None = None  # the share of the first row, None while all are empty
 
+    def require(self) -> None:
+        """Raise RuntimeError where no gradient was taken since the weights were hooked."""
+        if not self._pulled:
+            raise RuntimeError(
+                "optimizer.step() before a gradient reached the model's weights: expected "
+                "loss.backward() of the model that the Subspace was made of"
+            )
+
     def hook(
         self, groups: Mapping[str, Sequence[str]], weights: Mapping[str, nn.Parameter]
     ) -> None:
         """Put hooks on the weights, until `unhook`; other tensors of the groups are added."""
-        self.pulled = False
+        self._pulled = False
         found: dict[tuple[int, float], int] = {}
         for index, tensors in enumerate(groups.values()):
             for name in tensors:
@@ -157,7 +164,7 @@ class Gradients:
             _add(self.lambdas, share.index_add_(0, groups, (v @ self.theta.double()).to(share)))
         v.zero_()
         self._first = None
-        self.pulled = True
+        self._pulled = True
 
 
 def _add(parameter: nn.Parameter, grad: Tensor) -> None:

@@ -1,10 +1,12 @@
 """The learning rates of a subspace: theta's from one known rate, lambda's the same at every d."""
 
-FULL_LR = 5e-5  # AdamW's rate for full fine-tuning of a BERT
-# Of theta and of lambda: where a sweep begins, and by docs/results/rates.md within a point of the
-# best of a factor of 3 apart, for SAID and DID alike.
+FULL_LR = 5e-5
+"""AdamW's rate for full fine-tuning of a BERT."""
 STEP_RATIO = 39.0
+"""How far a step of theta moves the weights, as a multiple of full training's: where a sweep
+begins, and by docs/results/rates.md within a point of the best, for SAID and DID alike."""
 LAMBDA_LR = 0.1
+"""The rate of lambda, at every d."""
 
 
 def learning_rate(d: int, D: int, full_lr: float, step_ratio: float) -> float:

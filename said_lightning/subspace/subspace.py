@@ -1,8 +1,7 @@
 """Subspace training without an autograd graph through the projection.
 
-Gradients are pulled back as they arise and freed (gradients.py), and weights are written in place
-after each step: theta_i = theta_{0,i} + lambda_i P(theta)_i (arXiv 2012.13255, eq. 3; eq. 1
-without lambda).
+Gradients are pulled back as they arise and freed (gradients.py). Weights are written in place after
+each step: theta_i = theta_{0,i} + lambda_i P(theta)_i (arXiv 2012.13255, eq. 3; 1 without lambda).
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,28 +36,35 @@ from said_lightning.subspace.writing import Writer
 class Subspace:
     """The d trained numbers of a model and the way between them and its weights.
 
-    theta (d - m numbers, starts at 0) and, for SAID, lambdas (m numbers, one for each group, starts
-    at 1) are what is trained. The model keeps plain weights, which are theta_0 + lambda P theta
-    after each step of an optimizer inside `training`. Make the subspace when the model is complete
-    and its weights are loaded; it may be moved to a GPU afterwards.
+    theta, which starts at 0, and for SAID lambdas, one for each group, which start at 1, are what
+    is trained. The model keeps plain weights, which are theta_0 + lambda P theta after each step of
+    an optimizer inside `training`. Make the subspace when the model is complete and its weights are
+    loaded; it may be moved to a GPU afterwards.
 
-    model: any torch module. d: every trained number, theta and lambdas together. method: "said", or
-    "did" without lambdas. groups: the tensors that share a lambda: each "layer", each "tensor", or
-    your own, {"name": ["tensor or module", ...], ...}. head: "outside" leaves the classification
-    head of a transformers model to ordinary training, counted in `outside`. origin: "copy" keeps
-    theta_0 (D numbers) and writes exactly; "none" keeps none, at the price of a rounding drift
-    (projection="kronecker": of none). quantized: "inside" moves weights in 4 or 8 bits too
-    (bitsandbytes, torchao), by what their layers add to their output from then on, for kronecker
-    alone. projection: what P is, see `said_lightning.projections.names()`; its own options follow.
-    seed: of P. lazy: writes large word embeddings no sooner than they are read; set it only where
-    nothing but their own modules' forward passes and `state_dict` read them.
+    `theta` has d - m numbers and `lambdas` m, which is 0 for DID. `D` counts the trainable weights
+    inside, tied ones once, `outside` those of a head outside, and `full_D` all. `groups` names the
+    tensors of each group; `projection` is P.
 
-    D counts the model's trainable numbers inside, tied ones once; full_D all that full training
-    trains.
+    Args:
+        model: any torch module.
+        d: every trained number, theta and lambdas together.
+        method: "said", or "did" without lambdas.
+        groups: what shares a lambda: a "layer", a "tensor", or {"name": ["tensor or module", ...]}.
+        head: "outside" leaves the classification head of a transformers model to ordinary training.
+        origin: "copy" keeps theta_0 (D numbers) and writes exactly; "none" keeps none, at the price
+            of a rounding drift (projection="kronecker": of none).
+        quantized: "inside" moves weights in 4 or 8 bits too (bitsandbytes, torchao), by what their
+            layers add to their output from then on, for kronecker alone; "outside" leaves them.
+        projection: what P is, one of `said_lightning.projections.names()`.
+        seed: of P.
+        lazy: write large word embeddings no sooner than they are read; set it only where nothing
+            but their own modules' forward passes and `state_dict` read them.
+        **options: the projection's own options, such as `gradient` of released.
 
-    Raise UserError, with all mistakes, for an unknown option or value, a d that does not exceed m
-    or exceeds D, a model without trainable or with unallocated weights, for origin="none" on
-    16-bit weights, and for quantized weights that no layer can add to.
+    Raises:
+        UserError: an unknown option or value, a d that does not exceed m or exceeds D, a model
+            without trainable or with unallocated weights, origin="none" on 16-bit weights, and
+            quantized weights that no layer can add to; all at once.
     """
 
     def __init__(
@@ -125,14 +131,11 @@ class Subspace:
         return [*self.numbers(), *self._outside.values()]
 
     def parameter_groups(
-        self,
-        full_lr: float = FULL_LR,
-        step_ratio: float = STEP_RATIO,
-        lambda_lr: float = LAMBDA_LR,
+        self, full_lr: float = FULL_LR, step_ratio: float = STEP_RATIO, lambda_lr: float = LAMBDA_LR
     ) -> list[dict[str, Any]]:
         """Return an optimizer's groups: theta at `lr`, lambdas at lambda_lr, a head at full_lr.
 
-        Weight decay is 0 for both: it would pull the weights to theta_0, not to 0.
+        Weight decay is 0 for theta and lambdas: it would pull the weights to theta_0, not to 0.
         """
         rate = self.lr(full_lr, step_ratio)
         groups: list[dict[str, Any]] = [{"params": [self.theta], "lr": rate, "weight_decay": 0.0}]
@@ -166,7 +169,7 @@ class Subspace:
         After each step of the optimizer, which accelerate may have prepared, the weights are
         written and its gradients cleared. Raise UserError where it is not an optimizer of
         `trainable_parameters`, or one of several processes; RuntimeError where a step finds no
-        gradient, and as `attach`.
+        gradient, the model is in training already, or its weights are others than they were.
         """
         numbers = self.trainable_parameters()
         if wrong := validate_optimizer(optimizer, numbers, self.weights()):
@@ -174,11 +177,7 @@ class Subspace:
         optimizer = unwrapped(optimizer)
 
         def write_through(*_: object) -> None:
-            if not self._gradients.pulled:
-                raise RuntimeError(
-                    "optimizer.step() before a gradient reached the model's weights: expected "
-                    "loss.backward() of the model that the Subspace was made of"
-                )
+            self._gradients.require()
             self.write()
             optimizer.zero_grad()
 

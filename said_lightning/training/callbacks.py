@@ -25,9 +25,7 @@ log = logging.getLogger(__name__)
 class SubspaceCallback(Callback):
     """Trains a LightningModule in a random subspace, whatever its loss, model and data.
 
-    The keywords are those of Subspace: SubspaceCallback(d=500, method="said", seed=0). `of` names
-    the part of the module that is meant, "model" say; by default it is all of it. `make` takes that
-    part and returns a Subspace, in place of d and the keywords.
+    Pass it to Lightning's `Trainer(callbacks=[SubspaceCallback(d=500, method="said", seed=0)])`.
 
     The module stays as it is. The optimizer that it makes of its weights, at a rate that is good
     for full training, trains the subspace's numbers in their place, and during each step its rate
@@ -39,6 +37,14 @@ class SubspaceCallback(Callback):
     The module's weights are theta_0 + lambda P theta after each step, so evaluation, checkpoints
     and `load_from_checkpoint` know nothing of the subspace, and an ordinary module is left. theta
     and lambda are in a checkpoint as this callback's state; a fit goes on from it.
+
+    Args:
+        d: every trained number, as for Subspace.
+        of: the part of the module that is meant, "model" say; by default all of it.
+        make: takes that part and returns a Subspace, in place of d and the keywords.
+        step_ratio: how far a step of theta moves the weights, as a multiple of full training's.
+        lambda_lr: the rate of lambda.
+        **options: the keywords of Subspace.
     """
 
     def __init__(

@@ -37,9 +37,8 @@ STATE_FILE = "trainer_state.json"
 class SubspaceTrainerCallback(TrainerCallback, ExportableState):
     """Trains the model of transformers' Trainer in a random subspace, TRL's trainers among them.
 
-    Trainer(..., callbacks=[SubspaceTrainerCallback(d=500, method="said", seed=0)]). The keywords
-    are those of Subspace. `make` takes the model and returns a Subspace, in place of d and the
-    keywords.
+    `Trainer(..., callbacks=[SubspaceTrainerCallback(d=500, method="said", seed=0)])`. It needs
+    accelerate, as Trainer does.
 
     TrainingArguments stay those of full training. The optimizer that Trainer makes, or is given,
     trains the subspace's numbers in place of the weights, without weight decay; during each step
@@ -53,6 +52,15 @@ class SubspaceTrainerCallback(TrainerCallback, ExportableState):
     from it. `subspace` is the Subspace, after load_best_model_at_end with the best model's numbers.
 
     Trainer says nothing to callbacks when training fails: `close` then leaves an ordinary model.
+    UserError is raised for several devices, a second callback, an optimizer that theta cannot be
+    trained with, and a checkpoint of another training.
+
+    Args:
+        d: every trained number, as for Subspace.
+        make: takes the model and returns a Subspace, in place of d and the keywords.
+        step_ratio: how far a step of theta moves the weights, as a multiple of full training's.
+        lambda_lr: the rate of lambda.
+        **options: the keywords of Subspace.
     """
 
     def __init__(
