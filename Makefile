@@ -19,7 +19,7 @@ install_torch = $(PIP) torch
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test wheel stress lint fmt ci clean
+.PHONY: help demo test wheel docs tutorial stress lint fmt ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ test: $(VENV)/.dev ## run the tests
 wheel: ## build the wheel, install it into a fresh environment, and use it from an empty folder
 	$(PYTHON) .ci/wheel
 
+docs: $(VENV)/.dev ## build the site into site/, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tutorial: $(VENV)/.dev ## run the tutorial again, and keep what it prints
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docs.tutorial
+
 stress: $(VENV)/.stress ## run what repeats for minutes or hours too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -v -n auto --durations=0 -m "stress or slow"
 
@@ -46,10 +52,10 @@ fmt: $(VENV)/.dev ## mend style where a tool can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-ci: lint wheel test ## everything that a change must pass
+ci: lint docs wheel test ## everything that a change must pass
 
 clean: ## remove .venv and the tools' caches; runs stay
-	rm -rf .venv .*_cache build dist
+	rm -rf .venv .*_cache build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.torch:

@@ -58,9 +58,9 @@ VAGUE = re.compile(
 )
 THIS = Path(__file__)
 WORDED = {PACKAGE, "hydra_plugins", "conf", "docs", "tests", "README.md", "train.py"}
-TEXT = {".cff", ".csv", ".json", ".jsonl", ".md", ".py", ".svg", ".toml", ".yaml"}
+TEXT = {".cff", ".css", ".csv", ".ipynb", ".json", ".jsonl", ".md", ".py", ".svg", ".toml", ".yaml"}
 TEXT_NAMES = {"Makefile", "run"}
-NOT_COMMITTED = {"build", "dist", "multirun_outputs", "outputs", "wandb"}
+NOT_COMMITTED = {"build", "dist", "multirun_outputs", "outputs", "site", "wandb"}
 
 Check = Callable[[Path], Iterator[str]]
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -16,7 +16,7 @@ from said_lightning.subspace.lr_rule import FULL_LR, STEP_RATIO
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
-STUDIES = {"README.md": ["demo"], "docs/tutorial.md": ["demo"]}
+STUDIES = {"README.md": ["demo"], "docs/index.md": ["demo"]}
 
 
 def lines(text: str) -> list[str]:
