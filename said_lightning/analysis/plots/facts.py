@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _LINES, _OF_MANY = 8, 6  # d that a plot shows: all up to the first, else as many as the second
 _NAME = 24  # letters of a name
 _LIGHT = "#fefefe"  # on a dark cell, whatever the paper's colour
-_MARGINS = (0.65, 0.2, 0.35, 1.1)  # with room for a legend below
+_MARGINS = (0.8, 0.2, 0.35, 1.1)  # with room for -0.472 beside and a legend below
 _BELOW: dict[str, Any] = {"fontsize": 8, "loc": "upper left", "bbox_to_anchor": (-0.02, -0.22)}
 Points = Sequence[tuple[float | int, float | int]]
 
