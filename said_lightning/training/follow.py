@@ -80,10 +80,12 @@ class Follower:
         self._open.close()
 
     def table(self) -> None:
-        """Print d90 of what a sweep measured, with earlier runs in its folder."""
+        """Print d90 of what a sweep measured, if anything, with earlier runs in its folder."""
         if self.sweep and self.reader is not None and self.watch is not None:
             self._next = 0.0
             self._look()
+            if not self.watch.count("done"):
+                return
             try:
                 self.reader.table(self.records())
             except UserError as error:  # how the runs ended is what counts

@@ -42,7 +42,8 @@ with Follower(Reader(lambda records: f"DID d90 ~ {len(records)}", print)) as fol
     record(1, "failed", reason="it broke")
     record(2, "running")
     write_progress(specs[2].folder, Progress(2, 3, 40, 160))
-    child = "import sys; [print(f'line {i} of a child', 'x' * 70) for i in range(20)]"
+    whole = "b'line %d of a child %s' % (i, b'x' * 70) + bytes([10])"  # each in one write
+    child = f"import os; [os.write(1, {whole}) for i in range(20)]"
     children = [subprocess.Popen([sys.executable, "-c", child]) for _ in range(2)]
     [one.wait() for one in children]
     print("out", flush=True)
