@@ -50,11 +50,6 @@ WORDS = [*SPECIAL, "a", "the", "film", "plot", *GOOD, *BAD]
 Compose = Callable[..., RunSpec]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes test: half as many again as cores, since tests wait for theirs."""
-    return (os.cpu_count() or 2) * 3 // 2
-
-
 class Ended(NamedTuple):
     """How a command ended: its exit code and what it printed."""
 
