@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from said_lightning.data.fields import violations_of
 from said_lightning.errors import UserError
 from said_lightning.runs.labels import name_of_path
 
+# Keys that hold one value, so that no group has their name.
+VALUES = {one.name for one in fields(Config) if not is_dataclass(one.type)}
 Overrides = tuple[str, ...]
 Settle = Callable[[Config], Config]
 
@@ -143,6 +145,8 @@ class Composer(ConfigLoader):
 
     def options(self, group: str) -> list[str]:
         """Return the names of a group's configs, wherever they lie; none where it is no group."""
+        if "." in group or group in VALUES:  # which Hydra would look for among all yamls
+            return []
         if group not in self._options:
             self._options[group] = self.get_group_options(group)
         return self._options[group]

@@ -1,6 +1,8 @@
 """The overrides of a command line: parsed as Hydra does, and everything that is wrong with them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -72,9 +74,7 @@ def validate_override(override: Override, options: Callable[[str], list[str]]) -
             if value not in (*names, "null"):
                 yield f"{key}={value}: no such {key}{suggestion(value, names)}"
     elif not key.startswith("hydra/"):
-        # With the parts that are optional, which some yaml may fill.
-        task = TaskConfig(hub=HubSource(), files=FileSource())
-        yield from validate_key(override, OmegaConf.structured(Config(task=task)))
+        yield from validate_key(override, deepcopy(_schema()))
 
 
 def validate_key(override: Override, schema: DictConfig) -> Iterator[str]:
@@ -123,6 +123,13 @@ def values_of(override: Override) -> list[str]:
     if override.is_sweep_override():
         return list(override.sweep_string_iterator())
     return [override.get_value_element_as_str()]
+
+
+@cache
+def _schema() -> DictConfig:
+    """Return the schema with the parts that are optional, which some yaml may fill."""
+    task = TaskConfig(hub=HubSource(), files=FileSource())
+    return OmegaConf.structured(Config(task=task))
 
 
 def _keys(node: Any, prefix: str = "") -> list[str]:

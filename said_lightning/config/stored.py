@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import AliasEvent, YAMLError
 
@@ -87,9 +88,15 @@ def typed(plain: Any) -> Config:
     if "${" in repr(OmegaConf.to_container(node)):
         raise InterpolationResolutionError("expected values, found an interpolation")
     config: Config = OmegaConf.to_object(  # type: ignore[assignment]
-        OmegaConf.merge(OmegaConf.structured(Config), node)
+        OmegaConf.merge(_schema(), node)
     )
     return config
+
+
+@cache
+def _schema() -> DictConfig:
+    """Return the schema, which takes longer to make than a merge to copy."""
+    return OmegaConf.structured(Config)
 
 
 def read_spec(folder: Path, cwd: Path) -> RunSpec:
