@@ -24,10 +24,11 @@ from said_lightning.training.ddp import validate_devices
 
 FLOAT = 4
 BITS = {"nf4": 4.13, "int8": 8.0}  # a number's, its share of the scales included
-# Bytes that a layer keeps of each token and unit of width for the backward pass in float32, and of
-# each head's attention; the form is that of Korthikanti et al. (arXiv 2205.05198), the numbers were
-# fitted on a CPU to MiniLM, whose peak they give within 10 % at 64 to 512 tokens.
-LINEAR, ATTENTION = 100, 12
+# Bytes that a layer keeps of each token and unit of width for the backward pass in float32, of each
+# unit between its two linear layers, and of each head's attention; the form is that of Korthikanti
+# et al. (arXiv 2205.05198), the numbers were fitted on a CPU to MiniLM, whose peak they give within
+# 10 % at 64 to 512 tokens, and to SmolLM2-135M.
+LINEAR, BETWEEN, ATTENTION = 36, 16, 12
 # Bytes of Python and the libraries, which are a part of a run's peak where that is the process's.
 PROGRAM = 6e8
 
@@ -216,7 +217,8 @@ def memory(config: Config, model: Outline) -> str:
     if shape.is_encoder_decoder:
         layers += getattr(shape, "decoder_layers", layers)
     tokens = config.task.max_length
-    unit = LINEAR + ATTENTION * heads * tokens / width
+    between = getattr(shape, "intermediate_size", None) or 4 * width
+    unit = LINEAR + BETWEEN * between / width + ATTENTION * heads * tokens / width
     if config.trainer.precision != "32-true":
         unit /= 2
     size = config.trainer.batch_size
