@@ -26,8 +26,8 @@ FLOAT = 4
 BITS = {"nf4": 4.13, "int8": 8.0}  # a number's, its share of the scales included
 # Bytes that a layer keeps of each token and unit of width for the backward pass in float32, of each
 # unit between its two linear layers, and of each head's attention; the form is that of Korthikanti
-# et al. (arXiv 2205.05198), the numbers were fitted on a CPU to MiniLM, whose peak they give within
-# 10 % at 64 to 512 tokens, and to SmolLM2-135M.
+# et al. (arXiv 2205.05198), the numbers were fitted on a CPU to MiniLM and SmolLM2-135M;
+# benchmarks/budget.py holds them to the peaks of runs.
 LINEAR, BETWEEN, ATTENTION = 36, 16, 12
 # Bytes of Python and the libraries, which are a part of a run's peak where that is the process's.
 PROGRAM = 6e8
