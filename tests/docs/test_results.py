@@ -16,7 +16,9 @@ from said_lightning.subspace.lr_rule import FULL_LR, STEP_RATIO
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
-STUDIES = {"README.md": ["demo"], "docs/index.md": ["demo"]}
+STUDIES = {"README.md": ["demo"], "docs/index.md": ["demo"]} | {
+    "docs/results/projections.md": ["projections"]
+}
 
 
 def lines(text: str) -> list[str]:
@@ -34,7 +36,7 @@ def quoted(text: str) -> list[tuple[str, str]]:
     return re.findall(r"```\n\$ said d90 multirun_outputs/(\S+)\n(.*?)```", text, re.S)
 
 
-@pytest.mark.parametrize("study", ["demo"])
+@pytest.mark.parametrize("study", ["demo", "projections"])
 def test_a_d90_table_is_that_of_its_results(study: str, pages: dict[str, str]) -> None:
     records, problems = find(RESULTS / study)
     console = Console(width=100, color_system=None)
@@ -81,6 +83,18 @@ def test_the_simulated_figures_are_those_of_the_results() -> None:
         assert f"| {one['series']:,} | {_percent(one['held'])} | {shown} | {thirds} |" in text
     for key in ("no_difference_where_none", "difference_found_beyond_2"):
         assert f"in {_percent(ratios[key])}" in text
+
+
+def test_the_ratios_of_projections_are_those_of_their_runs() -> None:
+    text = lines(page("projections"))
+    found = [
+        f"| {row.task} | {one.of} / {one.to} | {one.ratio:.2f} "
+        f"| {one.interval[0]:.2f} to {one.interval[1]:.2f} |"
+        for row in estimate(find(RESULTS / "projections")[0])
+        for one in row.comparisons
+    ]
+    assert len(found) == 6
+    assert [row for row in found if row not in text] == []
 
 
 RATIOS = (4.33, 13, 39, 117)
