@@ -1,6 +1,7 @@
 """The budget of a run: numbers, groups, steps and memory, from the model's shapes alone."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -22,13 +23,14 @@ from said_lightning.projections.core.factors import sides_of
 from said_lightning.subspace.groups import budget, split_head, validate_budget
 from said_lightning.training.ddp import validate_devices
 
-FLOAT = 4
+FLOAT, HALF = 4, 2
 BITS = {"nf4": 4.13, "int8": 8.0}  # a number's, its share of the scales included
 # Bytes that a layer keeps of each token and unit of width for the backward pass in float32, of each
 # unit between its two linear layers, and of each head's attention; the form is that of Korthikanti
 # et al. (arXiv 2205.05198), the numbers were fitted on a CPU to MiniLM and SmolLM2-135M;
 # benchmarks/budget.py holds them to the peaks of runs.
 LINEAR, BETWEEN, ATTENTION = 36, 16, 12
+NUMBERED = re.compile(r"\.\d+\.")  # a weight of one of several layers
 # Bytes of Python and the libraries, which are a part of a run's peak where that is the process's.
 PROGRAM = 6e8
 
@@ -173,11 +175,16 @@ def steps(config: Config, rows: int | None) -> str:
     return f"{trainer.epochs * each:,} = {trainer.epochs} epochs of {each:,} ({rows:,} rows)"
 
 
+def number(config: Config) -> int:
+    """Return the bytes of a weight, and of what has a weight's type: gradient, moments, copy."""
+    return HALF if config.trainer.precision == "bf16-true" else FLOAT
+
+
 def weights_held(config: Config, model: Outline) -> float:
     """Return the bytes of a model's weights."""
     each = BITS.get(config.method.quantize or "", 0) / 8
     bytes_ = (
-        prod(shape) * (each if name in model.quantized else FLOAT)
+        prod(shape) * (each if name in model.quantized else number(config))
         for name, shape in model.weights.items()
     )
     return float(sum(bytes_))
@@ -185,18 +192,19 @@ def weights_held(config: Config, model: Outline) -> float:
 
 def held_to_train(config: Config, model: Outline) -> int:
     """Return the bytes of what trains the weights, beside them and what batches need."""
+    each = number(config)
     sizes = {name: prod(shape) for name, shape in model.weights.items()}
     if config.method.name == "full":
-        return 3 * model.D * FLOAT  # gradient and AdamW's two moments
+        return 3 * model.D * each  # gradient and AdamW's two moments
     if config.method.name == "peft":
-        return 4 * config.d * FLOAT  # beside them, they themselves
+        return 4 * config.d * each  # beside them, they themselves
     copies = model.D if config.method.origin == "copy" else 0
     copies -= sum(sizes[name] for name in model.quantized) if copies else 0
     if config.projection.name != "kronecker":
-        return (copies + max(sizes.values())) * FLOAT  # one gradient at a time
+        return (copies + max(sizes.values())) * each  # one gradient at a time
     matrices, _ = sides_of(model.weights, config.d - model.m)
     factors = sum(one.rows * one.a + one.columns * one.b for one in matrices.values())
-    return (copies + (factors if config.projection.keep else 0)) * FLOAT
+    return (copies + (factors if config.projection.keep else 0)) * each
 
 
 def memory(config: Config, model: Outline) -> str:
@@ -217,11 +225,27 @@ def memory(config: Config, model: Outline) -> str:
     if shape.is_encoder_decoder:
         layers += getattr(shape, "decoder_layers", layers)
     tokens = config.task.max_length
-    between = getattr(shape, "intermediate_size", None) or 4 * width
-    unit = LINEAR + BETWEEN * between / width + ATTENTION * heads * tokens / width
+    unit = LINEAR + BETWEEN * between(model, width) / width + ATTENTION * heads * tokens / width
+    if config.trainer.activation_checkpointing:
+        unit = FLOAT + unit / layers  # each layer's input, and the rest of one at a time
     if config.trainer.precision != "32-true":
         unit /= 2
     size = config.trainer.batch_size
     passing = size * tokens * width * layers * unit
     total = (program + held + passing) / 1e9
     return f"about {total:.1f} GB: {own}, the rest for batches of {size} rows of {tokens} tokens"
+
+
+def between(model: Outline, width: int) -> int:
+    """Return the width between a layer's two linear layers: 4 times its own where none are seen.
+
+    It is read off the shapes of the layers' matrices, since each architecture's config.json has a
+    name of its own for it: of those that lead to a layer's width, the widest comes from there. A
+    mixture holds its experts' matrices as one, and GPT-2 holds them transposed.
+    """
+    sides = (
+        shape[-2:]
+        for name, shape in model.weights.items()
+        if NUMBERED.search(name) and len(shape) in (2, 3) and shape[-1] > 1
+    )
+    return max((columns for rows, columns in sides if rows == width), default=4 * width)

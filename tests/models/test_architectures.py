@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from said_lightning.errors import UserError
 from said_lightning.models.encoder import load
 from said_lightning.models.head import head_of
-from said_lightning.training.budget import validate_models
+from said_lightning.training.budget import between, outlined, validate_models
 from said_lightning.training.run import run
 
 # What configs call a small size, each taking what it knows of them.
@@ -81,6 +81,9 @@ DECODERS: dict[str, dict[str, Any]] = {
 EVERY = [*ENCODERS, *DECODERS]
 # Training needs rows of exactly as many tokens as its table, or a language to be set.
 REFUSED = {"reformer", "xmod"}
+# The width between the two linear layers that is not the one asked for: another key of theirs has
+# it, it is four times the model's, or, transposed, the queries', keys' and values' are wider.
+BETWEEN = {"reformer": 512, "bloom": 64, "falcon": 64, "squeezebert": 64, "gpt2": 48}
 # Their layers cannot be computed again in the backward pass.
 ONCE = {"albert", "funnel", "mpnet", "squeezebert", "xlnet", "ctrl"}
 
@@ -128,6 +131,18 @@ def test_check_and_training_agree(checkpoint: Path, compose: Any, tmp_path: Path
         assert bool(found) == (checkpoint.name in ONCE)
         assert all("trainer.activation_checkpointing=true: " in line for line in found)
     assert all("\n" not in line and line.startswith("model.path=") for line in said)
+
+
+def test_the_width_between_a_layers_linear_layers_is_read_off_its_matrices(
+    checkpoint: Path, compose: Any, tmp_path: Path
+) -> None:
+    config = compose(tmp_path / "out", f"model.path={checkpoint}").config
+    try:
+        found = outlined(config)
+    except UserError:
+        assert checkpoint.name in REFUSED
+        return
+    assert between(found, 16) == BETWEEN.get(checkpoint.name, 32)
 
 
 def test_a_new_head_is_the_same_whatever_the_checkpoint_held(

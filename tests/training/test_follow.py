@@ -37,7 +37,7 @@ for n in range(4):
     record(n, "waiting")
 with Follower(Reader(lambda records: f"DID d90 ~ {len(records)}", print)) as follower:
     follower.follow(lambda: specs, True)
-    time.sleep(1)
+    time.sleep(0.4)
     record(0, "done", wall_s=60.0)
     record(1, "failed", reason="it broke")
     record(2, "running")
@@ -49,9 +49,9 @@ with Follower(Reader(lambda records: f"DID d90 ~ {len(records)}", print)) as fol
     print("out", flush=True)
     print("written over\\rlast", file=sys.stderr)
     os.write(2, b"a part, ")
-    time.sleep(1.5)
+    time.sleep(0.8)
     os.write(2, b"and the rest; \\xff\\n")
-    time.sleep(1)
+    time.sleep(0.7)
     if len(sys.argv) > 2:
         raise SystemExit(3)
 """
