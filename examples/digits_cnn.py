@@ -35,7 +35,7 @@ def main(epochs: int) -> None:
     model = nn.Sequential(Block(1, 16), Block(16, 32), nn.Flatten(), nn.Linear(128, 10))
 
     space = Subspace(model, d=300, method="said", seed=0)
-    optimizer = torch.optim.Adam(space.trainable_parameters(), lr=space.lr(full_lr=1e-3))
+    optimizer = torch.optim.Adam(space.parameter_groups(full_lr=1e-3))
     with space.training(optimizer):
         for _ in range(epochs):
             for rows in train[torch.randperm(len(train))].split(64):

@@ -32,8 +32,7 @@ def train(job: Any) -> np.ndarray:
         run(model, optimizer)
     else:
         space = Subspace(model, job.d, method="did", seed=job.seed)
-        rate = job.rate * space.lr(FULL_LR)
-        optimizer = torch.optim.Adam(space.trainable_parameters(), lr=rate)
+        optimizer = torch.optim.Adam(space.parameter_groups(job.rate * FULL_LR))
         with space.training(optimizer):
             run(model, optimizer)
     rows = REPORT if job.stage == "confirm" else SELECT

@@ -1,5 +1,6 @@
 """What ties an optimizer to a subspace, and the mistakes that can be seen there."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,9 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from said_lightning.errors import UserError
+from said_lightning.subspace.lr_rule import LAMBDA_LR
+
+log = logging.getLogger(__name__)
 
 # What theta is marked with: False where no hook takes the weights' gradients, True where hooks do,
 # or the id of the one optimizer after whose steps the weights are written. Hooked weights are
@@ -72,6 +76,29 @@ def holds(optimizer: Optimizer, numbers: Iterable[Tensor]) -> bool:
     """Return whether an optimizer trains all these tensors."""
     held = {id(tensor) for tensor in numbers_of(optimizer)}
     return all(id(tensor) in held for tensor in numbers)
+
+
+def require_optimizer(
+    optimizer: Optimizer, numbers: Sequence[Tensor], weights: Iterable[Tensor]
+) -> Optimizer:
+    """Return the optimizer of torch that is to train a subspace's numbers, theta the first.
+
+    Warn where the others share a rate of theta's that is far above lambda's own. Raise UserError
+    where it cannot train them.
+    """
+    if wrong := validate_optimizer(optimizer, numbers, weights):
+        raise UserError(*wrong)
+    optimizer = unwrapped(optimizer)
+    theta, others = id(numbers[0]), {id(tensor) for tensor in numbers[1:]}
+    for group in optimizer.param_groups:
+        rate, held = float(group["lr"]), {id(tensor) for tensor in group["params"]}
+        if rate > 3 * LAMBDA_LR and theta in held and others & held:
+            log.warning(
+                "theta and what is trained beside it share the rate %.3g, which is too large for "
+                "lambda and for a head: make the optimizer of space.parameter_groups(full_lr=...)",
+                rate,
+            )
+    return optimizer
 
 
 def validate_optimizer(

@@ -19,7 +19,7 @@ from said_lightning.subspace.groups import Groups, budget, size, split_head, val
 from said_lightning.subspace.lazy import large_tables
 from said_lightning.subspace.lr_rule import FULL_LR, LAMBDA_LR, STEP_RATIO, learning_rate
 from said_lightning.subspace.matrices import Matrices, find_layers
-from said_lightning.subspace.optimizers import mark, marked, unwrapped, validate_optimizer
+from said_lightning.subspace.optimizers import mark, marked, require_optimizer
 from said_lightning.subspace.options import (
     Head,
     Method,
@@ -126,7 +126,7 @@ class Subspace:
     def trainable_parameters(self) -> list[nn.Parameter]:
         """List what an optimizer is to train: theta, lambdas for SAID, and a head outside.
 
-        A head outside needs a smaller rate than theta: `parameter_groups` gives each its own.
+        Each needs a rate of its own, as `parameter_groups` has them.
         """
         return [*self.numbers(), *self._outside.values()]
 
@@ -172,9 +172,7 @@ class Subspace:
         gradient, the model is in training already, or its weights are others than they were.
         """
         numbers = self.trainable_parameters()
-        if wrong := validate_optimizer(optimizer, numbers, self.weights()):
-            raise UserError(*wrong)
-        optimizer = unwrapped(optimizer)
+        optimizer = require_optimizer(optimizer, numbers, self.weights())
 
         def write_through(*_: object) -> None:
             self._gradients.require()

@@ -183,6 +183,20 @@ def test_a_head_outside_is_trained_by_the_same_loop(make_model: Any, batches: An
     assert space.theta.detach().any()
 
 
+@pytest.mark.parametrize(
+    ("method", "head", "alone"),
+    [("said", "inside", False), ("did", "outside", False), ("did", "inside", True)],
+)
+def test_one_rate_for_theta_and_what_needs_its_own_is_warned_of(
+    method: Any, head: Any, alone: bool, make_model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = Subspace(make_model(), 50, method=method, head=head)
+    with space.training(torch.optim.Adam(space.parameter_groups(full_lr=0.1))):
+        assert caplog.text == ""
+    with space.training(torch.optim.Adam(space.trainable_parameters(), lr=space.lr(0.1))):
+        assert ("space.parameter_groups" in caplog.text) != alone
+
+
 def test_the_rate_is_the_rules_over_all_that_full_training_trains(make_model: Any) -> None:
     space = Subspace(model := make_model(), 50, head="outside")
     D = sum(weight.numel() for weight in model.parameters())
