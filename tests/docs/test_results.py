@@ -14,6 +14,7 @@ from said_lightning.analysis.table import show
 from said_lightning.runs.index import find
 from said_lightning.runs.record import Part
 from said_lightning.subspace.lr_rule import FULL_LR, STEP_RATIO
+from said_lightning.tools.bench.table import cells_of
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -65,11 +66,10 @@ def test_each_study_is_quoted_on_its_page(pages: dict[str, str]) -> None:
 
 def test_the_cost_tables_are_those_of_their_measurement() -> None:
     found = json.loads((RESULTS / "bench" / "cpu.json").read_text())
-    rows = [
-        f"| {name} | {step:.2f} | {step / found['step_s']['full']:.2f} "
-        f"| {found['peak_bytes'][name] / 1e6:,.0f} |"
-        for name, step in found["step_s"].items()
-    ]
+    rows = []
+    for model, steps in found["steps"].items():
+        (full,) = (row["step_s"] for row in steps if row["contender"] == "full")
+        rows += [f"| {model} | {' | '.join(cells_of(row, full))} |" for row in steps]
     for model, times in found["projection_s"].items():
         both = [
             f"{(times[f'project {d}'] + times[f'pull back {d}']) * 1e3:.0f}"
