@@ -17,7 +17,8 @@ def answers(panels: Iterable[Sequence[Row]]) -> list[str]:
     """Return the sentence on each panel, the series of one model, task and setting.
 
     Such as `minilm · sst2: SAID needs 356 [298, 440] of 22.7M numbers, DID 1,075 [700, 1,900];
-    SAID / DID 0.33 [0.2, 0.55].` An open end is called so. Of many series it names the two ends.
+    SAID / DID 0.33 [0.2, 0.55].` Few projections are held against each other too. An open end is
+    called so. Of many series it names the two ends.
     Panels of which the same is to be said share a sentence.
     """
     titles: dict[str, list[str]] = {}
@@ -29,31 +30,40 @@ def answers(panels: Iterable[Sequence[Row]]) -> list[str]:
 def _answer(rows: Sequence[Row]) -> str:
     rows = sorted(rows, key=lambda row: row.method != "said")
     known = [row for row in rows if not missing(row)]
-    parts = [_known(known)] if known else []
+    several = len({row.projection for row in rows if row.projection}) > 1
+    parts = [_known(known, several)] if known else []
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if why := missing(row):
-            reasons.setdefault(why, []).append(method(row))
+            reasons.setdefault(why, []).append(method(row, several))
     parts += [f"no d90 of {listed(who)}: {why}" for why, who in reasons.items()]
-    parts += [
-        _ratio(row, found) for row in rows for found in row.comparisons if found.over == "method"
-    ]
+    between = [(row, found) for row in rows for found in row.comparisons]
+    methods, projections = (
+        [(row, found) for row, found in between if found.over == over]
+        for over in ("method", "projection")
+    )
+    parts += [_ratio(found, "" if row.map == "fastfood" else row.map) for row, found in methods]
+    if len(projections) < _NAMED:
+        alone = len({row.method for row in rows}) == 1
+        parts += [_ratio(found, "" if alone else row.method.upper()) for row, found in projections]
     return "; ".join(parts)
 
 
-def _known(rows: Sequence[Row]) -> str:
+def _known(rows: Sequence[Row], several: bool) -> str:
     """Return what the series need, of how many numbers."""
     of = f" of {short(D)} numbers" if (D := rows[0].D) else ""
     if len(rows) > _NAMED:
         order = sorted((row for row in rows if row.d90 is not None), key=lambda row: row.d90 or 0)
         if len(order) > 1:
-            low, high = (f"{method(row)}'s {_needed(row)}" for row in (order[0], order[-1]))
+            low, high = (
+                f"{method(row, several)}'s {_needed(row)}" for row in (order[0], order[-1])
+            )
             rest = len(rows) - len(order)
             more = f"; {rest} more {'have' if rest > 1 else 'has'} a bound" if rest else ""
             return f"{len(order)} series need from {low} to {high}{of}{more}"
     first, *others = rows
-    clauses = [f"{method(first)} needs {_needed(first, of)}"]
-    return ", ".join(clauses + [f"{method(row)} {_needed(row)}" for row in others])
+    clauses = [f"{method(first, several)} needs {_needed(first, of)}"]
+    return ", ".join(clauses + [f"{method(row, several)} {_needed(row)}" for row in others])
 
 
 def _needed(row: Row, of: str = "") -> str:
@@ -76,9 +86,9 @@ def _end(end: int | None) -> str:
     return "open" if end is None else f"{end:,}"
 
 
-def _ratio(row: Row, found: Comparison) -> str:
-    """Return the ratio of two methods' d90, its interval, and what that leaves out."""
-    through = "" if row.map == "fastfood" else f" ({row.map})"
+def _ratio(found: Comparison, of: str) -> str:
+    """Return the ratio of two series' d90, its interval, and what that leaves out."""
+    through = f" ({of})" if of else ""
     low, high = (None if end is None else digits(end) for end in found.interval)
     if found.ratio is not None:
         span = f" [{low or 'open'}, {high or 'open'}]" if found.level else ", without an interval"
@@ -122,10 +132,13 @@ def why_not_drawn(row: Row) -> str:
     return missing(row) or bounds[row.verdict]
 
 
-def method(row: Row) -> str:
-    """Return the method as the paper writes it, with the projection where it is not the paper's."""
+def method(row: Row, projection: bool = False) -> str:
+    """Return the method as the paper writes it.
+
+    Its projection is named where it is not the paper's, or as asked.
+    """
     inside = None if row.space == "all" else row.space
-    other = row.projection if row.projection != "fastfood" else None
+    other = row.projection if projection or row.projection != "fastfood" else None
     added = ", ".join(part for part in (other, inside, row.variant) if part)
     return row.method.upper() + (f" ({added})" if added else "")
 

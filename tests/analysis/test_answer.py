@@ -115,6 +115,26 @@ def test_a_ratio_is_said_as_far_as_it_is_known(
     assert sentence.endswith(shown)
 
 
+def test_projections_are_named_and_held_against_each_other(run: MakeRun) -> None:
+    runs = [run("full", 0.8 + seed / 100, seed=seed) for seed in (0, 1)]
+
+    def series(method: str, projection: str, shift: int) -> list[Record]:
+        return [
+            run(method, value + s / 100, d=d * shift, seed=s, projection=projection)
+            for d, value in ((10, 0.55), (100, 0.75), (1000, 0.79))
+            for s in (0, 1)
+        ]
+
+    runs += [*series("said", "fastfood", 1), *series("said", "partition", 2)]
+    (sentence,) = answers([estimate(runs)])
+    assert sentence.startswith("minilm · sst2: SAID (fastfood) needs ")
+    assert ", SAID (partition) " in sentence
+    assert "; partition / fastfood 2 [" in sentence
+    (sentence,) = answers([estimate([*runs, *series("did", "fastfood", 4)])])
+    assert "; SAID / DID 0.25 [" in sentence
+    assert "; partition / fastfood (SAID) 2 [" in sentence
+
+
 def test_of_many_series_the_least_and_the_most_are_named(run: MakeRun) -> None:
     runs = [run("full", 0.8), run("said", 0.6, d=10, projection="none")]
     for index in range(6):
