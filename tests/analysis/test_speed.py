@@ -3,9 +3,6 @@
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +10,10 @@ from typing import Any
 import pytest
 
 from said_lightning.runs.record import RESULT, Group, Record, write
+from tests.pace import FILES, LIBRARIES, SAID, spent
 
 MakeRun = Callable[..., Record]
 RUNS = 10_000
-# What no reader can do without: the files, and the libraries that fit and draw.
-LEAST = """
-import json, sys
-from pathlib import Path
-import matplotlib.pyplot, numpy, scipy.stats
-for path in Path(sys.argv[1]).rglob("result.json"):
-    json.loads(path.read_text())
-"""
-READ = "from said_lightning.cli import main; main()"
 
 
 def runs(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -59,27 +48,14 @@ def study(run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def spent(program: str, *arguments: str) -> float:
-    """Return the seconds of processor time that a program takes."""
-    before = os.times()
-    # As a user's shell is, not as the tests' is.
-    own = {key: value for key, value in os.environ.items() if "NUM_THREADS" not in key}
-    command = [sys.executable, "-c", program, *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
-    after = os.times()
-    assert ended.returncode == 0, ended.stderr
-    mine = after.children_user + after.children_system
-    return mine - before.children_user - before.children_system
-
-
 @pytest.fixture(scope="module")
 def least(study: Path) -> float:
     """Return the seconds without which there is no reading."""
-    return spent(LEAST, str(study))
+    return spent(LIBRARIES + FILES, study)[0]
 
 
 @pytest.mark.parametrize(("command", "most"), [("status", 2), ("d90", 8), ("report", 8)])
 def test_10000_run_folders_are_read_in_a_few_times_what_their_files_take(
     study: Path, least: float, command: str, most: float
 ) -> None:
-    assert spent(READ, command, str(study)) < most * least
+    assert spent(SAID, command, study)[0] < most * least
