@@ -54,7 +54,7 @@ def least(study: Path) -> float:
     return spent(LIBRARIES + FILES, study)[0]
 
 
-@pytest.mark.parametrize(("command", "most"), [("status", 2), ("d90", 8), ("report", 8)])
+@pytest.mark.parametrize(("command", "most"), [("status", 2), ("d90", 7), ("report", 7)])
 def test_10000_run_folders_are_read_in_a_few_times_what_their_files_take(
     study: Path, least: float, command: str, most: float
 ) -> None:

@@ -25,9 +25,9 @@ def train(job):
     lost = 0.02 * math.log(job.rate / 2) ** 2
     return 0.5 + 0.35 * learned - lost + 0.004 * math.sin(7 * job.seed + (job.d or 0))
 
-start = time.process_time()
+start = time.perf_counter()
 answer = measure(train, low=50, high=20_000, trivial=0.5)
-seconds = time.process_time() - start
+seconds = time.perf_counter() - start
 """
 
 

@@ -103,7 +103,7 @@ def test_what_a_run_is_called_is_written_with_its_plan_and_read_back(
     assert stored.read_spec(spec.folder, spec.cwd) == spec
 
 
-def test_checking_192_jobs_takes_at_most_ten_times_as_long_as_three(
+def test_checking_192_jobs_takes_at_most_five_times_as_long_as_three(
     tiny: list[str], tmp_path: Path
 ) -> None:
     def seconds(*jobs: str) -> float:
@@ -116,7 +116,7 @@ def test_checking_192_jobs_takes_at_most_ten_times_as_long_as_three(
 
     few = ["method=full,said,did", "d=20"]
     seconds(*few)  # what is imported and cached on first use
-    assert seconds(*GRID[1:]) < 10 * seconds(*few)
+    assert seconds(*GRID[1:]) < 5 * seconds(*few)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
