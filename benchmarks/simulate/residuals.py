@@ -1,92 +1,117 @@
-"""Collect how real runs scatter over seeds: how far each lies from the mean of its d and rate.
+"""Collect how real runs scatter over seeds: how far each lies from the mean of its d.
 
     python -m benchmarks.simulate.residuals results results/simulated/residuals.json
 
-Residuals are of the last epoch's accuracy, scaled to the spread around the true mean, and sorted
-by the height of their curve: below half of the way from the trivial score to full fine-tuning's,
-below 85 % of it, above. Stuck runs are among them. Besides, how much of the variance of single runs
-seeds have in common over d, and how much of it full fine-tuning has; cells with a run that lies
-further than FAR from their mean are left out of that.
+Residuals are of the metric on the report rows, at the best rate of each d, scaled to the spread
+around the true mean, and sorted by the height of their curve: below half of the way from the
+trivial score to full fine-tuning's, below 85 % of it, above. Stuck runs are among them. Besides,
+how much of the variance of single runs seeds have in common over d, and how much of it full
+fine-tuning has; cells with a run that lies further than FAR from their mean are left out of that.
 """
 
 import json
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from said_lightning.runs.index import find
+from said_lightning.runs.record import Record
+
 COMMAND = "python -m benchmarks.simulate.residuals results results/simulated/residuals.json"
+STUDIES = ("projections", "rates")
 FAR = 0.045  # as stuck runs do
+SEEDS = 3  # the fewest that show what seeds share
 
 
-Cells = dict[tuple[Any, ...], dict[int, float]]
+class Series(NamedTuple):
+    """What the runs of a series have in common, but for d, rate and seed."""
+
+    setting: str | None
+    task: str
+    method: str
+    projection: str | None
+
+
+class Cell(NamedTuple):
+    """The runs of a series at one d and its best rate: the metric of each seed."""
+
+    series: Series
+    trivial: float
+    runs: dict[int, float]
 
 
 def collect(folder: Path) -> dict[str, Any]:
     """Return the residuals of all cells of two seeds or more, and what they were made from."""
-    cells, tops, chance = _read(folder)
+    records = [one for study in STUDIES for one in find(folder / study)[0]]
+    cells = best([one for one in records if one.status == "done"])
+    tops = {one.series.setting: fmean(one.runs.values()) for one in cells if _is_full(one)}
     found: dict[str, list[float]] = {"low": [], "middle": [], "high": []}
-    studies: Counter[str] = Counter()
-    for key, runs in cells.items():
-        low, top = chance[key[:3]], float(np.median(tops[key[:3]] or [np.nan]))
+    tasks: Counter[str] = Counter()
+    for series, low, runs in cells:
+        top = tops.get(series.setting, low)
         if top > low + 0.05:
             values = np.array(list(runs.values()))
             height = (values.mean() - low) / (top - low)
             name = "low" if height < 0.5 else "middle" if height < 0.85 else "high"
             rests = (values - values.mean()) * (len(values) / (len(values) - 1)) ** 0.5
-            studies[key[0]] += len(runs)
+            tasks[series.task] += len(runs)
             found[name] += [round(float(rest), 6) for rest in rests]
     return {
         "command": COMMAND,
-        "runs": dict(sorted(studies.items())),
+        "runs": dict(sorted(tasks.items())),
         "standard_deviation": {name: round(float(np.std(r)), 5) for name, r in found.items()},
         **_shares(cells),
         "residuals": found,
     }
 
 
-def _read(
-    folder: Path,
-) -> tuple[Cells, dict[tuple[str, ...], list[float]], dict[tuple[str, ...], float]]:
-    """Return the cells of two seeds or more, each study's full metrics, and its trivial one."""
-    cells: Cells = defaultdict(dict)
-    tops: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    chance: dict[tuple[str, ...], float] = {}
-    for path in sorted(folder.rglob("result.json")):
-        run = json.loads(path.read_text())
-        if run["status"] != "done" or run["metric"]["name"] != "accuracy" or run.get("stages"):
-            continue
-        study = (path.relative_to(folder).parts[0], run["model"], run["task"])
-        chance[study] = run["metric"]["trivial"]
-        if run["method"] == "full":
-            tops[study].append(run["last"]["value"])
-        key = (*study, run["method"], run.get("projection"), run.get("space"), run["d"], run["lr"])
-        cells[key][run["seed"]] = run["last"]["value"]
-    # The runs of one study may be copied into another.
-    kept = {(key[1:], *runs.items()): key for key, runs in cells.items() if len(runs) > 1}
-    return {key: cells[key] for key in kept.values()}, tops, chance
+def _is_full(cell: Cell) -> bool:
+    return cell.series.method == "full"
 
 
-def _shares(cells: Cells) -> dict[str, float]:
+def best(records: Sequence[Record]) -> list[Cell]:
+    """Return each d of each series at the rate of the highest mean, of rates with two seeds."""
+    rates: dict[tuple[Series, int], dict[float, dict[int, float]]] = defaultdict(dict)
+    trivial: dict[str | None, float] = {}
+    for one in records:
+        low, value = one.metric.trivial, one.metric.value
+        if one.d and one.lr and low is not None and value is not None:
+            series = Series(one.setting_hash, one.task, one.method, one.projection)
+            # The runs of one study may be copied into another.
+            rates[series, one.d].setdefault(one.lr, {})[one.seed] = value
+            trivial[one.setting_hash] = low
+    cells = []
+    for (series, _), tried in rates.items():
+        if several := [runs for runs in tried.values() if len(runs) > 1]:
+            runs = max(several, key=lambda runs: fmean(runs.values()))
+            cells.append(Cell(series, trivial[series.setting], runs))
+    return cells
+
+
+def _shares(cells: Sequence[Cell]) -> dict[str, float]:
     """Return what seeds share over d, and full fine-tuning's variance, over that of single runs."""
-    series: dict[tuple[Any, ...], list[dict[int, float]]] = defaultdict(list)
-    for key, runs in cells.items():
-        values = np.array(list(runs.values()))
-        if np.abs(values - values.mean()).max() < FAR:
-            series[key[:6]].append(runs)
+    every: dict[Series, list[dict[int, float]]] = defaultdict(list)
     sums = np.zeros(3)
     full = np.zeros(2)
-    for key, several in series.items():
+    for cell in cells:
+        values = np.array(list(cell.runs.values()))
+        if np.abs(values - values.mean()).max() >= FAR:
+            continue
+        if _is_full(cell):
+            full += float(((values - values.mean()) ** 2).sum()), len(values) - 1
+        elif len(values) >= SEEDS:
+            every[cell.series].append(cell.runs)
+    for several in every.values():
         common = sorted(set.intersection(*map(set, several)))
-        values = np.array([[runs[seed] for seed in common] for runs in several])
-        if key[3] == "full":
-            full += float(((values[0] - values[0].mean()) ** 2).sum()), len(common) - 1
-        elif len(several) > 2 and len(common) > 1:
-            sums += _variances(values)
+        if len(several) > 2 and len(common) > 1:
+            sums += _variances(np.array([[runs[seed] for seed in common] for runs in several]))
     shared, own, freedom = sums
     return {
         "shared_over_own": round(float(shared / own), 3),

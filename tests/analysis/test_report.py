@@ -23,6 +23,7 @@ from said_lightning.errors import UserError
 from said_lightning.runs.index import find
 from said_lightning.runs.record import Group, Record
 from tests.analysis.drawing import drawn, lines, marked, texts
+from tests.analysis.test_studies import series
 
 MakeRun = Callable[..., Record]
 Study = tuple[list[Row], list[Record], Path]
@@ -63,8 +64,22 @@ def study(run: MakeRun, tmp_path: Path) -> Study:
     return estimate(records), records, tmp_path
 
 
+@pytest.fixture(params=["demo", "rates", "projections", "models", "pre-training"])
+def any_study(request: pytest.FixtureRequest, run: MakeRun, tmp_path: Path) -> Study:
+    """Return each committed study, and made ones of several models and of pre-training steps."""
+    if request.param == "models":
+        runs = [*series(run, 10, model="one", size=1000), *series(run, model="six", size=6000)]
+    elif request.param == "pre-training":
+        runs = series(run, full=0.5, model="own-0", step="0")
+        runs += [*series(run, 10, model="own-2k", step="2k"), *series(run, model="own", step="9k")]
+    else:
+        return real(request.param)
+    records = [replace(one, folder=tmp_path / f"run{i:02d}") for i, one in enumerate(runs)]
+    return estimate(records), records, tmp_path
+
+
 @pytest.mark.parametrize(
-    ("name", "suffix"), [*(("demo", suffix) for suffix in report.FORMATS), ("section5", ".html")]
+    ("name", "suffix"), [*(("demo", suffix) for suffix in report.FORMATS), ("projections", ".html")]
 )
 def test_the_same_runs_give_the_same_bytes_wherever_they_lie(
     name: str, suffix: str, tmp_path: Path
@@ -96,9 +111,8 @@ def plots(study: Study) -> list[Plot]:
     return [plot for section in build(*study) for plot in section.plots]
 
 
-@pytest.mark.parametrize("name", ["demo", "rates", "glue-grid", "section5"])
-def test_every_plot_has_a_title_names_its_axes_and_is_said_in_words(name: str) -> None:
-    for plot in plots(real(name)):
+def test_every_plot_has_a_title_names_its_axes_and_is_said_in_words(any_study: Study) -> None:
+    for plot in plots(any_study):
         axis = drawn(plot)
         assert plot.title
         assert axis.get_xlabel() or " by " in axis.get_ylabel()
@@ -119,9 +133,8 @@ def test_curves_show_thresholds_seeds_and_intervals(study: Study) -> None:
     assert ends == {row.d90, *row.interval}
 
 
-@pytest.mark.parametrize("name", ["demo", "rates", "glue-grid", "section5"])
-def test_every_row_of_every_table_cites_runs_that_the_last_section_lists(name: str) -> None:
-    sections = build(*real(name))
+def test_every_row_of_every_table_cites_runs_that_the_last_section_lists(any_study: Study) -> None:
+    sections = build(*any_study)
     listed = {row[0] for row in sections[-1].tables[-1].rows}
     for table in (table for section in sections for table in section.tables):
         places = [i for i, column in enumerate(table.columns) if column in CITING]
@@ -132,11 +145,9 @@ def test_every_row_of_every_table_cites_runs_that_the_last_section_lists(name: s
             assert set(cited) <= listed, (table.caption, row)
 
 
-@pytest.mark.parametrize("name", ["demo", "rates", "glue-grid", "section5"])
-def test_every_number_of_the_first_screen_is_one_of_its_rows(name: str) -> None:
-    study = real(name)
-    known = {one for row in study[0] for one in numbers(row)}
-    for sentence in build(*study)[0].sentences:
+def test_every_number_of_the_first_screen_is_one_of_its_rows(any_study: Study) -> None:
+    known = {one for row in any_study[0] for one in numbers(row)}
+    for sentence in build(*any_study)[0].sentences:
         _, _, said = sentence.partition(": ")
         for text in re.findall(r"(?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?(?:[kMB]\b)?", said):
             assert text in known, (text, sentence)

@@ -16,6 +16,7 @@ import pytest
 from benchmarks.simulate.coverage import Case, tally
 from benchmarks.simulate.families import HELD_OUT, TUNED
 from benchmarks.simulate.grids import TUNING_SEEDS, Design, grid, study
+from benchmarks.simulate.residuals import collect
 from benchmarks.simulate.series import FACTOR, SHARE, Simulated, beside, draw
 from said_lightning.analysis.d90 import estimate
 
@@ -54,6 +55,10 @@ def test_the_interval_of_a_ratio_holds_it_and_no_difference_is_found_where_there
 def test_the_runs_that_a_price_names_reach_its_width_within_a_third_of_it() -> None:
     for one in committed("prices")["designs"]:
         assert 0.67 <= one["log_width_over_priced"]["0.5"] <= 1.33
+
+
+def test_the_residuals_are_those_of_the_committed_runs() -> None:
+    assert collect(RESULTS.parent) == committed("residuals")
 
 
 def test_no_family_that_tuned_reports() -> None:

@@ -64,8 +64,9 @@ def test_each_study_is_quoted_on_its_page(pages: dict[str, str]) -> None:
     assert {name: studies for name, studies in found.items() if studies} == STUDIES
 
 
-def test_the_cost_tables_are_those_of_their_measurement() -> None:
-    found = json.loads((RESULTS / "bench" / "cpu.json").read_text())
+@pytest.mark.parametrize("name", ["cpu", "cpu-base"])
+def test_the_cost_tables_are_those_of_their_measurement(name: str) -> None:
+    found = json.loads((RESULTS / "bench" / f"{name}.json").read_text())
     rows = []
     for model, steps in found["steps"].items():
         (full,) = (row["step_s"] for row in steps if row["contender"] == "full")
@@ -92,6 +93,10 @@ def test_the_simulated_figures_are_those_of_the_results() -> None:
         assert f"| {one['series']:,} | {_percent(one['held'])} | {shown} | {thirds} |" in text
     for key in ("no_difference_where_none", "difference_found_beyond_2"):
         assert f"in {_percent(ratios[key])}" in text
+    real = json.loads((RESULTS / "simulated" / "residuals.json").read_text())
+    high, middle = (f"by {100 * real['standard_deviation'][p]:.1f}" for p in ("high", "middle"))
+    for one in (f"as {sum(real['runs'].values())} committed real runs", f"{high} points", middle):
+        assert one in text
 
 
 def test_the_ratios_of_projections_are_those_of_their_runs() -> None:
