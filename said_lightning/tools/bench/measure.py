@@ -1,5 +1,6 @@
 """Times taken in turn in one process, and peak memory, each in a process of its own."""
 
+import gc
 import os
 import statistics
 import subprocess
@@ -86,7 +87,10 @@ def cell_times(
         for batch in batches:
             one.step(batch)
 
-    return in_turn({cell: partial(steps, one) for cell, one in made.items()}, rounds)
+    times = in_turn({cell: partial(steps, one) for cell, one in made.items()}, rounds)
+    made.clear()
+    gc.collect()  # a model and its hooks hold each other, and peak memory is measured next
+    return times
 
 
 def update_times(
