@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -28,6 +29,7 @@ CLASSES = {
     "tensorboard": "pytorch_lightning.loggers.TensorBoardLogger",
     "mlflow": "pytorch_lightning.loggers.MLFlowLogger",
 }
+WRITER = "torch.utils.tensorboard:SummaryWriter"  # takes what TensorBoard's logger passes on
 MLFLOW_LOCK = ".mlflow.lock"
 MLFLOW_ID = "mlflow.id"  # a file in the run's folder: a run that is resumed stays the one it was
 
@@ -183,7 +185,10 @@ def validate_options(config: LoggerConfig) -> list[str]:
     except UserError as error:
         return list(error.messages)
     title = "wandb.init" if config.name == "wandb" else made.__name__
-    takes = inspect.signature(made).parameters
+    takes = dict(inspect.signature(made).parameters)
+    if config.name == "tensorboard" and config.options and find_spec("tensorboard"):
+        takes |= inspect.signature(resolve_name(WRITER)).parameters
+        del takes["kwargs"], takes["log_dir"]  # which the logger sets
     more = [one for one in takes.values() if one.kind is one.VAR_KEYWORD]
     named = {
         one.name: one

@@ -227,6 +227,14 @@ UNFIT = {
         "+logger.options.flush_logs=1",
     ): "logger.options.flush_logs: CSVLogger has no such "
     "keyword; did you mean 'flush_logs_every_n_steps'?",
+    (
+        "logger=tensorboard",
+        "+logger.options.max_que=1",
+    ): "logger.options.max_que: TensorBoardLogger has no such keyword; did you mean 'max_queue'?",
+    (
+        "logger=tensorboard",
+        "+logger.options.log_dir=x",
+    ): "logger.options.log_dir: TensorBoardLogger has no such keyword",
     ("logger=mlflow", "+logger.options.tracking=1"): "logger.options.tracking: MLFlowLogger has no "
     "such keyword; did you mean 'tracking_uri'?",
     ("logger=wandb", "+logger.options.entiti=me"): "logger.options.entiti: wandb.init has no such "

@@ -94,8 +94,8 @@ def provenance(_: Sequence[Row], sources: Sources) -> Section:
         lists_runs=True,
     )
     text = (
-        "Every number above comes from these runs: the value of `metric` in the `result.json` of "
-        "the run's folder. Data and model are the first digits of their sha256, P the fingerprint "
+        "Every number above comes from these runs: from the metric in the result.json of each "
+        "folder. Data and model are the first digits of their sha256, P the fingerprint "
         "of the projection."
     )
     return Section("Where the numbers come from", text, [software, runs])
