@@ -15,7 +15,9 @@ from transformers import (
     TrainerCallback,
 )
 
-from said_lightning import SubspaceTrainerCallback
+from said_lightning import Subspace, SubspaceTrainerCallback
+from said_lightning.errors import UserError
+from said_lightning.subspace.lr_rule import LAMBDA_LR
 
 pytest.importorskip("accelerate")
 from accelerate.state import AcceleratorState, GradientState
@@ -164,6 +166,22 @@ def test_rates_rise_and_fall_as_for_full_training(tmp_path: Path) -> None:
     assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
     held = {id(weight) for group in groups for weight in group["params"]}
     assert held == {id(weight) for weight in trainer.model.parameters()}
+
+
+def test_a_head_outside_has_its_own_rate_in_an_optimizer_of_its_groups(tmp_path: Path) -> None:
+    model = bert()
+    space = Subspace(model, d=d, head="outside", **KEYWORDS)
+    callback = SubspaceTrainerCallback(make=lambda _: space)
+    with pytest.raises(UserError, match="expected a group of their own"):  # of Trainer's own
+        fit(tmp_path, callback, model=model)
+    optimizer = torch.optim.AdamW(space.parameter_groups(full_lr=LR), weight_decay=0.0)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    before = [tensor.detach().clone() for tensor in space.trainable_parameters()]
+    fit(tmp_path, callback, model=model, optimizers=(optimizer, None), warmup_steps=0)
+    after = space.trainable_parameters()
+    assert not any(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert rates == [space.lr(LR), LAMBDA_LR, LR]
+    assert is_ordinary(model)
 
 
 def test_the_norm_that_is_logged_is_that_of_the_numbers(tmp_path: Path) -> None:
