@@ -188,11 +188,11 @@ def sentence(
     if low is None and high is None:
         return f"{first} against {second}: nothing can be said of the ratio of their d90"
     if value is not None and ((low or 0) > 1 or (high is not None and high < 1)):
-        return f"{first} needs {digits(value)} {span} of {second}'s d90"
+        return f"{first} needs {digits(value)} {span} times {second}'s d90"
     if low is not None and low > 1:
-        return f"{first} needs more than {second}: at least {digits(low)} of its d90"
+        return f"{first} needs more than {second}: at least {digits(low)} times its d90"
     if high is not None and high < 1:
-        return f"{first} needs less than {second}: at most {digits(high)} of its d90"
+        return f"{first} needs less than {second}: at most {digits(high)} times its d90"
     if low is None or high is None:
         return f"no difference can be shown between {first} and {second}, whose ratio is {span}"
     factor = digits(max(high, 1 / low))

@@ -39,7 +39,7 @@ def test_a_series_that_needs_half_as_much_is_said_to() -> None:
     assert found.high is not None
     assert found.low < 2**-1.5 < found.high < 1
     numbers = [f"{float(f'{n:.2g}'):g}" for n in (found.value or 0, found.low, found.high)]
-    assert found.sentence == f"SAID needs {numbers[0]} [{numbers[1]}, {numbers[2]}] of DID's d90"
+    assert found.sentence == f"SAID needs {numbers[0]} [{numbers[1]}, {numbers[2]}] times DID's d90"
 
 
 def test_two_alike_show_no_difference_and_say_how_large_one_may_be() -> None:
