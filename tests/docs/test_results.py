@@ -21,6 +21,7 @@ RESULTS = ROOT / "results"
 STUDIES = {
     "README.md": ["demo"],
     "docs/index.md": ["demo"],
+    "docs/results/peft.md": ["peft"],
     "docs/results/projections.md": ["projections"],
 }
 
