@@ -23,7 +23,7 @@ from said_lightning.errors import UserError
 from said_lightning.runs.index import find
 from said_lightning.runs.record import Group, Record
 from tests.analysis.drawing import drawn, lines, marked, texts
-from tests.analysis.test_studies import series
+from tests.analysis.test_studies import placed, series
 
 MakeRun = Callable[..., Record]
 Study = tuple[list[Row], list[Record], Path]
@@ -60,7 +60,7 @@ def study(run: MakeRun, tmp_path: Path) -> Study:
         ]
     runs += [run("said", 0.65, d=100, lr=0.3, seed=seed) for seed in range(2)]
     runs.append(run("said", None, d=5000, status="failed", reason="a <b> & | reason"))
-    records = [replace(one, folder=tmp_path / f"run{i:02d}") for i, one in enumerate(runs)]
+    records = placed(runs, tmp_path)
     return estimate(records), records, tmp_path
 
 
@@ -74,7 +74,7 @@ def any_study(request: pytest.FixtureRequest, run: MakeRun, tmp_path: Path) -> S
         runs += [*series(run, 10, model="own-2k", step="2k"), *series(run, model="own", step="9k")]
     else:
         return real(request.param)
-    records = [replace(one, folder=tmp_path / f"run{i:02d}") for i, one in enumerate(runs)]
+    records = placed(runs, tmp_path)
     return estimate(records), records, tmp_path
 
 

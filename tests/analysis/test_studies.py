@@ -33,10 +33,15 @@ def series(run: MakeRun, shift: int = 1, full: float = 0.8, **facts: Any) -> lis
     return runs
 
 
+def placed(runs: list[Record], root: Path) -> list[Record]:
+    """Return the runs, each in a folder of its own below `root`."""
+    return [replace(one, folder=root / f"run{i:02d}") for i, one in enumerate(runs)]
+
+
 def sections(runs: list[Record], root: Path) -> dict[str, Section]:
     """Return the sections of a report of these runs, by title."""
-    placed = [replace(one, folder=root / f"run{i:03d}") for i, one in enumerate(runs)]
-    return {section.title: section for section in build(estimate(placed), placed, root)}
+    records = placed(runs, root)
+    return {section.title: section for section in build(estimate(records), records, root)}
 
 
 def test_d90_over_pretraining_has_no_value_where_full_fine_tuning_learned_nothing(

@@ -87,10 +87,7 @@ def cell_times(
         for batch in batches:
             one.step(batch)
 
-    times = in_turn({cell: partial(steps, one) for cell, one in made.items()}, rounds)
-    made.clear()
-    gc.collect()  # a model and its hooks hold each other, and peak memory is measured next
-    return times
+    return in_turn({cell: partial(steps, one) for cell, one in made.items()}, rounds)
 
 
 def update_times(
@@ -150,6 +147,7 @@ def peak_bytes(name: str, model: str, d: int, shape: tuple[int, int]) -> int:
         f"from said_lightning.tools.bench.measure import *; print(peak_here{name, model, d, shape})"
     )
     command, environment = [sys.executable, "-c", code], os.environ | EXACT
+    gc.collect()  # models that were timed here hold their hooks, and those them: memory it may need
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
