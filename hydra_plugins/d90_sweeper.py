@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,11 @@ class D90Sweeper(Sweeper):
         """Return a series with the values of its config that its jobs are factors on."""
         from said_lightning.search.study import Series
 
-        def nearest(d: int) -> int:
-            return int(self.composer.spec([*overrides, f"d={d}"]).config.d)
-
         own = self.composer.spec(overrides).config
+
+        def nearest(d: int) -> int:
+            return int(self.composer.settle(replace(own, d=d)).d)
+
         trainer, rates = own.trainer, (own.step_ratio, own.trainer.full_lr, own.given_lr)
         one = Series(overrides, *rates, trainer.epochs, 0, nearest)
         full = self.composer.spec(one.baseline).config.trainer

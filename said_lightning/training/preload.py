@@ -1,0 +1,23 @@
+"""What the job server imports before it forks: all that each job and check would make anew."""
+
+from contextlib import suppress
+
+import numba  # noqa: F401  not projections.engines, which starts threads: a fork would lose them
+
+import said_lightning.training.budget
+import said_lightning.training.run  # noqa: F401
+from said_lightning.config.schema import Config
+from said_lightning.data.fields import violations_of
+
+# At the first load of any model, transformers compiles the patterns by which it renames weights for
+# all its architectures, for as long as a short job takes.
+with suppress(ImportError):
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("bert")
+
+violations_of(Config, {})  # pydantic builds the check of a schema at its first use
+
+# A worker of joblib asks its jobs to start processes by a method that this registers.
+with suppress(ImportError):
+    import joblib.externals.loky.backend.context  # noqa: F401
