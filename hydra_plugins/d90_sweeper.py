@@ -74,8 +74,8 @@ class D90Sweeper(Sweeper):
         def nearest(d: int) -> int:
             return int(self.composer.settle(replace(own, d=d)).d)
 
-        trainer, rates = own.trainer, (own.step_ratio, own.trainer.full_lr, own.given_lr)
-        one = Series(overrides, *rates, trainer.epochs, 0, nearest)
+        key, rate = own.own_rate
+        one = Series(overrides, key, rate, 0, own.trainer.epochs, 0, nearest)
         full = self.composer.spec(one.baseline).config.trainer
         return one._replace(full_lr=full.full_lr, full_epochs=full.epochs)
 

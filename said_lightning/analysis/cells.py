@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
+from math import comb
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +18,7 @@ from said_lightning.analysis.stuck import Run, stuck_runs
 # Metrics are mostly quotients of counts, and rounding makes a tie a tie: 72 % against 80 % meets
 # the threshold, though 0.9 * 0.8 is 0.7200000000000001.
 DIGITS = 12
+CHANCE = 0.02  # of runs of two d being in one order by chance
 
 Points = Mapping[int, Mapping[int, Scores]]
 Full = Mapping[int, Scores]
@@ -101,6 +104,34 @@ def settle(points: Points, full: Full, share: float, offset: float, trivial: flo
         share,
         offset,
     )
+
+
+def fallen(points: Points, threshold: float) -> tuple[int, int] | None:
+    """Return two d of which the larger has the smaller metric, and not by chance; None without.
+
+    All its runs lie below all of the smaller d, which chance does in a share CHANCE of cases at
+    most, and below the threshold in the mean. Of several pairs, that with the largest fall.
+    """
+    values = {d: np.array([np.mean(one) for one in points[d].values()]) for d in sorted(points)}
+    found = [
+        (float(values[small].mean() - values[large].mean()), (small, large))
+        for small, large in combinations(values, 2)
+        if values[large].mean() < threshold
+        and values[large].max() < values[small].min()
+        and 1 / comb(len(values[small]) + len(values[large]), len(values[small])) <= CHANCE
+    ]
+    return max(found)[1] if found else None
+
+
+def falls(points: Points, threshold: float) -> list[str]:
+    """Return a note where more numbers give a smaller metric, so that the rate is in doubt."""
+    if (pair := fallen(points, threshold)) is None:
+        return []
+    small, large = pair
+    return [
+        f"the metric falls from d = {small:,} to d = {large:,}: the rate may be too large there, "
+        "and d90 smaller than it seems"
+    ]
 
 
 def noise_of(series: Sequence[Cells], rows: int | None) -> Noise:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from said_lightning.analysis.cells import falls
 from said_lightning.analysis.measurements import Jobs, Measurement, Setting
 from said_lightning.analysis.rates import Choice
 from said_lightning.analysis.reading import Evidence, Reading
@@ -90,13 +91,16 @@ def _doubts(reading: Reading, evidence: Evidence) -> list[str]:
         return []
     cells = evidence.cells
     every = list(zip(cells.d, cells.met, strict=True))
+    notes = falls(evidence.points, reading.threshold)
     met = [d for d, reached in every if reached]
     if not met:
-        return []
+        return notes
     if reading.verdict == "incomplete" and reading.grid is None:
-        return [f"so far d = {met[0]:,} meets the threshold"]
-    fallen = [f"{d:,}" for d, reached in every if d > met[0] and not reached]
-    return [f"not monotone: below the threshold again at d = {', '.join(fallen)}"] if fallen else []
+        return [*notes, f"so far d = {met[0]:,} meets the threshold"]
+    again = [f"{d:,}" for d, reached in every if d > met[0] and not reached]
+    if again:
+        notes.append(f"not monotone: below the threshold again at d = {', '.join(again)}")
+    return notes
 
 
 def _left_out(every: Jobs, evidence: Evidence) -> list[str]:

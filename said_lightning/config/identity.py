@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from said_lightning.config.schema import Config, MethodConfig, TrainerConfig
-from said_lightning.runs.labels import model_label, projection_label, rate_label, space_label
+from said_lightning.runs.labels import model_label, projection_label, space_label
 
 # What leaves theta as it is: where things lie, what is logged, who reads ahead.
 NO_EFFECT = (
@@ -24,7 +24,10 @@ NOT_FOR_FULL = (
     *("method.space", "method.r", "method.quantize"),
 )
 # What a method of PEFT does not read; its d is the count of what it trains.
-NOT_FOR_PEFT = (*(key for key in NOT_FOR_FULL if key != "d"), "method.peft.lr")
+NOT_FOR_PEFT = (
+    *(key for key in NOT_FOR_FULL if key != "d"),
+    *("method.peft.lr", "method.peft.lr_at"),  # from which the rate is made
+)
 UNREAD = {"full": (*NOT_FOR_FULL, "method.peft"), "peft": NOT_FOR_PEFT}
 # What a task of each kind does not read.
 _WRITTEN, _ANSWERED = ("match", "max_new_tokens"), ("template", "answers")
@@ -193,7 +196,8 @@ def labels_of(config: Config) -> dict[str, Any]:
         "seed": config.seed,
         "protocol": config.protocol,
         "lambda_lr": config.trainer.lambda_lr if config.method.name == "said" else None,
-        **rate_label(config.given_lr, config.trainer.full_lr, config.step_ratio),
+        "lr": None if config.rule else config.given_lr or config.trainer.full_lr,
+        "rule": config.rule,
     }
 
 

@@ -17,9 +17,13 @@ from said_lightning.data.task import FileSource, HubSource, TaskConfig
 from said_lightning.errors import suggestion
 from said_lightning.runs.secrets import scrub, validate_secret
 
-# What a search chooses for each run, and what it chooses unless it is given, but once for all.
+# What a search chooses for each run, and what it tries factors on, by the sweeper's key for them.
 SEARCHED = ("d", "seed", "trainer.stop_at", "trainer.grow_from")
-RATES = ("lr", "trainer.step_ratio")
+FACTORS = {
+    **dict.fromkeys(("lr", "trainer.step_ratio", "trainer.full_lr"), "rates"),
+    **dict.fromkeys(("method.peft.lr", "method.peft.lr_at"), "rates"),
+    "trainer.epochs": "lengths",
+}
 # Below these, keys are another package's keywords.
 FREE = ("logger.options.", "method.peft.options.")
 # Where runs lie follows from `out`, in each of Hydra's modes.
@@ -104,16 +108,16 @@ def validate_hydra(override: Override, hydra: DictConfig) -> Iterator[str]:
 
 def validate_searched(overrides: Iterable[Override], params: Mapping[str, Any]) -> Iterator[str]:
     """Yield each override, or key of an experiment's own sweep, that leaves a search no choice."""
-    compared = "a search has one for all its runs; hydra.sweeper.rates compares factors on it"
+    compared = "a search has one for all its runs; hydra.sweeper.{} compares factors on it"
     for override in overrides:
         key, text = override.key_or_group, override.input_line
         if key in SEARCHED:
             yield f"{text}: hydra/sweeper=d90 chooses this; leave it out"
-        elif override.is_sweep_override() and key in RATES:
-            yield f"{text}: {compared}"
-    for key in RATES:
+        elif override.is_sweep_override() and key in FACTORS:
+            yield f"{text}: {compared.format(FACTORS[key])}"
+    for key in FACTORS:
         if key in params:
-            yield f"hydra.sweeper.params.{key}: {compared}"
+            yield f"hydra.sweeper.params.{key}: {compared.format(FACTORS[key])}"
 
 
 def values_of(override: Override) -> list[str]:

@@ -63,6 +63,8 @@ class AdapterConfig(Described):
     """The head is `trained` by itself and counted in d, or `frozen` as the seed draws it."""
     lr: Positive = 1e-3
     """AdamW's rate where `lr` is null."""
+    lr_at: Count | None = None
+    """The d at which `method.peft.lr` holds: it falls as 1/sqrt(d); null is the same at every d."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keywords of PEFT's config, such as +method.peft.options.lora_alpha=16."""
 
@@ -215,14 +217,34 @@ class Config(Described):
     """Whether a sweep goes on after a run that failed."""
 
     @property
-    def step_ratio(self) -> float | None:
-        """The ratio that makes theta's rate by the rule; None where there is no theta."""
-        return self.trainer.step_ratio if self.method.name in ("did", "said") else None
-
-    @property
     def given_lr(self) -> float | None:
         """The rate that is given, by the run or by a method of PEFT; None for the rule's."""
-        return self.method.peft.lr if self.lr is None and self.method.name == "peft" else self.lr
+        if self.lr is not None or self.method.name != "peft":
+            return self.lr
+        # AdamW moves each number by lr a step, so all by lr * sqrt(d), which a random map hands on.
+        peft = self.method.peft
+        return peft.lr if peft.lr_at is None else peft.lr * (peft.lr_at / self.d) ** 0.5
+
+    @property
+    def rule(self) -> float | None:
+        """What the rate is computed from where it depends on d; None where it does not."""
+        if self.lr is not None or self.method.name == "full":
+            return None
+        if self.method.name == "peft":
+            peft = self.method.peft
+            return None if peft.lr_at is None else peft.lr * peft.lr_at**0.5
+        return self.trainer.step_ratio * self.trainer.full_lr
+
+    @property
+    def own_rate(self) -> tuple[str, float]:
+        """The key that holds the rate, on which a search tries factors, and its value."""
+        if self.lr is not None:
+            return "lr", self.lr
+        if self.method.name == "peft":
+            return "method.peft.lr", self.method.peft.lr
+        if self.method.name == "full":
+            return "lr", self.trainer.full_lr
+        return "trainer.step_ratio", self.trainer.step_ratio
 
     @property
     def split_task(self) -> TaskConfig:

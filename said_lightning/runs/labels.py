@@ -64,18 +64,6 @@ def model_label(model: Mapping[str, Any]) -> str:
     return str(model["name"]) if layers is None else f"{model['name']}-{layers}-layers"
 
 
-def rate_label(
-    lr: float | None, full_lr: float, step_ratio: float | None
-) -> dict[str, float | None]:
-    """Return a run's rate before D is known: lr, or what the rule computes it from.
-
-    Full fine-tuning has no step_ratio, and full_lr as it is.
-    """
-    if lr is not None or step_ratio is None:
-        return {"lr": lr or full_lr, "rule": None}
-    return {"lr": None, "rule": step_ratio * full_lr}
-
-
 def space_label(method: Mapping[str, Any]) -> str:
     """Return what theta moves, and in how few bits that is held: `all`, `lora`, `all-nf4`."""
     bits = method["quantize"]

@@ -119,13 +119,13 @@ class Record:
     weights, lora, bias or head), of D weights; `step` is the pre-training step of a model that has
     several. `d` counts every trained number (all D for method full), `m` the scales among them and
     `outside` the head's numbers that were trained outside the subspace. `rule` is step_ratio *
-    full_lr where the rule (subspace/lr_rule.py) makes lr of it: two runs at one d have one rate
-    where it is the same. `lambda_lr` is lambda's rate. `protocol` is splits where `report` chose
-    nothing, dev where dev is `select` and `report`; `train_rows` are those trained on. `best` and
-    `last` are on `select`, `metrics` belong to `metric`. `started` and `ended` are UTC. `wall_s`
-    counts every leg of a run that was resumed; `notes` name what else its numbers depend on.
-    `stages` are those of a run whose d grew, up to `d`. `folder` is where the record was read, and
-    no part of the file.
+    full_lr where the rule (subspace/lr_rule.py) makes lr of it, and lr * sqrt(d) of a method of
+    PEFT whose rate falls with d: two runs at one d have one rate where it is the same. `lambda_lr`
+    is lambda's rate. `protocol` is splits where `report` chose nothing, dev where dev is `select`
+    and `report`; `train_rows` are those trained on. `best` and `last` are on `select`, `metrics`
+    belong to `metric`. `started` and `ended` are UTC. `wall_s` counts every leg of a run that was
+    resumed; `notes` name what else its numbers depend on. `stages` are those of a run whose d grew,
+    up to `d`. `folder` is where the record was read, and no part of the file.
     """
 
     format: int = FORMAT

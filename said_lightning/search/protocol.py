@@ -11,7 +11,7 @@ from statistics import fmean
 
 import numpy as np
 
-from said_lightning.analysis.cells import at, settle
+from said_lightning.analysis.cells import at, falls, settle
 from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate
 from said_lightning.analysis.price import POINTS, WIDTH, price
 from said_lightning.analysis.reading import Verdict, verdict_on
@@ -265,6 +265,8 @@ class Search:
                 yield f"{name} still improves with the longest training, {tuned.length:g}"
         if len(self.plan.rates) == 1:
             yield "rates were not compared: one was given"
+        if found is not None:
+            yield from falls(self._curve(), found.threshold)
         if found is not None and found.stuck:
             stuck = (f"{_named(run.d)} seed {run.seed}" for run in found.stuck)
             yield f"stuck at the trivial score and set aside: {'; '.join(stuck)}"

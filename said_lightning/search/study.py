@@ -29,14 +29,14 @@ Run = Callable[[list[Overrides]], list[Record | None]]
 class Series(NamedTuple):
     """A series by its overrides, and the config's own values that jobs are factors on.
 
-    lr: that of theta or of an adapter where it is given, so that the rule of step_ratio does not
-    apply. nearest: gives the d that the series can have for one that it may not have.
+    key, rate: what its rate is set by, and to. nearest: gives the d that the series can have for
+    one that it may not have.
     """
 
     overrides: Overrides
-    step_ratio: float | None
+    key: str
+    rate: float
     full_lr: float
-    lr: float | None
     epochs: int
     full_epochs: int
     nearest: Nearest = int
@@ -59,7 +59,8 @@ class Series(NamedTuple):
         overrides = [*(self.baseline if full else [*self.overrides, f"d={job.d}"])]
         overrides.append(f"seed={job.seed}")
         if job.rate != 1:
-            overrides.append(self._rate(job))
+            key, own = ("lr", self.full_lr) if full else (self.key, self.rate)
+            overrides.append(f"{key}={own * job.rate:.4g}")
         if job.length != 1:
             epochs = self.full_epochs if full else self.epochs
             overrides.append(f"trainer.epochs={max(1, round(epochs * job.length))}")
@@ -69,14 +70,6 @@ class Series(NamedTuple):
         """Return the overrides of a run whose d grows until it meets the threshold."""
         grow = [f"d={plan.high}", f"trainer.grow_from={plan.low}", f"trainer.epochs={epochs}"]
         return [*self.overrides, f"seed={seed}", *grow, _stop_at(threshold)]
-
-    def _rate(self, job: Job) -> str:
-        if job.d is None:
-            return f"lr={self.full_lr * job.rate:.4g}"
-        if self.lr is not None:
-            return f"lr={self.lr * job.rate:.4g}"
-        assert self.step_ratio is not None
-        return f"trainer.step_ratio={self.step_ratio * job.rate:.4g}"
 
 
 def search(

@@ -17,7 +17,3 @@ with suppress(ImportError):
     get_checkpoint_conversion_mapping("bert")
 
 violations_of(Config, {})  # pydantic builds the check of a schema at its first use
-
-# A worker of joblib asks its jobs to start processes by a method that this registers.
-with suppress(ImportError):
-    import joblib.externals.loky.backend.context  # noqa: F401

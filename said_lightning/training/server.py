@@ -17,6 +17,9 @@ from said_lightning.errors import UserError
 from said_lightning.runs.signals import ASKING, end_with_parent
 
 _CONTEXT = multiprocessing.get_context("forkserver")
+# A worker of joblib asks its jobs to start processes by a method that the second one registers;
+# where it is not installed, the server passes it over.
+_PRELOADED = ["said_lightning.training.preload", "joblib.externals.loky.backend.context"]
 
 
 def start() -> None:
@@ -25,7 +28,7 @@ def start() -> None:
     A signal to the whole process group is for the launcher and its job. It must not end the server
     between them, through which the launcher learns how the job ended: it never hears of one.
     """
-    _CONTEXT.set_forkserver_preload(["said_lightning.training.preload"])
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
     resource_tracker.ensure_running()  # which sees to its own signals, and to this process's
     # Here a signal waits meanwhile; in the server, which inherits this, for ever.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)

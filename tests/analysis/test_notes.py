@@ -92,6 +92,32 @@ def test_a_d_whose_runs_are_all_stuck_takes_no_other_d_out_of_place(run: MakeRun
     ]
 
 
+FALLING = ((10, 0.60), (30, 0.70), (100, 0.62))
+
+
+def test_a_metric_that_falls_with_more_numbers_puts_the_rate_in_doubt(run: MakeRun) -> None:
+    """As with a rate that fits a small d, and throws a large one off."""
+    full = [run("full", 0.79 + seed / 100, seed=seed) for seed in range(3)]
+    runs = [run("did", v + s / 100, d=d, seed=s) for d, v in FALLING for s in range(4)]
+    row = only([*full, *runs])
+    assert row.verdict == "above-grid"
+    assert noted(row) == [
+        "the metric falls from d = 30 to d = 100: the rate may be too large there, and d90 smaller "
+        "than it seems"
+    ]
+    # Three runs of each come in this order by chance once in 20, and runs that mix say nothing.
+    assert noted(only([*full, *(one for one in runs if one.seed < 3)])) == []
+    mixed = [run("did", 0.71, d=100, seed=0) if r.d == 100 and r.seed == 0 else r for r in runs]
+    assert noted(only([*full, *mixed])) == []
+
+
+def test_a_metric_that_falls_above_the_threshold_leaves_d90_alone(run: MakeRun) -> None:
+    full = [run("full", 0.79 + seed / 100, seed=seed) for seed in range(3)]
+    above = ((10, 0.65), (30, 0.80), (100, 0.74))
+    runs = [run("did", v + s / 100, d=d, seed=s) for d, v in above for s in range(4)]
+    assert noted(only([*full, *runs])) == []
+
+
 def test_a_series_whose_search_ended_before_a_run_reports_has_a_row(run: MakeRun) -> None:
     full = [run("full", 0.8, seed=CHOOSING + seed) for seed in range(2)]
     runs = [run("did", 0.7, d=100, seed=seed) for seed in (CHOOSING, 2 * CHOOSING)]

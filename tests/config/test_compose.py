@@ -215,6 +215,12 @@ def test_a_value_of_the_search_is_judged_with_the_command(override: str) -> None
         ("hydra.sweeper.rates=1,3", "hydra.sweeper.rates=1,3: expected one value"),
         ("lr=0.1,0.2", "lr=0.1,0.2: a search has one for all its runs; hydra.sweeper.rates"),
         ("trainer.step_ratio=4,40", "trainer.step_ratio=4,40: a search has one for all"),
+        ("trainer.full_lr=1e-5,1e-4", "trainer.full_lr=1e-5,1e-4: a search has one for all"),
+        ("method.peft.lr=0.1,0.2", "method.peft.lr=0.1,0.2: a search has one for all"),
+        (
+            "trainer.epochs=1,2",
+            "trainer.epochs=1,2: a search has one for all its runs; hydra.sweeper.lengths",
+        ),
         ("+hydra.sweeper.params={lr: '1,2'}", "hydra.sweeper.params.lr: a search has one"),
         ("method=full", "method=full: a search trains it by itself; expected said, did"),
     ],

@@ -6,7 +6,6 @@ from said_lightning.runs.labels import (
     model_label,
     name_of_path,
     projection_label,
-    rate_label,
     validate_name,
 )
 
@@ -20,17 +19,6 @@ def test_a_projection_is_named_with_its_options_and_whether_d_grows() -> None:
     assert projection_label({"name": "fastfood", "block": None}, {}) == "fastfood"
     assert projection_label({"name": "released", "gradient": "exact"}, {}) == "released-exact"
     assert projection_label({"name": "fastfood"}, {"grow_from": 10}) == "fastfood-nested"
-
-
-@pytest.mark.parametrize(
-    ("ratio", "lr", "expected"),
-    [(3.0, None, (None, 3e-4)), (3.0, 0.1, (0.1, None)), (None, None, (1e-4, None))],
-)
-def test_a_rate_is_the_given_one_or_what_the_rule_computes_it_from(
-    ratio: float | None, lr: float | None, expected: tuple[float | None, float | None]
-) -> None:
-    found = rate_label(lr, 1e-4, ratio)
-    assert (found["lr"], found["rule"]) == pytest.approx(expected)
 
 
 GOOD_NAMES = ["minilm", "L-4_H-256_A-4", "0k", "Wörter.v2", "हिन्दी", "a" * 64, "a+b=c"]

@@ -54,9 +54,9 @@ class Trainer:
         return [job for batch in self.batches for job in batch]
 
 
-def series(*overrides: str, lr: float | None = None) -> Series:
+def series(*overrides: str, key: str = "trainer.step_ratio", rate: float = 13.0) -> Series:
     """Return a series whose config has the defaults."""
-    return Series(list(overrides), 13.0, 5e-5, lr, 3, 3)
+    return Series(list(overrides), key, rate, 5e-5, 3, 3)
 
 
 SERIES = [series("task=sst2", "method=said"), series("task=cola", "method=said")]
@@ -97,16 +97,18 @@ def test_a_job_says_its_stage_by_its_seed_and_by_where_it_may_stop() -> None:
 def test_a_rate_is_a_factor_on_the_configs_own() -> None:
     job = Job("rates", 300, 3.0, CHOOSING)
     full = job._replace(d=None)
-    said, given = SERIES[0], series("task=sst2", "method=said", "lr=0.1", lr=0.1)
+    said, given = SERIES[0], series("task=sst2", "method=said", "lr=0.1", key="lr", rate=0.1)
     assert "trainer.step_ratio=39" in said.job(job)
     assert said.job(full) == ["task=sst2", "method=full", f"seed={CHOOSING}", "lr=0.00015"]
     assert given.job(job)[-1] == "lr=0.3"
     assert given.job(full)[-1] == "lr=0.00015"
+    adapter = series("task=sst2", "method=unilora", key="method.peft.lr", rate=0.05)
+    assert adapter.job(job)[-1] == "method.peft.lr=0.15"
     assert not [one for one in said.job(job._replace(rate=1.0)) if "ratio" in one or "lr" in one]
 
 
 def test_a_length_is_a_factor_on_the_configs_epochs() -> None:
-    one = Series(["method=said"], 13.0, 5e-5, None, 4, 3)
+    one = series("method=said")._replace(epochs=4)
     job = Job("rates", 300, 1.0, CHOOSING, 2.0)
     assert one.job(job)[-1] == "trainer.epochs=8"
     assert one.job(job._replace(d=None))[-1] == "trainer.epochs=6"
@@ -197,8 +199,8 @@ def test_a_search_asks_for_no_d_that_a_series_cannot_have(
 ) -> None:
     sizes = Ladder(range(1, len(counts) + 1), counts, 0)
     trainer = Trainer(d90=d90)
-    one = series("task=sst2", "method=lora", lr=1e-3)
-    one = one._replace(step_ratio=None, nearest=lambda d: sizes.nearest(d).d)
+    one = series("task=sst2", "method=lora", key="method.peft.lr", rate=1e-3)
+    one = one._replace(nearest=lambda d: sizes.nearest(d).d)
     (answer,) = search([one], trainer, PLAN)
     assert {int(job["d"]) for job in trainer.jobs if "d" in job} <= set(counts)
     assert answer.verdict == verdict

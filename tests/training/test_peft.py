@@ -1,6 +1,7 @@
 """Runs of PEFT's methods: d is what they train, and what they leave is an adapter of PEFT's own."""
 
 import importlib.util
+import math
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -69,8 +70,13 @@ def test_d_counts_what_is_trained_and_the_adapter_predicts_the_same_when_loaded(
     beside = HEAD if head == "trained" else 0
     facts = (record.d, record.D, record.m, record.outside)
     assert facts == (SIZES[method][head], 5554, 0, beside)
-    assert (record.method, record.projection, record.rule) == (method, None, None)
-    assert record.lr == spec.config.method.peft.lr
+    assert (record.method, record.projection) == (method, None)
+    given = spec.config.method.peft
+    if given.lr_at is None:
+        assert (record.lr, record.rule) == (given.lr, None)
+    else:
+        assert record.lr == pytest.approx(given.lr * math.sqrt(given.lr_at / spec.config.d))
+        assert record.rule == pytest.approx(given.lr * math.sqrt(given.lr_at))
     assert spec.name.startswith(f"tiny/sst2/{method}-d{record.d}-seed0-")
     base = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2)
     loaded = peft.PeftModel.from_pretrained(base, spec.folder / checkpoint.FOLDER)
@@ -111,6 +117,21 @@ def test_no_key_of_peft_changes_the_runs_of_the_other_methods(composed: Composed
         own = composed(f"method={method}")
         other = composed(f"method={method}", "method.peft.head=frozen", "method.peft.lr=1")
         assert own.labels == other.labels
+
+
+def test_a_rate_that_falls_with_the_root_of_d_is_one_rate_for_every_d(composed: Composed) -> None:
+    frozen = ["method=lora", "method.peft.head=frozen"]
+    falling = [*frozen, "method.peft.lr=0.3", "method.peft.lr_at=200"]
+    small, large = (composed(*falling, f"d={d}").config for d in (128, 512))
+    assert (small.d, large.d) == (128, 512)
+    assert small.given_lr is not None
+    assert large.given_lr is not None
+    assert small.given_lr == pytest.approx(2 * large.given_lr)
+    assert small.rule == large.rule
+    # What is trained at one rate is one run, whatever the rate was made from.
+    same = composed(*frozen, f"lr={small.given_lr}", "d=128"), composed(*falling, "d=128")
+    assert same[0].name == same[1].name
+    assert small.own_rate == ("method.peft.lr", 0.3)
 
 
 def test_a_kept_config_is_the_run_s_own(composed: Composed) -> None:
