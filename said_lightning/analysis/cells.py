@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
-from math import comb
 
 import numpy as np
 from jaxtyping import Float
@@ -109,18 +108,41 @@ def settle(points: Points, full: Full, share: float, offset: float, trivial: flo
 def fallen(points: Points, threshold: float) -> tuple[int, int] | None:
     """Return two d of which the larger has the smaller metric, and not by chance; None without.
 
-    All its runs lie below all of the smaller d, which chance does in a share CHANCE of cases at
-    most, and below the threshold in the mean. Of several pairs, that with the largest fall.
+    Its mean is below the threshold, and by their ranks (Mann and Whitney 1947) runs come in such an
+    order by chance in a share CHANCE of cases at most. Of several pairs, the one that falls most.
     """
     values = {d: np.array([np.mean(one) for one in points[d].values()]) for d in sorted(points)}
+    means = {d: float(one.mean()) for d, one in values.items()}
     found = [
-        (float(values[small].mean() - values[large].mean()), (small, large))
+        (means[small] - means[large], (small, large))
         for small, large in combinations(values, 2)
-        if values[large].mean() < threshold
-        and values[large].max() < values[small].min()
-        and 1 / comb(len(values[small]) + len(values[large]), len(values[small])) <= CHANCE
+        if means[large] < min(means[small], threshold)
+        and _chance(values[large], values[small]) <= CHANCE
     ]
     return max(found)[1] if found else None
+
+
+def _chance(lower: Float[ndarray, " first"], upper: Float[ndarray, " second"]) -> float:
+    """Return the share of orders of the runs in which `lower` wins no more often than it does."""
+    gaps = lower[:, None] - upper[None]
+    wins = int(np.ceil((gaps > 0).sum() + (gaps == 0).sum() / 2))
+    return float(_orders(len(lower), len(upper))[: wins + 1].sum())
+
+
+@cache
+def _orders(lower: int, upper: int) -> Float[ndarray, " wins"]:
+    """Return how probable each number of wins of one kind over another is, by chance."""
+    found = [np.ones(1)] * (upper + 1)
+    for ones in range(1, lower + 1):
+        fewer, found = found, [np.ones(1)]
+        for others in range(1, upper + 1):
+            # The largest of all is of the one, and wins over every other, or is of the other.
+            share = ones / (ones + others)
+            both = np.zeros(ones * others + 1)
+            both[others:] += share * fewer[others]
+            both[: len(found[-1])] += (1 - share) * found[-1]
+            found.append(both)
+    return found[-1]
 
 
 def falls(points: Points, threshold: float) -> list[str]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from said_lightning.analysis.estimator import Row, estimate
 from said_lightning.analysis.table import show
 from said_lightning.runs.index import find
-from said_lightning.runs.record import Part
+from said_lightning.runs.record import CHOOSING, Part
 from said_lightning.subspace.lr_rule import FULL_LR, STEP_RATIO
 from said_lightning.tools.bench.table import cells_of
 
@@ -21,7 +22,7 @@ RESULTS = ROOT / "results"
 STUDIES = {
     "README.md": ["demo"],
     "docs/index.md": ["demo"],
-    "docs/results/peft.md": ["peft"],
+    "docs/results/peft.md": ["peft", "peft-constant"],
     "docs/results/projections.md": ["projections"],
 }
 
@@ -110,6 +111,30 @@ def test_the_ratios_of_projections_are_those_of_their_runs() -> None:
     ]
     assert len(found) == 6
     assert [row for row in found if row not in text] == []
+
+
+CONSTANT = (0.001665, 0.005, 0.015, 0.045, 0.135, 0.405)
+
+
+def test_the_rates_of_uni_lora_are_those_of_the_runs_that_chose_them() -> None:
+    """The best one falls as 1/sqrt(d), as conf/method/unilora.yaml has it."""
+    records, _ = find(RESULTS / "peft-constant")
+    chose: dict[int, dict[float, list[float]]] = {}
+    for one in records:
+        if one.method == "unilora" and CHOOSING <= one.seed < 2 * CHOOSING:
+            assert one.d is not None
+            assert one.lr is not None
+            chose.setdefault(one.d, {}).setdefault(one.lr, []).append(_value(one.select))
+    text = lines(page("peft"))
+    best = {}
+    for d, cell in chose.items():
+        means = {lr: fmean(cell[lr]) for lr in CONSTANT if lr in cell}
+        shown = " | ".join(f"{means[lr]:.3f}" if lr in means else "" for lr in CONSTANT)
+        best[d] = max(means, key=means.__getitem__) * d**0.5
+        assert f"| {d:,} | {shown} | {best[d]:.1f} |" in text
+    assert len(best) == 2
+    unilora = OmegaConf.load(ROOT / "conf" / "method" / "unilora.yaml").peft
+    assert list(best.values()) == pytest.approx([unilora.lr * unilora.lr_at**0.5] * 2, rel=0.05)
 
 
 RATIOS = (4.33, 13, 39, 117)
