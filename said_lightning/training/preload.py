@@ -10,8 +10,9 @@ from said_lightning.config.schema import Config
 from said_lightning.data.fields import violations_of
 
 # At the first load of any model, transformers compiles the patterns by which it renames weights for
-# all its architectures, for as long as a short job takes.
-with suppress(ImportError):
+# all its architectures, for as long as a short job takes. This saves that time and nothing else, so
+# a version that has it otherwise is no error.
+with suppress(Exception):
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     get_checkpoint_conversion_mapping("bert")
