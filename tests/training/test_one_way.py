@@ -95,7 +95,7 @@ def test_192_jobs_are_each_hashed_and_written_once_and_each_method_outlined_once
 def test_a_job_finds_made_what_every_job_needs() -> None:
     names = "transformers.conversion_mapping:_checkpoint_conversion_mapping_cache.__len__"
     assert server.call(names) > 0
-    assert server.call("said_lightning.data.fields:_adapter.cache_info").currsize > 0
+    assert server.call("sys:modules.__contains__", "numba")
 
 
 def test_what_a_run_is_called_is_written_with_its_plan_and_read_back(
