@@ -59,8 +59,8 @@ class D90Sweeper(Sweeper):
         nested = settings.pop("nested")
         # Series that differ in what they do not read, as PEFT's in the projection, are one.
         each = {self.composer.spec(one).folder: one for one in reversed(given)}
-        series = [self.series(one) for one in given if one in each.values()]
-        series = [one for one in series if "method=full" not in one.overrides]
+        own = [one for one in each.values() if "method=full" not in one]
+        series = [self.series(one) for one in given if one in own]
         search(series, self.run, Plan(**settings), nested)
         if self.trouble:
             raise self.trouble[0]

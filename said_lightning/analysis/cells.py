@@ -111,7 +111,7 @@ def fallen(points: Points, threshold: float) -> tuple[int, int] | None:
     Its mean is below the threshold, and by their ranks (Mann and Whitney 1947) runs come in such an
     order by chance in a share CHANCE of cases at most. Of several pairs, the one that falls most.
     """
-    values = {d: np.array([np.mean(one) for one in points[d].values()]) for d in sorted(points)}
+    values = {d: cell(points[d]).values for d in sorted(points)}
     means = {d: float(one.mean()) for d, one in values.items()}
     found = [
         (means[small] - means[large], (small, large))

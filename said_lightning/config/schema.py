@@ -237,13 +237,11 @@ class Config(Described):
 
     @property
     def own_rate(self) -> tuple[str, float]:
-        """The key that holds the rate, on which a search tries factors, and its value."""
+        """The key that holds a series' rate, on which a search tries factors, and its value."""
         if self.lr is not None:
             return "lr", self.lr
         if self.method.name == "peft":
             return "method.peft.lr", self.method.peft.lr
-        if self.method.name == "full":
-            return "lr", self.trainer.full_lr
         return "trainer.step_ratio", self.trainer.step_ratio
 
     @property
