@@ -35,6 +35,7 @@ from said_lightning.training.curves import Curves
 from said_lightning.training.ddp import is_first, processes, validate_devices
 from said_lightning.training.evaluation import Report
 from said_lightning.training.growing import stages
+from said_lightning.training.half import half_products
 from said_lightning.training.journal import Journal, Pulse
 from said_lightning.training.loggers import Sink
 from said_lightning.training.module import Classifier
@@ -196,7 +197,8 @@ def fit(
     """
     trainer = make_trainer(spec.config, spec.folder, callbacks)
     newest = generations.latest(spec.folder / generations.FOLDER)
-    trainer.fit(module, datamodule=data, ckpt_path=newest)
+    with half_products(spec.config.trainer.precision):
+        trainer.fit(module, datamodule=data, ckpt_path=newest)
     return trainer
 
 

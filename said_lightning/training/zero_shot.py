@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 
 import torch
 from filelock import FileLock
@@ -14,6 +13,7 @@ from said_lightning.data.scores import score
 from said_lightning.data.tokens import Encoded, cache
 from said_lightning.models.answers import answers
 from said_lightning.runs.files import write_whole
+from said_lightning.training.half import SINGLE, half_products
 
 Scores = Mapping[str, float]
 
@@ -48,7 +48,8 @@ def scored(model: PreTrainedModel, data: TextDataModule, rows: Encoded, precisio
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     half = torch.float16 if precision.startswith("16") else torch.bfloat16
     model.eval().to(device)
-    with nullcontext() if precision == "32-true" else torch.autocast(device.type, half):
+    cast = torch.autocast(device.type, half, enabled=precision != SINGLE)
+    with half_products(precision), cast:
         found = answers(model, data, rows)
     model.train().to("cpu")
     return score(data.task.metric, *found, data.task.num_labels)
