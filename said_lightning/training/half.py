@@ -27,10 +27,16 @@ def half_products(precision: str) -> AbstractContextManager[object]:
     """
     if precision == SINGLE or torch.accelerator.is_available():
         return nullcontext()
+    return nullcontext() if _has_instructions(precision.startswith("16")) else InFloat32()
+
+
+def _has_instructions(float16: bool) -> bool:
+    """Return whether the processor multiplies matrices of float16, or else of bfloat16."""
+    if not torch.backends.mkldnn.is_available():
+        return False
     native = torch.ops.mkldnn
-    float16 = precision.startswith("16")
     has = native._is_mkldnn_fp16_supported if float16 else native._is_mkldnn_bf16_supported
-    return nullcontext() if has() else InFloat32()
+    return bool(has())
 
 
 class InFloat32(TorchDispatchMode):

@@ -90,6 +90,14 @@ def test_a_processor_with_instructions_of_its_own_uses_them(
     assert isinstance(half_products(precision), nullcontext if native else InFloat32)
 
 
+def test_a_pytorch_that_was_built_without_such_instructions_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert isinstance(half_products("bf16-mixed"), InFloat32)
+
+
 def test_an_accelerator_makes_its_own_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
