@@ -1,6 +1,6 @@
 """The cells of a series: its runs by d, what is stuck set aside, and where they cross a level."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations
@@ -18,6 +18,7 @@ from said_lightning.analysis.stuck import Run, stuck_runs
 # the threshold, though 0.9 * 0.8 is 0.7200000000000001.
 DIGITS = 12
 CHANCE = 0.02  # of runs of two d being in one order by chance
+LEAST_GAP = 1.4  # between two d that are proposed
 
 Points = Mapping[int, Mapping[int, Scores]]
 Full = Mapping[int, Scores]
@@ -154,6 +155,19 @@ def falls(points: Points, threshold: float) -> list[str]:
         f"the metric falls from d = {small:,} to d = {large:,}: the rate may be too large there, "
         "and d90 smaller than it seems"
     ]
+
+
+def open_ends(grid: Sequence[int], interval: tuple[int | None, int | None]) -> Iterator[str]:
+    """Yield a note on each open end of d90's interval: the d that may close it."""
+    gap = max((grid[-1] / grid[0]) ** (1 / max(len(grid) - 1, 1)), LEAST_GAP)
+    sides = (("below", "smaller", grid[0], 1 / gap), ("above", "larger", grid[-1], gap))
+    for end, (where, other, edge, step) in zip(interval, sides, strict=True):
+        more = sorted({max(1, round(edge * by)) for by in (step, step**2)} - {edge})
+        if end is None and more:
+            yield (
+                f"the interval is open {where}, where no d {other} than {edge:,} was run: "
+                f"d={','.join(map(str, more))} may close it"
+            )
 
 
 def noise_of(series: Sequence[Cells], rows: int | None) -> Noise:

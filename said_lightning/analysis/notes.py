@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from said_lightning.analysis.cells import falls
+from said_lightning.analysis.cells import falls, open_ends
 from said_lightning.analysis.measurements import Jobs, Measurement, Setting
 from said_lightning.analysis.rates import Choice
 from said_lightning.analysis.reading import Evidence, Reading
@@ -32,6 +32,7 @@ def notes_on(
         *_missing(every.open, "runs"),
         *_only_chosen(every, series),
         *_doubts(reading, evidence),
+        *_open_ends(reading, evidence),
         *_left_out(every, evidence),
         *_choices(evidence, reading),
         *(_few_seeds(reading, evidence) if fitted else ()),
@@ -101,6 +102,12 @@ def _doubts(reading: Reading, evidence: Evidence) -> list[str]:
     if again:
         notes.append(f"not monotone: below the threshold again at d = {', '.join(again)}")
     return notes
+
+
+def _open_ends(reading: Reading, evidence: Evidence) -> Iterator[str]:
+    """Yield a note on each open end of the interval, once all runs are done."""
+    if reading.d90 is not None and reading.level is not None and not evidence.series.open:
+        yield from open_ends(evidence.cells.d, reading.interval)
 
 
 def _left_out(every: Jobs, evidence: Evidence) -> list[str]:

@@ -1,7 +1,8 @@
 """The stage `confirm`: which d are read, with how many seeds, and what a width will cost.
 
-Where the d lie follows from where the curve crosses the threshold, and the number of seeds from the
-scatter of runs that are not read: never from how narrow the interval came out.
+Where the d lie follows from where the curve crosses the threshold and where its interval is open,
+and the number of seeds from the scatter of runs that are not read: never from how narrow the
+interval came out.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,14 @@ from said_lightning.search.jobs import Job, Runs
 from said_lightning.search.locate import Place
 from said_lightning.search.tune import Tuned
 
-MORE = 2  # d added where the curve does not cross the threshold between inner points
+MORE = 2  # d added on a side where those that are read fall short
 GAPS = (1.4, 1.6, 1.9, 2.3)  # between two d: the least of these that encloses the interval
 # Of the variance over seeds, the part that is a seed's at every d, as its head and its data order
 # are, and of this the part that moves full fine-tuning too.
 SHARED = PAIRED = 0.5
 LEAST_SLOPE = 0.02  # of the threshold, for each unit of log d
+
+Sides = tuple[bool, bool]  # below the points that are read, and above them
 
 
 @dataclass(frozen=True)
@@ -142,14 +145,22 @@ def _around(middle: int, number: int, gap: float, low: int, high: int) -> list[i
     return sorted({int(np.clip(round(d), low, high)) for d in found})
 
 
-def beyond(points: Sequence[int], crossing: float, gap: float, low: int, high: int) -> list[int]:
-    """Return further d where the curve does not cross the threshold between inner points."""
-    second, last_but_one = points[:2][-1], points[-2:][0]
+def outer(points: Sequence[int], crossing: float) -> Sides:
+    """Return on which sides the curve does not cross the threshold between inner points.
+
+    The crossing is a log d, infinite where there is none.
+    """
+    inner = np.log([points[:2][-1], points[-2:][0]])
+    return bool(crossing < inner[0]), bool(crossing > inner[1])
+
+
+def beyond(points: Sequence[int], short: Sides, gap: float, low: int, high: int) -> list[int]:
+    """Return further d on the sides where the points fall short."""
     found = set[int]()
     for step in range(1, MORE + 1):
-        if crossing < second:
+        if short[0]:
             found.add(max(round(points[0] / gap**step), low))
-        if crossing > last_but_one:
+        if short[1]:
             found.add(min(round(points[-1] * gap**step), high))
     return sorted(found - set(points))
 

@@ -7,17 +7,17 @@ read from runs whose d and seeds were fixed before they were made (`confirm`).
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 
-from said_lightning.analysis.cells import at, falls, settle
-from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate
+from said_lightning.analysis.cells import falls, open_ends
+from said_lightning.analysis.d90 import SHARE, Estimate, allowed
 from said_lightning.analysis.price import POINTS, WIDTH, price
 from said_lightning.analysis.reading import Verdict, verdict_on
 from said_lightning.search.answer import Answer
-from said_lightning.search.confirm import Outlook, beyond, look_ahead, window, within
-from said_lightning.search.jobs import SEEDS, Job, Runs, Scores, Steps, Stop
+from said_lightning.search.confirm import Outlook, Sides, beyond, look_ahead, window, within
+from said_lightning.search.confirmed import Confirmed
+from said_lightning.search.jobs import Job, Runs, Scores, Steps, Stop
 from said_lightning.search.locate import STEP, Grid, Nearest, Place, locate
 from said_lightning.search.tune import RATES, Tuned, tune
 
@@ -69,7 +69,7 @@ class Search:
         self.answer: Answer | None = None
         own = Tuned(None, min(plan.rates, key=lambda one: abs(np.log(one))), min(plan.lengths), ())
         self._full = self._series = own
-        self._read: list[Job] = []
+        self._confirmed = Confirmed(self.runs, plan.corrected)
         self._wanted: list[Job] = []
         self._steps = self._protocol()
 
@@ -90,14 +90,9 @@ class Search:
         self.runs.scores[job] = scores if finite else None
 
     @property
-    def offset(self) -> float:
-        """What the threshold adds to its share of full fine-tuning."""
-        return (1 - SHARE) * (self.runs.trivial or 0.0) if self.plan.corrected else 0.0
-
-    @property
     def threshold(self) -> float:
         """What a run has to meet on select rows, once full fine-tuning is tuned."""
-        return SHARE * self._full.mean + self.offset
+        return SHARE * self._full.mean + self._confirmed.offset
 
     def _protocol(self) -> Steps[Answer]:
         try:
@@ -107,8 +102,8 @@ class Search:
             yield from self._tune_series()
             yield from self._confirm()
         except Stop as stop:
-            return self._answer(stop.verdict, str(stop), self._estimate())
-        found = self._estimate()
+            return self._answer(stop.verdict, str(stop), self._confirmed.estimate())
+        found = self._confirmed.estimate()
         assert found is not None
         verdict = verdict_on(found, self._series.edge, self._full.edge)
         return self._answer(verdict, None, found)
@@ -120,8 +115,9 @@ class Search:
             raise Stop("no-baseline", "every run of full fine-tuning failed")
         self._full = tuned
         yield from self._make([None], range(self.plan.seeds))
-        whole, trivial = self._whole_metric() or 0.0, self.runs.trivial
-        if trivial is not None and min(whole, SHARE * whole + self.offset) <= trivial:
+        whole, trivial = self._confirmed.full() or 0.0, self.runs.trivial
+        offset = self._confirmed.offset
+        if trivial is not None and min(whole, SHARE * whole + offset) <= trivial:
             raise Stop(
                 "trivial", f"the threshold is no better than the trivial score {trivial:.4f}"
             )
@@ -156,30 +152,37 @@ class Search:
         return found
 
     def _confirm(self) -> Steps[None]:
-        """Make the runs that are read: some more where they do not enclose the crossing.
+        """Make the runs that are read: more d where they enclose the crossing or the interval not.
 
-        Where a width is asked for, a number of seeds that was fixed before all of them follows.
+        The former ends the search where the budget is short of it, the latter is left then. Where
+        a width is asked for, a number of seeds that was fixed before all of them follows, for which
+        the budget is kept.
         """
         outlook = look_ahead(
             self.runs, self._full, self._series, (yield from self._locate(CLOSE)), self.threshold
         )
-        low, high = self.grid.d[0], self.grid.d[-1]
-        points, gap = window(outlook, self.plan.seeds, low, high)
+        points, gap = window(outlook, self.plan.seeds, self.grid.d[0], self.grid.d[-1])
         points = self._possible(points)
         more = self._announce(outlook, points)
-        seeds = range(self.plan.seeds)
-        while points:
+        seeds, confirmed = range(self.plan.seeds), self._confirmed
+        yield from self._make(points, seeds)
+        while points := self._further(confirmed.crossing_short(), gap):
             yield from self._make(points, seeds)
-            cells = settle(self._curve(), self._scores(None), SHARE, self.offset, self.runs.trivial)
-            crossing = np.exp(at(cells, SHARE * cells.full.mean + self.offset))
-            every = sorted({job.d for job in self._read if job.d is not None})
-            further = self._possible(beyond(every, float(crossing), gap, low, high))
-            points = [d for d in further if d not in every]
-        found = self._estimate()
+        while points := self._further(confirmed.interval_short(self._regrets), gap):
+            if len(points) * len(seeds) > self.runs.left - more * (POINTS + 1):
+                break
+            yield from self._make(points, seeds)
+        found = confirmed.estimate()
         if more and found is not None and found.d90 is not None:
-            ends = found.low or every[0], found.high or every[-1]
-            inside = self._possible(within(*ends))
+            ends = found.low or confirmed.d[0], found.high or confirmed.d[-1]
+            inside = self._possible(within(*map(float, ends)))
             yield from self._make([None, *inside], range(len(seeds), len(seeds) + more))
+
+    def _further(self, short: Sides, gap: float) -> list[int]:
+        """Return the d that follow on the sides where those that are read fall short."""
+        read = self._confirmed.d
+        further = beyond(read, short, gap, self.grid.d[0], self.grid.d[-1])
+        return [d for d in self._possible(further) if d not in read]
 
     def _possible(self, points: Sequence[int]) -> list[int]:
         """Return the d that the series can have nearest to some d."""
@@ -187,16 +190,13 @@ class Search:
 
     def _make(self, points: Sequence[int | None], seeds: range) -> Steps[None]:
         """Make confirm runs; raise Stop where all failed."""
+        confirmed = self._confirmed
         for d in points:
-            tuned = self._full if d is None else self._series
-            self._read += [
-                Job("confirm", d, tuned.rate, SEEDS["confirm"] + seed, tuned.length)
-                for seed in seeds
-            ]
-        yield from self.runs.make(self._read)
-        if not self._scores(None):
+            confirmed.want([d], seeds, self._full if d is None else self._series)
+        yield from self.runs.make(confirmed.jobs)
+        if not confirmed.scores(None):
             raise Stop("no-baseline", "every run of full fine-tuning failed")
-        if points != [None] and not self._curve():
+        if points != [None] and not confirmed.curve():
             raise Stop("incomplete", "every run of the stage confirm failed")
 
     def _announce(self, outlook: Outlook, points: Sequence[int]) -> int:
@@ -212,35 +212,14 @@ class Search:
         )
         return more or 0 if self.plan.width is not None else 0
 
-    def _scores(self, d: int | None) -> dict[int, Scores]:
-        """Return the scores of the confirm runs of one d that did not fail, by seed."""
-        found = ((job.seed, self.runs.scores.get(job)) for job in self._read if job.d == d)
-        return {seed: scores for seed, scores in found if scores is not None}
-
-    def _whole_metric(self) -> float | None:
-        """Return full fine-tuning's metric in its confirm runs, mean over seeds; None without."""
-        metrics = [float(np.mean(scores)) for scores in self._scores(None).values()]
-        return fmean(metrics) if metrics else None
-
-    def _curve(self) -> dict[int, dict[int, Scores]]:
-        every = sorted({job.d for job in self._read if job.d is not None})
-        return {d: scores for d in every if (scores := self._scores(d))}
-
-    def _estimate(self) -> Estimate | None:
-        """Return d90 as the confirm runs give it, None where there are none."""
-        points, top = self._curve(), self._scores(None)
-        if not points or not top:
-            return None
-        return estimate(points, top, offset=self.offset, trivial=self.runs.trivial)
-
     def _answer(self, verdict: Verdict, why: str | None, found: Estimate | None) -> Answer:
         """Return an answer, with all that is known at this point."""
-        whole = found.full if found else self._whole_metric()
+        whole = found.full if found else self._confirmed.full()
         return Answer(
             verdict=verdict,
             d90=_whole(found.d90) if found else None,
             interval=self._interval(found) if found else (None, None),
-            threshold=None if whole is None else SHARE * whole + self.offset,
+            threshold=None if whole is None else SHARE * whole + self._confirmed.offset,
             full=whole,
             rate=self._series.rate,
             length=self._series.length,
@@ -251,9 +230,13 @@ class Search:
             estimate=found,
         )
 
+    @property
+    def _regrets(self) -> tuple[float, float]:
+        """What a rate may be below its best by, of the series and of full fine-tuning."""
+        return self._series.regret, self._full.regret
+
     def _interval(self, found: Estimate) -> tuple[int | None, int | None]:
-        """Return the interval's ends; each rate may be below its best by what its choice leaves."""
-        low, high = allowed(found, (self._series.regret, self._full.regret))
+        low, high = allowed(found, self._regrets)
         return _whole(low), _whole(high)
 
     def _notes(self, found: Estimate | None) -> Iterator[str]:
@@ -266,7 +249,9 @@ class Search:
         if len(self.plan.rates) == 1:
             yield "rates were not compared: one was given"
         if found is not None:
-            yield from falls(self._curve(), found.threshold)
+            yield from falls(self._confirmed.curve(), found.threshold)
+        if found is not None and found.d90 is not None:
+            yield from open_ends(self._confirmed.d, self._interval(found))
         if found is not None and found.stuck:
             stuck = (f"{_named(run.d)} seed {run.seed}" for run in found.stuck)
             yield f"stuck at the trivial score and set aside: {'; '.join(stuck)}"

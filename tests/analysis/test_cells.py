@@ -1,4 +1,4 @@
-"""Two d of which the larger has the smaller metric: by chance, or not."""
+"""What cells say of themselves: a metric that falls, by chance or not, and d that were not run."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from said_lightning.analysis.cells import CHANCE, fallen
+from said_lightning.analysis.cells import CHANCE, fallen, open_ends
 
 RUNS = st.lists(st.integers(0, 50), min_size=1, max_size=7, unique=True)
 
@@ -27,3 +27,19 @@ def test_of_several_falls_the_one_that_falls_most_is_named(
     points = {d: {seed: mean + seed / 1000 for seed in range(5)} for d, mean in means.items()}
     assert fallen(points, threshold=0.72) == pair
     assert fallen(points, threshold=0.2) is None
+
+
+ENDS = st.sampled_from([None, 7])
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=9, unique=True), ENDS, ENDS)
+def test_the_d_that_may_close_an_interval_lie_beyond_its_open_ends(
+    grid: list[int], low: int | None, high: int | None
+) -> None:
+    grid.sort()
+    notes = list(open_ends(grid, (low, high)))
+    assert len(notes) == (low is None and grid[0] > 1) + (high is None)
+    for note in notes:
+        more = [int(d) for d in note.split(": d=")[1].split(" ")[0].split(",")]
+        assert more == sorted(set(more))
+        assert max(more) < grid[0] if "open below" in note else min(more) > grid[-1]

@@ -118,6 +118,20 @@ def test_a_metric_that_falls_above_the_threshold_leaves_d90_alone(run: MakeRun) 
     assert noted(only([*full, *runs])) == []
 
 
+def test_an_open_end_of_the_interval_names_the_d_that_may_close_it(run: MakeRun) -> None:
+    full = [run("full", 0.79 + seed / 100, seed=seed) for seed in range(3)]
+    means = {100: 0.71, 200: 0.715, 400: 0.73}
+    runs = [run("did", v + s / 50, d=d, seed=s) for d, v in means.items() for s in range(-1, 2)]
+    row = only([*full, *runs])
+    assert row.interval == (None, None)
+    assert noted(row) == [
+        "the interval is open below, where no d smaller than 100 was run: d=25,50 may close it",
+        "the interval is open above, where no d larger than 400 was run: d=800,1600 may close it",
+    ]
+    planned = run("did", None, d=800, status="running")
+    assert not [note for note in only([*full, *runs, planned]).notes if "may close it" in note]
+
+
 def test_a_series_whose_search_ended_before_a_run_reports_has_a_row(run: MakeRun) -> None:
     full = [run("full", 0.8, seed=CHOOSING + seed) for seed in range(2)]
     runs = [run("did", 0.7, d=100, seed=seed) for seed in (CHOOSING, 2 * CHOOSING)]

@@ -15,6 +15,7 @@ from said_lightning.search.confirm import (
     Outlook,
     beyond,
     look_ahead,
+    outer,
     window,
     within,
 )
@@ -58,29 +59,40 @@ def test_two_d_at_the_end_show_that_d90_lies_outside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("crossing", "more"),
+    ("crossing", "short"),
     [
-        (0.0, [51, 71]),
-        (120.0, [51, 71]),
-        (150.0, []),
-        (270.0, []),
-        (300.0, [549, 768]),
-        (math.inf, [549, 768]),
+        (0.0, (True, False)),
+        (120.0, (True, False)),
+        (150.0, (False, False)),
+        (270.0, (False, False)),
+        (300.0, (False, True)),
+        (math.inf, (False, True)),
     ],
 )
-def test_further_d_follow_where_the_crossing_is_not_between_inner_points(
-    crossing: float, more: list[int]
+def test_points_fall_short_where_the_crossing_is_not_between_inner_ones(
+    crossing: float, short: tuple[bool, bool]
 ) -> None:
-    assert len(more) in (0, MORE)
-    assert beyond([100, 140, 196, 280, 392], crossing, 1.4, 10, 10_000) == more
+    log_d = math.log(crossing) if crossing else -math.inf
+    assert outer([100, 140, 196, 280, 392], log_d) == short
+
+
+def test_further_d_follow_where_points_fall_short() -> None:
+    points = [100, 140, 196, 280, 392]
+    below, above = [51, 71], [549, 768]
+    assert len(below) == len(above) == MORE
+    assert beyond(points, (False, False), 1.4, 10, 10_000) == []
+    assert beyond(points, (True, False), 1.4, 10, 10_000) == below
+    assert beyond(points, (False, True), 1.4, 10, 10_000) == above
+    assert beyond(points, (True, True), 1.4, 10, 10_000) == below + above
 
 
 def test_no_d_follows_beyond_the_range() -> None:
-    assert beyond([100, 140, 196], 0.0, 1.4, 100, 10_000) == []
-    assert beyond([100, 140, 196], math.inf, 1.4, 10, 200) == [200]
-    assert beyond([100, 140], 120.0, 1.4, 100, 10_000) == [196, 274]
-    assert beyond([1], math.inf, 1.4, 1, 100) == [2]
-    assert beyond([1], 0.0, 1.4, 1, 100) == []
+    assert beyond([100, 140, 196], (True, False), 1.4, 100, 10_000) == []
+    assert beyond([100, 140, 196], (False, True), 1.4, 10, 200) == [200]
+    assert beyond([1], (False, True), 1.4, 1, 100) == [2]
+    assert beyond([1], (True, False), 1.4, 1, 100) == []
+    assert outer([100, 140], math.log(120)) == (True, True)
+    assert beyond([100, 140], (True, True), 1.4, 100, 10_000) == [196, 274]
 
 
 def test_further_runs_for_a_width_lie_evenly_over_the_interval() -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,33 +12,8 @@ from said_lightning.analysis.price import POINTS
 from said_lightning.runs.record import CHOOSING
 from said_lightning.search.answer import Answer
 from said_lightning.search.jobs import SEEDS, Job
-from said_lightning.search.protocol import Plan, Search
-
-PLAN = Plan(low=50, high=20_000, trivial=0.5)
-Train = Callable[[Job], float | None]
-
-
-def curve(d90: float = 700, best: float = 1.0, full: float = 0.8) -> Train:
-    """Return runs on a curve through 0.9 * full at d90 that lose by any rate but the best."""
-
-    def train(job: Job) -> float:
-        noise = 0.003 * math.sin(7 * job.seed + 3 * (job.d or 0) + job.rate)
-        lost = 0.02 * math.log(job.rate / best) ** 2
-        if job.d is None:
-            return full - 0.02 * math.log(job.rate) ** 2 + noise
-        return min(full, max(0.5, 0.9 * full + 0.04 * math.log(job.d / d90))) - lost + noise
-
-    return train
-
-
-def searched(train: Train, plan: Plan = PLAN) -> Answer:
-    """Search to the end."""
-    search = Search(plan)
-    while jobs := search.ask():
-        for job in jobs:
-            search.observe(job, train(job))
-    assert search.answer is not None
-    return search.answer
+from said_lightning.search.protocol import Search
+from tests.search.curves import PLAN, curve, searched
 
 
 def stages(answer: Answer) -> Counter[tuple[str, bool]]:
@@ -124,20 +98,6 @@ def test_the_d_that_are_read_do_not_depend_on_what_their_runs_gave() -> None:
         return {job.d for job in searched(shifted).runs if job.stage == "confirm"}
 
     assert points(0.0) == points(1e-3)
-
-
-def test_where_the_crossing_lies_outside_more_d_are_run_with_the_same_seeds() -> None:
-    located, read = curve(700), curve(3000)
-
-    def train(job: Job) -> float | None:
-        return read(job) if job.stage == "confirm" else located(job)
-
-    answer = searched(train)
-    seeds = Counter(job.d for job in answer.runs if job.stage == "confirm")
-    assert len(seeds) - 1 > POINTS
-    assert set(seeds.values()) == {PLAN.seeds}
-    assert answer.verdict == "found"
-    assert 2000 < (answer.d90 or 0) < 4500
 
 
 @pytest.mark.parametrize(("d90", "verdict"), [(1, "below-grid"), (10**9, "above-grid")])

@@ -56,5 +56,7 @@ def test_the_guide_shows_the_committed_figures() -> None:
             f"x{width:.2f}" if width else "open" for width in one["width_quartiles"]
         )
         thirds = " / ".join(f"{third['held']:.0%}" for third in one["thirds_by_width"])
-        cells = (name, f"{one['held']:.0%}", thirds, share, widths, f"{one['runs']['mean']:.0f}")
+        still_open = f"{one['open'] / one['series']:.0%}"
+        runs = f"{one['runs']['mean']:.0f}"
+        cells = (name, f"{one['held']:.0%}", thirds, share, widths, still_open, runs)
         assert f"| {' | '.join(cells)} |" in page
