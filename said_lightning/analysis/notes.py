@@ -107,7 +107,7 @@ def _doubts(reading: Reading, evidence: Evidence) -> list[str]:
 def _open_ends(reading: Reading, evidence: Evidence) -> Iterator[str]:
     """Yield a note on each open end of the interval, once all runs are done."""
     if reading.d90 is not None and reading.level is not None and not evidence.series.open:
-        yield from open_ends(evidence.cells.d, reading.interval)
+        yield from open_ends(sorted(evidence.points), reading.interval)
 
 
 def _left_out(every: Jobs, evidence: Evidence) -> list[str]:

@@ -1,11 +1,9 @@
 """The runs of the stage `confirm`, and what they say of d90."""
 
-from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
 
-from said_lightning.analysis.cells import at, settle
 from said_lightning.analysis.d90 import SHARE, Estimate, allowed, estimate
 from said_lightning.search.confirm import Sides, outer
 from said_lightning.search.jobs import SEEDS, Job, Runs, Scores
@@ -30,12 +28,10 @@ class Confirmed:
         """The d of the series, ascending."""
         return sorted({job.d for job in self.jobs if job.d is not None})
 
-    def want(self, points: Sequence[int | None], seeds: range, tuned: Tuned) -> None:
-        """Add the runs of some d, each with all seeds."""
+    def want(self, d: int | None, seeds: range, tuned: Tuned) -> None:
+        """Add the runs of one d."""
         self.jobs += [
-            Job("confirm", d, tuned.rate, SEEDS["confirm"] + seed, tuned.length)
-            for d in points
-            for seed in seeds
+            Job("confirm", d, tuned.rate, SEEDS["confirm"] + seed, tuned.length) for seed in seeds
         ]
 
     def scores(self, d: int | None) -> dict[int, Scores]:
@@ -61,8 +57,9 @@ class Confirmed:
 
     def crossing_short(self) -> Sides:
         """Return on which sides the curve does not cross the threshold between inner points."""
-        cells = settle(self.curve(), self.scores(None), SHARE, self.offset, self.runs.trivial)
-        return outer(self.d, at(cells, SHARE * cells.full.mean + self.offset))
+        found = self.estimate()
+        assert found is not None
+        return outer(self.d, found.log_d90)
 
     def interval_short(self, regrets: tuple[float, float]) -> Sides:
         """Return which ends of d90's interval are open, where d90 itself was found."""

@@ -13,7 +13,7 @@ import numpy as np
 from said_lightning.analysis.cells import falls, open_ends
 from said_lightning.analysis.d90 import SHARE, Estimate, allowed
 from said_lightning.analysis.price import POINTS, WIDTH, price
-from said_lightning.analysis.reading import Verdict, verdict_on
+from said_lightning.analysis.reading import Ends, Verdict, verdict_on
 from said_lightning.search.answer import Answer
 from said_lightning.search.confirm import Outlook, Sides, beyond, look_ahead, window, within
 from said_lightning.search.confirmed import Confirmed
@@ -192,7 +192,7 @@ class Search:
         """Make confirm runs; raise Stop where all failed."""
         confirmed = self._confirmed
         for d in points:
-            confirmed.want([d], seeds, self._full if d is None else self._series)
+            confirmed.want(d, seeds, self._full if d is None else self._series)
         yield from self.runs.make(confirmed.jobs)
         if not confirmed.scores(None):
             raise Stop("no-baseline", "every run of full fine-tuning failed")
@@ -215,10 +215,11 @@ class Search:
     def _answer(self, verdict: Verdict, why: str | None, found: Estimate | None) -> Answer:
         """Return an answer, with all that is known at this point."""
         whole = found.full if found else self._confirmed.full()
+        interval = self._interval(found) if found else (None, None)
         return Answer(
             verdict=verdict,
             d90=_whole(found.d90) if found else None,
-            interval=self._interval(found) if found else (None, None),
+            interval=interval,
             threshold=None if whole is None else SHARE * whole + self._confirmed.offset,
             full=whole,
             rate=self._series.rate,
@@ -226,7 +227,7 @@ class Search:
             full_rate=self._full.rate,
             full_length=self._full.length,
             runs={job: self.runs.metric(job) for job in self.runs.scores},
-            notes=tuple([why] if why else []) + tuple(self._notes(found)),
+            notes=tuple([why] if why else []) + tuple(self._notes(found, interval)),
             estimate=found,
         )
 
@@ -235,11 +236,11 @@ class Search:
         """What a rate may be below its best by, of the series and of full fine-tuning."""
         return self._series.regret, self._full.regret
 
-    def _interval(self, found: Estimate) -> tuple[int | None, int | None]:
+    def _interval(self, found: Estimate) -> Ends:
         low, high = allowed(found, self._regrets)
         return _whole(low), _whole(high)
 
-    def _notes(self, found: Estimate | None) -> Iterator[str]:
+    def _notes(self, found: Estimate | None, interval: Ends) -> Iterator[str]:
         """Yield what the answer rests on that a reader would not expect."""
         for name, tuned in (("full fine-tuning", self._full), ("the series", self._series)):
             if tuned.edge:
@@ -251,7 +252,7 @@ class Search:
         if found is not None:
             yield from falls(self._confirmed.curve(), found.threshold)
         if found is not None and found.d90 is not None:
-            yield from open_ends(self._confirmed.d, self._interval(found))
+            yield from open_ends(self._confirmed.d, interval)
         if found is not None and found.stuck:
             stuck = (f"{_named(run.d)} seed {run.seed}" for run in found.stuck)
             yield f"stuck at the trivial score and set aside: {'; '.join(stuck)}"

@@ -23,7 +23,7 @@ def half_products(precision: str) -> AbstractContextManager[object]:
     """Return the context in which a model of `precision` is to go forward and backward.
 
     PyTorch's own loops, where the processor has no instructions for half precision, take many times
-    as long as float32 does; `InFloat32` takes about as long, and rounds where they would.
+    as long as float32 does; `InFloat32` takes less than twice as long, and rounds where they would.
     """
     if precision == SINGLE or torch.accelerator.is_available():
         return nullcontext()
